@@ -1,0 +1,51 @@
+// The one contract between the protocol code and whatever carries its bytes (TCP, Unix socket, TLS,
+// WebSocket, memory). Implementations live in net/ and test/support; nothing here may import them.
+
+/** Who is at the other end of a stream, for logs, limits and access rules. */
+export interface PeerInfo {
+  readonly kind: 'tcp' | 'unix' | 'websocket' | 'memory'
+  /** IP address without port; '' for a Unix socket. */
+  readonly address: string
+  readonly port: number
+  /** True while the bytes of this stream are encrypted. */
+  readonly encrypted: boolean
+  /** True where the peer is on this machine (127.0.0.0/8, ::1, Unix socket, memory). */
+  readonly loopback: boolean
+}
+
+/** The one owner of a stream. Handing a stream over is assigning another handler. */
+export interface StreamHandler {
+  /**
+   * Bytes arrived. `chunk` is valid only until this call returns, unless the callee writes it to
+   * another stream (which copies or takes it) - keep nothing that points into it.
+   */
+  onData(chunk: Buffer): void
+  /** `write` returned false before and the stream takes bytes again. */
+  onDrain(): void
+  /** The peer ended its half in an orderly way. The stream is still writable. */
+  onEnd(): void
+  /** The stream is gone, for this reason in words. Called exactly once, never from inside `write`. */
+  onClose(reason: string): void
+}
+
+/** A two-way stream of bytes with back-pressure. */
+export interface ByteStream {
+  readonly peer: PeerInfo
+  handler: StreamHandler
+  /**
+   * Takes the bytes: they are copied, or `bytes` must not be changed by the caller afterwards
+   * (chunks handed to `onData` may be passed on as they are). What is written within one turn of the
+   * event loop leaves in one system call. After `end` or `destroy` it does nothing.
+   * @returns false when the caller should stop until `onDrain`.
+   */
+  write(bytes: Uint8Array): boolean
+  /** Stop delivering `onData` (and `onEnd`) until `resume`. Calls do not nest. */
+  pause(): void
+  resume(): void
+  /** Bytes accepted by `write` and not yet handed to the kernel. */
+  readonly unsent: number
+  /** Flush what was written, then close. */
+  end(bytes?: Uint8Array): void
+  /** Close now. `onClose(reason)` follows in a later turn. Safe to call twice. */
+  destroy(reason: string): void
+}
