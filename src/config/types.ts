@@ -1,0 +1,144 @@
+// The configuration as the program uses it: every value checked, defaults filled in, times in
+// milliseconds, sizes in bytes, secrets read from their files. Read only; load.ts makes it.
+
+export type PoolMode = 'session' | 'transaction' | 'statement'
+export type ClientAuth = 'trust' | 'md5' | 'scram-sha-256'
+export type ClientTlsMode = 'disable' | 'allow' | 'prefer' | 'require'
+export type ServerTlsMode = 'disable' | 'prefer' | 'require'
+export type LogLevel = 'debug' | 'info' | 'warn' | 'error'
+
+export interface ListenConfig {
+  host: string
+  port: number
+  /** Folder for the socket `.s.PGSQL.<port>`; '' for none. */
+  unixSocketDir: string
+  unixSocketMode: number
+  backlog: number
+}
+
+export interface ClientTlsConfig {
+  mode: ClientTlsMode
+  certFile: string
+  keyFile: string
+}
+
+/** Limits and timeouts of the frontend side. 0 means: no limit. */
+export interface ClientConfig {
+  auth: ClientAuth
+  /** A userlist.txt: `"user" "secret"` lines; '' for none. */
+  usersFile: string
+  tls: ClientTlsConfig
+  maxConnections: number
+  maxPerDatabase: number
+  maxPerUser: number
+  maxPerAddress: number
+  /** Connections that have not logged in yet, together. */
+  maxUnauthenticated: number
+  loginTimeoutMs: number
+  idleTimeoutMs: number
+  idleTransactionTimeoutMs: number
+  transactionTimeoutMs: number
+  queryTimeoutMs: number
+  /** How long a client may refuse to take its answer. */
+  writeTimeoutMs: number
+  /** How long a batch may stay without its Sync, or a message half sent, while it holds a server. */
+  batchTimeoutMs: number
+  /** After Terminate: how long what was asked for may run on (0: until it ends). */
+  goneGraceMs: number
+  /** After a lost connection: how long before what runs is cancelled. */
+  abandonGraceMs: number
+}
+
+export interface ServerTlsConfig {
+  mode: ServerTlsMode
+}
+
+/** Where Postgres is, and how we log in there when neither database nor user says otherwise. */
+export interface UpstreamConfig {
+  /** Host name, address, or a folder that holds a Unix socket; '' when nothing is configured. */
+  host: string
+  port: number
+  /** '' : the client's own user name. */
+  user: string
+  /** null: none known (an upstream that asks for one cannot be used, trust can). */
+  password: string | null
+  /** '' : the name that the client asked for. */
+  dbname: string
+  tls: ServerTlsConfig
+  connectTimeoutMs: number
+}
+
+export interface PoolConfig {
+  mode: PoolMode
+  size: number
+  minSize: number
+  reserveSize: number
+  reserveTimeoutMs: number
+  /** All servers of the process; 0: no limit. */
+  maxServers: number
+  maxServersPerDatabase: number
+  maxServersPerUser: number
+  /** Logins to Postgres in flight at once, per pool. */
+  maxLogins: number
+  /** Clients that may wait for a server of one pool; 0: no limit. */
+  maxWaiting: number
+  queryWaitTimeoutMs: number
+  serverLifetimeMs: number
+  serverIdleTimeoutMs: number
+  /** A server idle longer than this is checked before it is used; 0: never checked. */
+  serverCheckDelayMs: number
+  /** How long a cancel connection to Postgres may take. */
+  cancelTimeoutMs: number
+  /** Statements kept on one server. */
+  maxPreparedStatements: number
+  /** Bytes of statement text that one pool keeps, over all its clients. */
+  preparedMemory: number
+}
+
+export interface DatabaseConfig extends Partial<UpstreamConfig> {
+  poolMode?: PoolMode
+  poolSize?: number
+  minPoolSize?: number
+  reserveSize?: number
+  maxServers?: number
+  maxClients?: number
+}
+
+export interface UserConfig {
+  /** Plain password, `md5...` or a SCRAM-SHA-256 verifier; null: from the userlist, or none. */
+  secret: string | null
+  poolMode?: PoolMode
+  poolSize?: number
+  maxServers?: number
+  maxClients?: number
+}
+
+export interface AdminConfig {
+  /** '' : no admin listener. */
+  host: string
+  port: number
+}
+
+export interface LogConfig {
+  level: LogLevel
+  format: 'pretty' | 'json'
+}
+
+export interface EmbeddedConfig {
+  dataDir: string
+  ephemeral: boolean
+}
+
+export interface Config {
+  listen: ListenConfig
+  client: ClientConfig
+  upstream: UpstreamConfig
+  pool: PoolConfig
+  /** By the name that clients use; `*` is the fallback. */
+  databases: ReadonlyMap<string, DatabaseConfig>
+  users: ReadonlyMap<string, UserConfig>
+  admin: AdminConfig
+  log: LogConfig
+  embedded: EmbeddedConfig
+  shutdownTimeoutMs: number
+}
