@@ -1,0 +1,140 @@
+// Owns accepting connections on TCP ports and Unix sockets. Must never die of, or spin on, a failing accept.
+import { chmodSync, lstatSync, unlinkSync } from 'node:fs'
+import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net'
+import { KEEPALIVE_MS } from './dial.ts'
+import { reportHandlerError } from './handler-errors.ts'
+import { errorCode, errorWords } from './peer.ts'
+import { TcpStream } from './tcp-stream.ts'
+
+/** A TCP address (port 0: any free one) or the path of a Unix socket with the mode of its file (default 0o777). */
+export type ListenOptions =
+  | { host: string; port: number; backlog?: number }
+  | { path: string; mode?: number; backlog?: number }
+
+/** An open listener. */
+export interface Listener {
+  /** The address it is bound to, or the path of the socket. */
+  readonly address: string
+  /** 0 for a Unix socket. */
+  readonly port: number
+  /** Stops accepting: new connections are refused from then on, open ones live on. */
+  close(): Promise<void>
+}
+
+/** Connections that the kernel completes before we accept them; it lowers this to its own limit. */
+const BACKLOG = 4096
+/** How often a failing accept is reported at most. */
+const REPORT_EVERY_MS = 1000
+
+/**
+ * Accepts connections. `onStream` must set `stream.handler` before it returns.
+ * @throws Error one sentence that says what to do, when the address is taken or not allowed.
+ */
+export async function listen(options: ListenOptions, onStream: (stream: TcpStream) => void): Promise<Listener> {
+  const unix = 'path' in options
+  const server = createServer(
+    { allowHalfOpen: true, noDelay: !unix, keepAlive: !unix, keepAliveInitialDelay: KEEPALIVE_MS },
+    (socket) => accept(socket, unix, onStream),
+  )
+  try {
+    await bind(server, options)
+  } catch (error) {
+    if (!unix || errorCode(error as Error) !== 'EADDRINUSE') throw listenError(error as Error, options)
+    await removeStale(options.path)
+    await bind(server, options).catch((again: Error) => {
+      throw listenError(again, options)
+    })
+  }
+  server.on('error', acceptErrorReporter(options))
+  return listenerOf(server)
+}
+
+/** The one shape that listeners of any kind have. The server must be bound. */
+export function listenerOf(server: Server): Listener {
+  const bound = server.address() as AddressInfo | string
+  return {
+    address: typeof bound === 'string' ? bound : bound.address,
+    port: typeof bound === 'string' ? 0 : bound.port,
+    close() {
+      // The socket is closed at once; the callback of `close` would wait for the last open connection.
+      if (server.listening) server.close()
+      return Promise.resolve()
+    },
+  }
+}
+
+/** Binds a server; the Unix socket gets its mode before anything can be accepted from it. */
+export function bind(server: Server, options: ListenOptions): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once('error', reject)
+    server.once('listening', () => {
+      server.off('error', reject)
+      resolve()
+    })
+    const backlog = options.backlog ?? BACKLOG
+    if ('path' in options) {
+      server.listen({ path: options.path, backlog })
+      if (server.listening) chmodSync(options.path, options.mode ?? 0o777)
+    } else {
+      server.listen({ host: options.host, port: options.port, backlog })
+    }
+  })
+}
+
+/** Turns an error of `bind` into one sentence with a way out. */
+export function listenError(error: Error, options: ListenOptions): Error {
+  const name = 'path' in options ? options.path : `${options.host}:${options.port}`
+  const help: Record<string, string> = {
+    EADDRINUSE: 'it is in use by another process; stop that process or choose another port',
+    EACCES: 'permission denied; choose a port above 1023 or run with the right to bind it',
+    EADDRNOTAVAIL: 'this machine does not have that address; use one of its own, or 0.0.0.0 for all',
+    ENOTFOUND: 'the host name is not known; use an address of this machine',
+  }
+  if ('path' in options) {
+    help['EADDRINUSE'] = 'a living process listens there; stop it or choose another path'
+    help['EACCES'] = 'permission denied; choose a folder that this user may write to'
+    help['ENOENT'] = 'the folder does not exist; make it or choose another path'
+    help['EINVAL'] = 'the path is too long for a Unix socket (107 bytes); choose a shorter one'
+  }
+  const code = errorCode(error)
+  return Object.assign(new Error(`cannot listen on ${name}: ${help[code] ?? errorWords(error)}`), { code })
+}
+
+function accept(socket: Socket, unix: boolean, onStream: (stream: TcpStream) => void): void {
+  const stream = new TcpStream(socket, unix)
+  try {
+    onStream(stream)
+  } catch (thrown) {
+    const error = reportHandlerError(thrown, `a new ${stream.peer.kind} connection`)
+    stream.destroy(`internal error: ${error.message}`)
+  }
+}
+
+// Without open files left, libuv accepts and closes what waits, so this does not spin; it only has to be told, and
+// not for each connection.
+function acceptErrorReporter(options: ListenOptions): (error: Error) => void {
+  const name = 'path' in options ? options.path : `${options.host}:${options.port}`
+  let quietUntil = 0
+  return (error) => {
+    const now = performance.now()
+    if (now < quietUntil) return
+    quietUntil = now + REPORT_EVERY_MS
+    reportHandlerError(new Error(`cannot accept a connection: ${errorWords(error)}`), `the listener ${name}`)
+  }
+}
+
+// A Unix socket file outlives a process that was killed. It is stale if nobody answers there.
+async function removeStale(path: string): Promise<void> {
+  if (!lstatSync(path).isSocket()) {
+    throw new Error(`cannot listen on ${path}: a file that is no socket is in the way; remove it or choose another path`)
+  }
+  const code = await new Promise<string>((resolve) => {
+    const probe = connect({ path })
+    probe.once('connect', () => {
+      probe.destroy()
+      resolve('')
+    })
+    probe.once('error', (error) => resolve(errorCode(error)))
+  })
+  if (code === 'ECONNREFUSED') unlinkSync(path)
+}

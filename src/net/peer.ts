@@ -1,0 +1,47 @@
+// Owns what is said about the other end of a socket and why a socket failed, in words. Must never do I/O of its own.
+import type { Socket } from 'node:net'
+import type { PeerInfo } from '../wire/byte-stream.ts'
+
+/** Describes the peer of a connected socket. `unix` says how the socket was made: a socket does not tell. */
+export function describePeer(socket: Socket, unix: boolean): PeerInfo {
+  if (unix) return { kind: 'unix', address: '', port: 0, encrypted: false, loopback: true }
+  const address = plainAddress(socket.remoteAddress ?? '')
+  const port = socket.remotePort ?? 0
+  return { kind: 'tcp', address, port, encrypted: false, loopback: isLoopback(address) }
+}
+
+/** An IPv4 address that came in over an IPv6 socket (`::ffff:10.0.0.1`) is an IPv4 address to everybody else. */
+export function plainAddress(address: string): string {
+  return address.startsWith('::ffff:') && address.includes('.') ? address.slice(7) : address
+}
+
+/** True for 127.0.0.0/8 and ::1. */
+export function isLoopback(address: string): boolean {
+  return address === '::1' || address.startsWith('127.')
+}
+
+const WORDS: Readonly<Record<string, string>> = {
+  ECONNREFUSED: 'connection refused',
+  ECONNRESET: 'connection reset by peer',
+  EPIPE: 'connection closed by peer while we were sending',
+  ETIMEDOUT: 'connection timed out',
+  EHOSTUNREACH: 'no route to host',
+  ENETUNREACH: 'network unreachable',
+  ENOTFOUND: 'host name not found',
+  EAI_AGAIN: 'host name cannot be resolved at the moment',
+  ENOENT: 'no such socket file',
+  EACCES: 'permission denied',
+  EMFILE: 'too many open files in this process',
+  EADDRNOTAVAIL: 'address not available on this machine',
+}
+
+/** The reason of a socket error in words that need no errno table. */
+export function errorWords(error: Error): string {
+  return WORDS[errorCode(error)] ?? error.message
+}
+
+/** The code of a system error (`ECONNRESET`), '' if it has none. */
+export function errorCode(error: Error): string {
+  const code = (error as NodeJS.ErrnoException).code
+  return typeof code === 'string' ? code : ''
+}
