@@ -1,0 +1,269 @@
+// Prepared statements: what a text is (Definition), what a pool knows (Registry), what a client calls how
+// (ClientStatements) and what a server has (ServerStatements). Pure bookkeeping: it writes no messages.
+// Rules: a name means the same text for its client on whatever server; a server "has" a statement only after
+// its ParseComplete; an error takes nothing away that Postgres would have kept.
+import { Fact } from '../sql/scanner.ts'
+
+/** Postgres compares statement names up to NAMEDATALEN - 1 bytes. */
+export const NAME_MAX = 63
+
+/** Prefix of every statement name that we give on a server. */
+export const PREFIX = 'pgmux_'
+
+/** One text with its declared parameter types, parsed under settings of one kind. */
+export class Definition {
+  readonly id: number
+  /** Name on every server. */
+  readonly name: string
+  /** Body of a Parse message behind the statement name: text, NUL, types. */
+  readonly body: Buffer
+  /** `Fact` bits of the text. */
+  readonly facts: number
+  /** Registry key. */
+  readonly key: string
+  readonly parseKey: number
+  references = 0
+
+  constructor(id: number, key: string, parseKey: number, body: Buffer, facts: number) {
+    this.id = id
+    this.name = PREFIX + id
+    this.key = key
+    this.parseKey = parseKey
+    this.body = body
+    this.facts = facts
+  }
+
+  /** Bytes that it costs us, roughly. */
+  get cost(): number {
+    return this.body.length * 2 + DEFINITION_OVERHEAD
+  }
+
+  /** Could running it end a transaction, as far as its text tells? */
+  get mayEndTransaction(): boolean {
+    return (this.facts & (Fact.Ends | Fact.Unclear)) !== 0
+  }
+}
+
+const DEFINITION_OVERHEAD = 300
+
+/** The definitions of one pool, shared by its clients, with a budget in bytes. */
+export class Registry {
+  readonly #byKey = new Map<string, Definition>()
+  /** Nobody's any more, oldest first: kept for the next client with the same text while the budget allows. */
+  readonly #unused = new Map<string, Definition>()
+  readonly #bytesMax: number
+  #nextId = 1
+  #bytes = 0
+
+  constructor(bytesMax: number) {
+    this.#bytesMax = bytesMax
+  }
+
+  get bytes(): number {
+    return this.#bytes
+  }
+
+  get size(): number {
+    return this.#byKey.size
+  }
+
+  /** Most that one client may hold, so that it cannot use up what is there for all. */
+  get clientBytesMax(): number {
+    return this.#bytesMax / 2
+  }
+
+  /**
+   * The definition for the body of a Parse message, with one more reference. `facts` is asked for new texts only.
+   * @returns null when the budget is used up.
+   */
+  acquire(body: Buffer, parseKey: number, facts: (body: Buffer) => number): Definition | null {
+    const key = `${parseKey}\0${body.latin1Slice(0, body.length)}`
+    let definition = this.#byKey.get(key)
+    if (definition === undefined) {
+      definition = new Definition(this.#nextId, key, parseKey, Buffer.from(body), facts(body))
+      if (!this.#makeRoom(definition.cost)) return null
+      this.#nextId++
+      this.#bytes += definition.cost
+      this.#byKey.set(key, definition)
+    } else if (definition.references === 0) {
+      this.#unused.delete(key)
+    }
+    definition.references++
+    return definition
+  }
+
+  release(definition: Definition): void {
+    definition.references--
+    if (definition.references === 0) this.#unused.set(definition.key, definition)
+  }
+
+  #makeRoom(bytes: number): boolean {
+    for (const definition of this.#unused.values()) {
+      if (this.#bytes + bytes <= this.#bytesMax) break
+      this.#unused.delete(definition.key)
+      this.#byKey.delete(definition.key)
+      this.#bytes -= definition.cost
+    }
+    return this.#bytes + bytes <= this.#bytesMax
+  }
+}
+
+/** A name of one client: what it stands for, and what its driver was told about it. */
+export class NamedStatement {
+  readonly name: string
+  readonly definition: Definition
+  /** The client has seen a RowDescription for it since its Parse. */
+  described = false
+
+  constructor(name: string, definition: Definition) {
+    this.name = name
+    this.definition = definition
+  }
+}
+
+/** A change of a name that was sent and is not answered yet. `to` null: it will be gone. */
+export class PendingName {
+  readonly name: string
+  readonly to: NamedStatement | null
+
+  constructor(name: string, to: NamedStatement | null) {
+    this.name = name
+    this.to = to
+  }
+}
+
+/** The named statements of one client. */
+export class ClientStatements {
+  readonly #registry: Registry
+  readonly #confirmed = new Map<string, NamedStatement>()
+  /** In the order sent; usually empty or of one element. */
+  readonly #pending: PendingName[] = []
+  #bytes = 0
+
+  constructor(registry: Registry) {
+    this.#registry = registry
+  }
+
+  get size(): number {
+    return this.#confirmed.size
+  }
+
+  /** The definition for a Parse of this client, or null when it or the pool may keep no more text. */
+  define(body: Buffer, parseKey: number, facts: (body: Buffer) => number): Definition | null {
+    if (this.#bytes + body.length * 2 > this.#registry.clientBytesMax) return null
+    return this.#registry.acquire(body, parseKey, facts)
+  }
+
+  /** What the name will stand for when all that was sent has been done. */
+  lookup(name: string): NamedStatement | undefined {
+    for (let index = this.#pending.length - 1; index >= 0; index--) {
+      const change = this.#pending[index]
+      if (change.name === name) return change.to ?? undefined
+    }
+    return this.#confirmed.get(name)
+  }
+
+  /** A Parse under this name was sent. Takes over the caller's reference to the definition. */
+  sentParse(name: string, definition: Definition): PendingName {
+    const change = new PendingName(name, new NamedStatement(name, definition))
+    this.#bytes += definition.cost
+    this.#pending.push(change)
+    return change
+  }
+
+  /** A Close of this name was sent. */
+  sentClose(name: string): PendingName {
+    const change = new PendingName(name, null)
+    this.#pending.push(change)
+    return change
+  }
+
+  /** Postgres did what was sent. */
+  confirm(change: PendingName): void {
+    this.#forget(change)
+    this.#remove(change.name)
+    if (change.to !== null) this.#confirmed.set(change.name, change.to)
+  }
+
+  /** Postgres refused it or never came to it: the name stays as it was. */
+  withdraw(change: PendingName): void {
+    this.#forget(change)
+    if (change.to !== null) this.#release(change.to.definition)
+  }
+
+  /** DEALLOCATE ALL or DISCARD ALL was done: what was there before is gone, what is under way is not. */
+  clear(): void {
+    for (const statement of this.#confirmed.values()) this.#release(statement.definition)
+    this.#confirmed.clear()
+  }
+
+  /** The client has gone. */
+  dispose(): void {
+    this.clear()
+    for (const change of this.#pending) if (change.to !== null) this.#release(change.to.definition)
+    this.#pending.length = 0
+  }
+
+  #release(definition: Definition): void {
+    this.#bytes -= definition.cost
+    this.#registry.release(definition)
+  }
+
+  #forget(change: PendingName): void {
+    const index = this.#pending.indexOf(change)
+    if (index >= 0) this.#pending.splice(index, 1)
+  }
+
+  #remove(name: string): void {
+    const statement = this.#confirmed.get(name)
+    if (statement === undefined) return
+    this.#confirmed.delete(name)
+    this.#release(statement.definition)
+  }
+}
+
+/** The statements that one server has, least recently used first. */
+export class ServerStatements {
+  readonly #present = new Map<number, Definition>()
+  #lastUsed = 0
+
+  get size(): number {
+    return this.#present.size
+  }
+
+  has(id: number): boolean {
+    return this.#present.has(id)
+  }
+
+  /** Its ParseComplete came. */
+  add(definition: Definition): void {
+    this.#present.delete(definition.id)
+    this.#present.set(definition.id, definition)
+    this.#lastUsed = definition.id
+  }
+
+  /** It is used again. */
+  touch(definition: Definition): void {
+    if (this.#lastUsed === definition.id) return
+    this.#present.delete(definition.id)
+    this.#present.set(definition.id, definition)
+    this.#lastUsed = definition.id
+  }
+
+  delete(id: number): void {
+    this.#present.delete(id)
+    if (this.#lastUsed === id) this.#lastUsed = 0
+  }
+
+  clear(): void {
+    this.#present.clear()
+    this.#lastUsed = 0
+  }
+
+  /** The one to be closed when there are more than `max`, or null. */
+  surplus(max: number): Definition | null {
+    if (this.#present.size <= max) return null
+    for (const definition of this.#present.values()) return definition
+    return null
+  }
+}

@@ -1,0 +1,78 @@
+// What one client believes about its session: settings, named statements, the unnamed statement, pins. It owns
+// these beliefs and knows no connections; the server that works for the client keeps them in step.
+import type { Settings } from './settings.ts'
+import { ClientStatements, type Registry } from './statements.ts'
+
+/** Why a lease outlives the transaction. */
+export type PinReason = 'session' | 'listen' | 'sql_prepare' | 'large_statement' | 'session_authorization'
+
+/** Longest unnamed Parse that is kept to be brought to another server; a longer one pins. */
+export const UNNAMED_MAX = 64 * 1024
+
+/** The unnamed statement: a copy of the body of its Parse message behind the (empty) name. */
+export class Unnamed {
+  body: Buffer = Buffer.alloc(0)
+  length = 0
+  /** Too long to keep: it exists on one server only. */
+  isLarge = false
+
+  /** Takes a copy of `src[start..stop)`. */
+  set(src: Buffer, start: number, stop: number): void {
+    const length = stop - start
+    if (this.body.length < length) this.body = Buffer.allocUnsafeSlow(Math.max(128, length * 2))
+    src.copy(this.body, 0, start, stop)
+    this.length = length
+    this.isLarge = false
+  }
+
+  setLarge(): void {
+    this.length = 0
+    this.isLarge = true
+  }
+}
+
+export class VirtualSession {
+  /** Reported settings as the client has them; equal to the server's while it is leased. */
+  settings: Settings
+  readonly statements: ClientStatements
+  /** What the unnamed statement is, once Postgres has parsed it; null: none. */
+  unnamed: Unnamed | null = null
+  /** Grows with each message that changes the unnamed statement: tells a server whether it has the present one. */
+  unnamedVersion = 0
+  readonly pins = new Set<PinReason>()
+  /** One spare object, so that the usual Parse of the unnamed statement allocates nothing. */
+  #spare: Unnamed | null = null
+
+  constructor(settings: Settings, registry: Registry) {
+    this.settings = settings
+    this.statements = new ClientStatements(registry)
+  }
+
+  get isPinned(): boolean {
+    return this.pins.size > 0
+  }
+
+  /** An object for a Parse of the unnamed statement that is being sent. */
+  takeUnnamed(): Unnamed {
+    const spare = this.#spare
+    this.#spare = null
+    return spare ?? new Unnamed()
+  }
+
+  /** Postgres has parsed this one, or (null) dropped the unnamed statement. */
+  setUnnamed(unnamed: Unnamed | null): void {
+    const before = this.unnamed
+    this.unnamed = unnamed
+    if (before !== null && before !== unnamed) this.giveBack(before)
+    if (unnamed?.isLarge === true) this.pins.add('large_statement')
+    else this.pins.delete('large_statement')
+  }
+
+  /** This object is not needed any more. */
+  giveBack(unnamed: Unnamed): void {
+    if (unnamed.body.length <= UNNAMED_KEEP_MAX) this.#spare = unnamed
+  }
+}
+
+/** A spare longer than this is left to the garbage collector: idle clients must stay small. */
+const UNNAMED_KEEP_MAX = 4096
