@@ -1,0 +1,93 @@
+// The expensive part of SCRAM: PBKDF2, in the thread pool, bounded and remembered. Never runs it on the event
+// loop and never keeps a password (only the keys that came out, under a digest of what went in).
+import { createHash, pbkdf2 } from 'node:crypto'
+import { preparePassword } from './saslprep.ts'
+import { KEY_LENGTH, keysOfSaltedPassword, type ScramKeys } from './scram-keys.ts'
+
+export interface PasswordWorkLimits {
+  /** Results kept; the one used longest ago goes first. */
+  readonly cached: number
+  /** Derivations in the thread pool at once. It has 4 threads, which name look-ups and files need as well. */
+  readonly inFlight: number
+  /** Different derivations that may wait for their turn. */
+  readonly queued: number
+}
+
+export const DEFAULT_LIMITS: PasswordWorkLimits = { cached: 10_000, inFlight: 2, queued: 8_192 }
+
+/** More is waiting than the queue takes. */
+export class PasswordWorkBusy extends Error {
+  override name = 'PasswordWorkBusy'
+}
+
+/** Turns passwords into SCRAM keys. One per process. */
+export class PasswordWork {
+  readonly #limits: PasswordWorkLimits
+  /** In order of use, the latest last. */
+  readonly #cache = new Map<string, ScramKeys>()
+  readonly #pending = new Map<string, Promise<ScramKeys>>()
+  readonly #queue: (() => void)[] = []
+  #running = 0
+
+  constructor(limits: PasswordWorkLimits = DEFAULT_LIMITS) {
+    this.#limits = limits
+  }
+
+  /**
+   * The keys of a password: at once where they are known, else a promise. Equal questions share one
+   * derivation, so what one user's clients can make wait is one entry. Calling it ahead of time warms the
+   * cache.
+   * @throws PasswordWorkBusy (also the only reason why the promise is rejected besides a broken runtime).
+   */
+  keys(password: string, salt: Buffer, iterations: number): ScramKeys | Promise<ScramKeys> {
+    const id = identity(password, salt, iterations)
+    const known = this.#cache.get(id)
+    if (known !== undefined) {
+      this.#cache.delete(id)
+      this.#cache.set(id, known)
+      return known
+    }
+    const pending = this.#pending.get(id)
+    if (pending !== undefined) return pending
+    if (this.#running >= this.#limits.inFlight && this.#queue.length >= this.#limits.queued) {
+      throw new PasswordWorkBusy('too many passwords are waiting to be hashed')
+    }
+    const result = this.#derive(id, preparePassword(password), { salt, iterations })
+    this.#pending.set(id, result)
+    return result
+  }
+
+  #derive(id: string, password: Buffer, how: { salt: Buffer; iterations: number }): Promise<ScramKeys> {
+    return new Promise((resolve, reject) => {
+      const start = () => {
+        this.#running++
+        pbkdf2(password, how.salt, how.iterations, KEY_LENGTH, 'sha256', (error, salted) => {
+          this.#running--
+          this.#pending.delete(id)
+          this.#queue.shift()?.()
+          if (error !== null) return reject(error)
+          resolve(this.#remember(id, keysOfSaltedPassword(salted)))
+        })
+      }
+      if (this.#running < this.#limits.inFlight) start()
+      else this.#queue.push(start)
+    })
+  }
+
+  #remember(id: string, keys: ScramKeys): ScramKeys {
+    this.#cache.set(id, keys)
+    if (this.#cache.size > this.#limits.cached) {
+      for (const oldest of this.#cache.keys()) {
+        this.#cache.delete(oldest)
+        break
+      }
+    }
+    return keys
+  }
+}
+
+/** Lengths in front, so that no two different questions read the same. */
+function identity(password: string, salt: Buffer, iterations: number): string {
+  const hash = createHash('sha256').update(`${iterations}:${salt.length}:`).update(salt).update(password)
+  return hash.digest('base64')
+}

@@ -1,0 +1,57 @@
+// What is known about a user's password, and the forms in which it is written down. Reads no file and never
+// prints one.
+import { KEY_LENGTH, strictBase64 } from './scram-keys.ts'
+
+/** A SCRAM-SHA-256 verifier as Postgres keeps it in pg_authid. */
+export interface ScramSecret {
+  readonly kind: 'scram'
+  readonly iterations: number
+  readonly salt: Buffer
+  readonly storedKey: Buffer
+  readonly serverKey: Buffer
+}
+
+/** `hash` is 32 lower-case hex digits: md5(password + user). */
+export interface Md5Secret {
+  readonly kind: 'md5'
+  readonly hash: string
+}
+
+export interface PlainSecret {
+  readonly kind: 'plain'
+  readonly password: string
+}
+
+export type Secret = PlainSecret | Md5Secret | ScramSecret
+
+/** Where secrets come from: the configuration, a userlist, later a query. */
+export interface SecretStore {
+  /** The secret of a user, null where the user is unknown or has none. Must not depend on who asks. */
+  lookup(user: string): Secret | null
+}
+
+const MAX_ITERATIONS = 2 ** 31 - 1
+
+/**
+ * Tells the three forms apart by Postgres' own rule (get_password_type): what is not exactly an md5 hash or a
+ * verifier is a plain password.
+ * @returns null for the empty string, which Postgres takes as "no password".
+ */
+export function parseSecret(text: string): Secret | null {
+  if (text === '') return null
+  if (/^md5[0-9a-f]{32}$/.test(text)) return { kind: 'md5', hash: text.slice(3) }
+  return parseVerifier(text) ?? { kind: 'plain', password: text }
+}
+
+/** "SCRAM-SHA-256$<iterations>:<salt>$<StoredKey>:<ServerKey>", the binary parts in base64. */
+function parseVerifier(text: string): ScramSecret | null {
+  const match = /^SCRAM-SHA-256\$([1-9][0-9]{0,9}):([^$:]+)\$([^$:]+):([^$:]+)$/.exec(text)
+  if (match === null) return null
+  const iterations = Number(match[1])
+  const salt = strictBase64(match[2])
+  const storedKey = strictBase64(match[3])
+  const serverKey = strictBase64(match[4])
+  if (iterations > MAX_ITERATIONS || salt === null || storedKey === null || serverKey === null) return null
+  if (storedKey.length !== KEY_LENGTH || serverKey.length !== KEY_LENGTH) return null
+  return { kind: 'scram', iterations, salt, storedKey, serverKey }
+}

@@ -1,0 +1,125 @@
+// Both sides of a login against each other: every method with every kind of secret, right and wrong.
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+import { ClientAuth, ClientAuthContext, type ClientAuthMethod } from '../../../src/auth/client-auth.ts'
+import { md5Stored } from '../../../src/auth/md5.ts'
+import { PasswordWork } from '../../../src/auth/password-work.ts'
+import { parseSecret, type Secret } from '../../../src/auth/secrets.ts'
+import { ServerAuth, type ServerCredential } from '../../../src/auth/server-auth.ts'
+import { converse, seeded, verifier } from './support.ts'
+
+const machinery = { random: seeded('backend'), work: new PasswordWork() }
+const context = new ClientAuthContext(seeded('frontend'))
+
+function frontend(method: ClientAuthMethod, secret: Secret | null, user = 'alice'): ClientAuth {
+  return new ClientAuth(context, { user, method, secret, loopback: true })
+}
+
+function backend(credential: ServerCredential | null, user = 'alice'): ServerAuth {
+  return new ServerAuth({ user, credential, where: 'db:5432', confidential: true }, machinery)
+}
+
+const plain: Secret = { kind: 'plain', password: 'correct horse' }
+const stored: Secret = { kind: 'md5', hash: md5Stored('alice', 'correct horse') }
+const scram = verifier('correct horse')
+
+describe('a login', () => {
+  const cases: [ClientAuthMethod, Secret, RegExp][] = [
+    ['md5', plain, /^R5:8 p:36 R0:4$/],
+    ['md5', stored, /^R5:8 p:36 R0:4$/],
+    ['md5', scram, /^R10:\d+ p:\d+ R11:\d+ p:\d+ R12:\d+ R0:4$/],
+    ['scram-sha-256', plain, /^R10:\d+ p:\d+ R11:\d+ p:\d+ R12:\d+ R0:4$/],
+    ['scram-sha-256', scram, /^R10:\d+ p:\d+ R11:\d+ p:\d+ R12:\d+ R0:4$/],
+    ['trust', plain, /^R0:4$/],
+  ]
+  for (const [method, secret, shape] of cases) {
+    it(`succeeds with ${method} and a ${secret.kind} secret`, async () => {
+      const result = await converse(frontend(method, secret), backend(plain))
+      assert.equal(result.frontend.kind, 'success')
+      assert.equal(result.backend?.kind, 'ok')
+      assert.match(result.shape.join(' '), shape)
+    })
+    if (method !== 'trust') {
+      it(`fails with ${method}, a ${secret.kind} secret and a wrong password`, async () => {
+        const wrong = backend({ kind: 'plain', password: 'incorrect horse' })
+        const result = await converse(frontend(method, secret), wrong)
+        assert.deepEqual(result.frontend, {
+          kind: 'failure',
+          failure: {
+            sqlstate: '28P01',
+            message: 'password authentication failed for user "alice"',
+            detail: '',
+            hint: '',
+          },
+        })
+      })
+    }
+  }
+
+  it('fails as a wrong password where scram-sha-256 meets an md5 secret', async () => {
+    const result = await converse(frontend('scram-sha-256', stored), backend(plain))
+    assert.equal(result.frontend.kind === 'failure' && result.frontend.failure.sqlstate, '28P01')
+  })
+
+  it('hands on keys that log in to Postgres in place of the password', async () => {
+    const first = await converse(frontend('scram-sha-256', scram), backend(plain))
+    assert(first.frontend.kind === 'success' && first.frontend.keys !== null)
+    const again = await converse(
+      frontend('scram-sha-256', scram),
+      backend({ kind: 'keys', ...first.frontend.keys }),
+    )
+    assert.equal(again.frontend.kind, 'success')
+    assert.equal(again.backend?.kind, 'ok')
+  })
+
+  it('hands on no keys that fit no verifier of Postgres', async () => {
+    const result = await converse(frontend('scram-sha-256', plain), backend(plain))
+    assert.equal(result.frontend.kind === 'success' && result.frontend.keys, null)
+  })
+
+  it('works with an md5 secret on our side of Postgres', async () => {
+    const result = await converse(frontend('md5', plain), backend(stored))
+    assert.equal(result.backend?.kind, 'ok')
+  })
+
+  it('never succeeds with an empty password', async () => {
+    assert.equal(parseSecret(''), null)
+    const empty: Secret = { kind: 'plain', password: '' }
+    for (const method of ['md5', 'scram-sha-256'] as const) {
+      const result = await converse(frontend(method, empty), backend(empty))
+      assert.equal(result.frontend.kind === 'failure' && result.frontend.failure.sqlstate, '28P01')
+    }
+  })
+
+  it('refuses trust from another machine', () => {
+    const auth = new ClientAuth(context, { user: 'alice', method: 'trust', secret: plain, loopback: false })
+    const outcome = auth.begin()
+    assert.equal(outcome.kind === 'failure' && outcome.failure.sqlstate, '28000')
+  })
+})
+
+describe('an unknown user', () => {
+  const secrets: [string, ClientAuthMethod, Secret][] = [
+    ['plain', 'scram-sha-256', plain],
+    ['scram', 'scram-sha-256', scram],
+    ['md5', 'scram-sha-256', stored],
+    ['plain', 'md5', plain],
+    ['md5', 'md5', stored],
+  ]
+  for (const [kind, method, secret] of secrets) {
+    it(`looks like a wrong password for a ${kind} secret under ${method}`, async () => {
+      const wrong: ServerCredential = { kind: 'plain', password: 'guess' }
+      const known = await converse(frontend(method, secret), backend(wrong))
+      const unknown = await converse(frontend(method, null), backend(wrong))
+      assert.deepEqual(unknown.frontend, known.frontend)
+      assert.deepEqual(unknown.shape, known.shape)
+    })
+  }
+
+  it('is shown the same salt each time, and another salt than the next user', async () => {
+    assert.deepEqual(context.saltOf('nobody'), context.saltOf('nobody'))
+    assert.notDeepEqual(context.saltOf('nobody'), context.saltOf('nobody2'))
+    assert.equal(context.saltOf('nobody').length, 16)
+    assert.notDeepEqual(new ClientAuthContext(seeded('other')).saltOf('nobody'), context.saltOf('nobody'))
+  })
+})
