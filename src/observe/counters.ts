@@ -1,0 +1,122 @@
+// The plain numbers that the core adds to while it works, read when metrics or the console ask. Owns no clock
+// and no format. Numbers here only grow; a field that could shrink is a gauge and belongs to its owner.
+
+/** Upper bounds of the wait histogram, in milliseconds; longer waits fall into one more bucket. */
+export const WAIT_BOUNDS_MS: readonly number[] = [
+  0.5, 1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000, 30_000, 60_000, 120_000,
+]
+
+/** How long clients waited for a server. */
+export class WaitHistogram {
+  /** Per bucket, not summed up; one more than there are bounds. */
+  readonly buckets: Float64Array = new Float64Array(WAIT_BOUNDS_MS.length + 1)
+  count = 0
+  sumMs = 0
+
+  /** Adds one wait. `ms` may be 0; what is not a time is taken as 0. */
+  record(ms: number): void {
+    const waited = ms > 0 ? ms : 0
+    let bucket = 0
+    while (bucket < WAIT_BOUNDS_MS.length && waited > WAIT_BOUNDS_MS[bucket]) bucket++
+    this.buckets[bucket]++
+    this.count++
+    this.sumMs += waited
+  }
+
+  addAll(other: WaitHistogram): void {
+    for (let at = 0; at < this.buckets.length; at++) this.buckets[at] += other.buckets[at]
+    this.count += other.count
+    this.sumMs += other.sumMs
+  }
+}
+
+const LABEL_MAX = 64
+const SEPARATOR = '\0'
+
+/** Counts by label, of which there are never more than a fixed number: what comes later counts as `other`. */
+export class LabelledCounts {
+  readonly #max: number
+  readonly #counts = new Map<string, number>()
+
+  constructor(max: number) {
+    this.#max = max
+  }
+
+  /**
+   * Adds `by` to the count of these labels. Always give the same number of labels; at most 64 characters
+   * count.
+   */
+  add(labels: readonly string[], by = 1): void {
+    const key = labels.map((label) => label.slice(0, LABEL_MAX)).join(SEPARATOR)
+    const known = this.#counts.get(key)
+    if (known !== undefined || this.#counts.size < this.#max) this.#counts.set(key, (known ?? 0) + by)
+    else this.#addOther(labels.length, by)
+  }
+
+  #addOther(labels: number, by: number): void {
+    const key = new Array<string>(labels).fill('other').join(SEPARATOR)
+    this.#counts.set(key, (this.#counts.get(key) ?? 0) + by)
+  }
+
+  /** The count of exactly these labels. */
+  get(labels: readonly string[]): number {
+    return this.#counts.get(labels.join(SEPARATOR)) ?? 0
+  }
+
+  *entries(): Generator<{ labels: string[]; count: number }> {
+    for (const [key, count] of this.#counts) yield { labels: key.split(SEPARATOR), count }
+  }
+
+  addAll(other: LabelledCounts): void {
+    for (const { labels, count } of other.entries()) this.add(labels, count)
+  }
+}
+
+const ERRORS_MAX = 256
+const CLOSES_MAX = 64
+
+/** The counters of one owner (a pool, or the whole process). Add to the fields directly. */
+export class Counters {
+  /** Clients that logged in. */
+  clientsTotal = 0
+  /** Client exchanges that ended in ReadyForQuery. */
+  exchanges = 0
+  transactions = 0
+  bytesFromClients = 0
+  bytesToClients = 0
+  bytesFromServers = 0
+  bytesToServers = 0
+  /** Logins to Postgres that were started. */
+  serverOpens = 0
+  serverOpenFailures = 0
+  parsesFromClients = 0
+  parsesToServers = 0
+  /** CancelRequests that matched a client. */
+  cancels = 0
+  readonly waits = new WaitHistogram()
+  /** Errors that we made, by SQLSTATE and reason: `errors.add([sqlstate, reason])`. */
+  readonly errors = new LabelledCounts(ERRORS_MAX)
+  /**
+   * Server connections that ended: `closes.add([reason])`. Reasons are fixed words, never text from a peer.
+   */
+  readonly closes = new LabelledCounts(CLOSES_MAX)
+
+  /** Adds another owner's numbers to these. */
+  addAll(other: Counters): void {
+    this.clientsTotal += other.clientsTotal
+    this.exchanges += other.exchanges
+    this.transactions += other.transactions
+    this.bytesFromClients += other.bytesFromClients
+    this.bytesToClients += other.bytesToClients
+    this.bytesFromServers += other.bytesFromServers
+    this.bytesToServers += other.bytesToServers
+    this.serverOpens += other.serverOpens
+    this.serverOpenFailures += other.serverOpenFailures
+    this.parsesFromClients += other.parsesFromClients
+    this.parsesToServers += other.parsesToServers
+    this.cancels += other.cancels
+    this.waits.addAll(other.waits)
+    this.errors.addAll(other.errors)
+    this.closes.addAll(other.closes)
+  }
+}
