@@ -10,7 +10,7 @@ const QUOTE = 0x22
 
 /** What a message says, in words. Missing fields are ''. */
 export interface ErrorFields {
-  /** ERROR, FATAL, PANIC, or WARNING, NOTICE, ...: never translated where the server sends V (9.6 and later). */
+  /** ERROR, FATAL, PANIC, or WARNING, NOTICE, ...: not translated (V, sent by 9.6 and later). */
   readonly severity: string
   /** SQLSTATE, five chars; '' if the message has none. */
   readonly code: string
@@ -29,8 +29,8 @@ export interface ErrorSpec {
 }
 
 /**
- * Reads the message in `buf[start..end)`. Never throws: a missing field is '', an unterminated one goes to the
- * end, unknown fields are passed over; of a field sent twice the first counts.
+ * Reads the message in `buf[start..end)`. Never throws: a missing field is '', an unterminated one goes to
+ * the end, unknown fields are passed over; of a field sent twice the first counts.
  */
 export function parseErrorResponse(buf: Buffer, start: number, end: number): ErrorFields {
   const fields: Record<string, string> = {}

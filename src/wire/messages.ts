@@ -1,6 +1,6 @@
 // Owns the bytes of typed messages that pgmux makes itself, in both directions. Pure: values in, bytes out.
-// It never reads messages, makes none of the login
-// (auth-messages.ts) beyond the constants below, and never changes a buffer after it has been handed out: constants are shared.
+// It never reads messages, makes nothing of the login beyond two constants (auth-messages.ts does), and never
+// changes a buffer after it has been handed out: constants are shared.
 
 /** Text for a message: a string is sent as UTF-8, bytes as they are (they keep any client_encoding). */
 export type Text = string | Uint8Array
@@ -102,8 +102,8 @@ export function backendKeyData(pid: number, key: Uint8Array): Buffer {
 }
 
 /**
- * NegotiateProtocolVersion: the latest protocol spoken is `3.minor`, and `names` are unknown `_pq_.*` options.
- * The number is the whole version, as Postgres sends it, not the minor alone.
+ * NegotiateProtocolVersion: the latest protocol spoken is `3.minor`, `names` are the unknown `_pq_.*` options
+ * (`toBytes` of what startup.ts gives). The number is the whole version, as Postgres sends it, not the minor.
  */
 export function negotiateProtocolVersion(minor: number, names: readonly Text[]): Buffer {
   let length = 8
