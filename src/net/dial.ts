@@ -44,7 +44,8 @@ export function dial(target: DialTarget, timeoutMs: number, callback: DialCallba
       stream?.destroy(`internal error: ${reported.message}`)
     }
   }
-  const fail = (error: Error): void => finish(new DialError(target, errorCode(error), errorWords(error)), null)
+  const fail = (error: Error): void =>
+    finish(new DialError(target, errorCode(error), errorWords(error)), null)
   const timer = setTimeout(() => {
     finish(new DialError(target, 'ETIMEDOUT', `no answer within ${timeoutMs} ms`), null)
   }, timeoutMs)

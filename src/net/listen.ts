@@ -4,6 +4,7 @@ import { type AddressInfo, connect, createServer, type Server, type Socket } fro
 import { KEEPALIVE_MS } from './dial.ts'
 import { reportHandlerError } from './handler-errors.ts'
 import { errorCode, errorWords } from './peer.ts'
+import { withSharedReads } from './shared-read.ts'
 import { TcpStream } from './tcp-stream.ts'
 
 /** A TCP address (port 0: any free one) or the path of a Unix socket with the mode of its file (default 0o777). */
@@ -30,10 +31,19 @@ const REPORT_EVERY_MS = 1000
  * Accepts connections. `onStream` must set `stream.handler` before it returns.
  * @throws Error one sentence that says what to do, when the address is taken or not allowed.
  */
-export async function listen(options: ListenOptions, onStream: (stream: TcpStream) => void): Promise<Listener> {
+export async function listen(
+  options: ListenOptions,
+  onStream: (stream: TcpStream) => void,
+): Promise<Listener> {
   const unix = 'path' in options
   const server = createServer(
-    { allowHalfOpen: true, noDelay: !unix, keepAlive: !unix, keepAliveInitialDelay: KEEPALIVE_MS },
+    {
+      allowHalfOpen: true,
+      pauseOnConnect: true,
+      noDelay: !unix,
+      keepAlive: !unix,
+      keepAliveInitialDelay: KEEPALIVE_MS,
+    },
     (socket) => accept(socket, unix, onStream),
   )
   try {
@@ -101,7 +111,7 @@ export function listenError(error: Error, options: ListenOptions): Error {
 }
 
 function accept(socket: Socket, unix: boolean, onStream: (stream: TcpStream) => void): void {
-  const stream = new TcpStream(socket, unix)
+  const stream = new TcpStream(withSharedReads(socket), unix)
   try {
     onStream(stream)
   } catch (thrown) {
@@ -126,7 +136,9 @@ function acceptErrorReporter(options: ListenOptions): (error: Error) => void {
 // A Unix socket file outlives a process that was killed. It is stale if nobody answers there.
 async function removeStale(path: string): Promise<void> {
   if (!lstatSync(path).isSocket()) {
-    throw new Error(`cannot listen on ${path}: a file that is no socket is in the way; remove it or choose another path`)
+    throw new Error(
+      `cannot listen on ${path}: a file that is no socket is in the way; remove it or choose another path`,
+    )
   }
   const code = await new Promise<string>((resolve) => {
     const probe = connect({ path })

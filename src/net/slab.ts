@@ -1,14 +1,12 @@
-// Owns the memory into which small writes of one turn are joined. Must never hand out the same bytes twice.
+// Owns the memory for small chunks: reads, and the writes of one turn that are joined. Must never hand out the same
+// bytes twice.
 
 const SLAB_SIZE = 64 * 1024
 
 let slab = Buffer.allocUnsafeSlow(SLAB_SIZE)
 let used = 0
 
-/**
- * Joins chunks into one buffer of `total` bytes, cut from a slab: cheaper than an allocation of its own for each.
- * A slab is given up when full and is freed with the last buffer cut from it.
- */
+/** Joins chunks into one buffer of `total` bytes. */
 export function join(first: Uint8Array, more: readonly Uint8Array[], total: number): Buffer {
   const target = take(total)
   target.set(first)
@@ -20,7 +18,11 @@ export function join(first: Uint8Array, more: readonly Uint8Array[], total: numb
   return target
 }
 
-function take(length: number): Buffer {
+/**
+ * Memory for `length` bytes, cut from a slab: cheaper than an allocation of its own for each. A slab is given up
+ * when full and is freed with the last piece cut from it.
+ */
+export function take(length: number): Buffer {
   if (length > SLAB_SIZE / 4) return Buffer.allocUnsafeSlow(length)
   if (used + length > SLAB_SIZE) {
     slab = Buffer.allocUnsafeSlow(SLAB_SIZE)

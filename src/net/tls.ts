@@ -44,7 +44,9 @@ export function serverTls(options: { certFile: string; keyFile: string }): TlsSe
   const certificate = parsed(() => new X509Certificate(cert), `${certFile} holds no PEM certificate`)
   const privateKey = parsed(() => createPrivateKey(key), `${keyFile} holds no PEM key without a passphrase`)
   if (!certificate.checkPrivateKey(privateKey)) {
-    throw new Error(`the TLS key ${keyFile} does not belong to the certificate ${certFile}; give the key it was made with`)
+    throw new Error(
+      `the TLS key ${keyFile} does not belong to the certificate ${certFile}; give the key it was made with`,
+    )
   }
   return new ServerTls(createSecureContext({ cert, key, minVersion: MIN_VERSION }))
 }
@@ -87,7 +89,9 @@ export function startTls(
   // A failure before the handshake is over is told under this name only.
   secured.once('_tlsError', failed)
   secured.once('error', failed)
-  secured.once('close', () => finish(new Error('TLS failed: peer closed the connection during the handshake')))
+  secured.once('close', () =>
+    finish(new Error('TLS failed: peer closed the connection during the handshake')),
+  )
   return secured
 }
 
@@ -107,9 +111,11 @@ function wrapClient(socket: Socket, settings: ClientTls): TLSSocket {
 
 function tlsError(error: Error): Error {
   const code = errorCode(error)
-  if (code === 'ERR_SSL_NO_APPLICATION_PROTOCOL') return new Error('TLS failed: peer offered other ALPN protocols only')
+  if (code === 'ERR_SSL_NO_APPLICATION_PROTOCOL')
+    return new Error('TLS failed: peer offered other ALPN protocols only')
   // OpenSSL's own words, without the file and line of its source.
-  const words = errorWords(error).match(/^[0-9A-F]+:error:[0-9A-F]+:[^:]*:[^:]*:([^:]+)/)?.[1] ?? errorWords(error)
+  const words =
+    errorWords(error).match(/^[0-9A-F]+:error:[0-9A-F]+:[^:]*:[^:]*:([^:]+)/)?.[1] ?? errorWords(error)
   return new Error(`TLS failed: ${words}`, { cause: error })
 }
 

@@ -157,7 +157,7 @@ export class MemoryStream implements SecurableStream {
   }
 
   #take(): Buffer {
-    const queued = Buffer.concat(this.#queue)
+    const queued = this.#queue.length === 1 ? this.#queue[0] : Buffer.concat(this.#queue)
     const wanted = Math.trunc(this.#options.chunker(queued))
     const length = Math.min(queued.length, Math.max(1, wanted))
     this.#queue = length < queued.length ? [queued.subarray(length)] : []
