@@ -86,6 +86,17 @@ export class Replies {
     this.#codes[(this.#first + place) & this.#mask] = code
   }
 
+  /** Takes one entry out of the middle; rare, so it may be slow. */
+  removeAt(place: number): void {
+    for (let index = place; index > 0; index--) {
+      const to = (this.#first + index) & this.#mask
+      const from = (this.#first + index - 1) & this.#mask
+      this.#codes[to] = this.#codes[from]
+      this.#refs[to] = this.#refs[from]
+    }
+    this.shift()
+  }
+
   /**
    * An ErrorResponse came in an extended batch: drops the entries up to the next Sync, each given to `dropped`
    * (with its code). Without a Sync in the queue, skipping goes on with what is appended.
@@ -93,7 +104,7 @@ export class Replies {
   skipToSync(dropped: (code: number, ref: unknown) => void): void {
     while (this.size > 0) {
       const code = this.head
-      if ((code & REPLY_KIND) === Reply.Sync && (code & Fate.Doubtful) === 0) return
+      if ((code & REPLY_KIND) === Reply.Sync) return
       const ref = this.headRef
       this.shift()
       dropped(code, ref)

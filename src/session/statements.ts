@@ -3,6 +3,7 @@
 // Rules: a name means the same text for its client on whatever server; a server "has" a statement only after
 // its ParseComplete; an error takes nothing away that Postgres would have kept.
 import { Fact } from '../sql/scanner.ts'
+import type { Settings } from './settings.ts'
 
 /** Postgres compares statement names up to NAMEDATALEN - 1 bytes. */
 export const NAME_MAX = 63
@@ -22,6 +23,8 @@ export class Definition {
   /** Registry key. */
   readonly key: string
   readonly parseKey: number
+  /** Settings under which it was parsed first; any with the same `parseKey` would do. */
+  settings: Settings | null = null
   references = 0
 
   constructor(id: number, key: string, parseKey: number, body: Buffer, facts: number) {
@@ -77,7 +80,8 @@ export class Registry {
    * @returns null when the budget is used up.
    */
   acquire(body: Buffer, parseKey: number, facts: (body: Buffer) => number): Definition | null {
-    const key = `${parseKey}\0${body.latin1Slice(0, body.length)}`
+    // Key 0 stands for "settings not known": such a definition is never found by anybody else.
+    const key = parseKey === 0 ? `private\0${this.#nextId}` : `${parseKey}\0${body.toString('latin1')}`
     let definition = this.#byKey.get(key)
     if (definition === undefined) {
       definition = new Definition(this.#nextId, key, parseKey, Buffer.from(body), facts(body))
@@ -94,7 +98,11 @@ export class Registry {
 
   release(definition: Definition): void {
     definition.references--
-    if (definition.references === 0) this.#unused.set(definition.key, definition)
+    if (definition.references > 0 || this.#byKey.get(definition.key) !== definition) return
+    if (definition.parseKey === 0) {
+      this.#byKey.delete(definition.key)
+      this.#bytes -= definition.cost
+    } else this.#unused.set(definition.key, definition)
   }
 
   #makeRoom(bytes: number): boolean {

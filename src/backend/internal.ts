@@ -1,0 +1,149 @@
+// Exchanges of our own on a server: the settings diff, statements of other settings, evictions, resets, rollbacks
+// and checks. It owns their bytes and what their end means; their replies never reach a client.
+import { Fate, Reply } from '../pool/replies.ts'
+import type { Settings } from '../session/settings.ts'
+import { type Definition, PREFIX } from '../session/statements.ts'
+import { bind, close, execute, parse, query, SYNC } from '../wire/messages.ts'
+import type { Output } from './output.ts'
+import type { Talk } from './talk.ts'
+
+/** Names of the statements that each server gets at its login. They are never closed while it is used. */
+const BEGIN = `${PREFIX}begin`
+const SET = `${PREFIX}set`
+const COMMIT = `${PREFIX}commit`
+
+/** A statement name that exists on every server: a Parse of it fails as a duplicate. */
+export const TAKEN_NAME = BEGIN
+/** A statement name that exists on no server. */
+export const MISSING_NAME = `${PREFIX}none`
+
+/** One exchange of ours, told what came of it. */
+export interface InternalExchange {
+  /** For log lines and errors. */
+  readonly name: string
+  /** Nothing behind it may run when it fails. */
+  readonly isGuard: boolean
+  /** The first ErrorResponse that came for it. */
+  error: Buffer | null
+  /** Its ReadyForQuery came, with this status. */
+  onDone(status: number, exchange: InternalExchange): void
+}
+
+/** What to do at its end, and how it is known. */
+export function internalExchange(
+  name: string,
+  isGuard: boolean,
+  onDone: (status: number, exchange: InternalExchange) => void,
+): InternalExchange {
+  return { name, isGuard, error: null, onDone }
+}
+
+const SETUP = Buffer.concat([
+  parse(BEGIN, 'BEGIN ISOLATION LEVEL READ COMMITTED'),
+  parse(SET, 'SELECT pg_catalog.set_config($1, $2, false)', [25, 25]),
+  parse(COMMIT, 'COMMIT'),
+  SYNC,
+])
+const BIND_BEGIN = Buffer.concat([bind('', BEGIN, []), execute('')])
+const BIND_COMMIT = Buffer.concat([bind('', COMMIT, []), execute(''), SYNC])
+const EXECUTE = execute('')
+
+/** Prepares the statements that the other exchanges use. */
+export function writeSetup(talk: Talk, out: Output, exchange: InternalExchange): void {
+  for (let count = 0; count < 3; count++) talk.replies.push(Reply.Parse | Fate.Internal, exchange)
+  talk.replies.push(Reply.Sync | Fate.Internal, exchange)
+  out.write(SETUP)
+}
+
+/**
+ * Brings reported settings from what the server has to what the client wants: one transaction in front of the
+ * client's messages. If a part fails, the COMMIT is skipped and everything behind it meets a failed transaction
+ * (RULES 1). Values travel as parameters, never as literals. It uses the unnamed portal, never the unnamed statement.
+ */
+export function writeDiff(
+  talk: Talk,
+  out: Output,
+  changes: readonly [name: string, value: string | null][],
+  exchange: InternalExchange,
+): void {
+  const replies = talk.replies
+  replies.push(Reply.Bind | Fate.Internal, exchange)
+  replies.push(Reply.Execute | Fate.Internal, exchange)
+  out.write(BIND_BEGIN)
+  for (const [name, value] of changes) {
+    replies.push(Reply.Bind | Fate.Internal, exchange)
+    replies.push(Reply.Execute | Fate.Internal, exchange)
+    out.write(bind('', SET, [fromBinary(name), value === null ? null : fromBinary(value)]))
+    out.write(EXECUTE)
+  }
+  replies.push(Reply.Bind | Fate.Internal, exchange)
+  replies.push(Reply.Execute | Fate.Internal, exchange)
+  replies.push(Reply.Sync | Fate.Internal, exchange)
+  out.write(BIND_COMMIT)
+  talk.unconfirmed++
+}
+
+/** Parses a statement outside any exchange of a client, so that settings can be changed before and after. */
+export function writeParse(talk: Talk, out: Output, definition: Definition): void {
+  const exchange = internalExchange('parse', false, (_status, { error }) => {
+    if (error === null) talk.statements.add(definition)
+    else talk.failedParse = { id: definition.id, error }
+  })
+  talk.replies.push(Reply.Close | Fate.Internal, exchange)
+  talk.replies.push(Reply.Parse | Fate.Internal, exchange)
+  talk.replies.push(Reply.Sync | Fate.Internal, exchange)
+  out.write(close('S', definition.name))
+  out.write(namedParse(definition.name, definition.body))
+  out.write(SYNC)
+}
+
+/** Closes statements that the server has too many of. */
+export function writeEvictions(talk: Talk, out: Output, max: number, exchange: InternalExchange): void {
+  for (;;) {
+    const surplus = talk.statements.surplus(max)
+    if (surplus === null) break
+    talk.statements.delete(surplus.id)
+    talk.replies.push(Reply.Close | Fate.Internal, exchange)
+    out.write(close('S', surplus.name))
+  }
+  talk.replies.push(Reply.Sync | Fate.Internal, exchange)
+  out.write(SYNC)
+}
+
+/** A simple Query of ours. */
+export function writeQuery(talk: Talk, out: Output, text: string, exchange: InternalExchange): void {
+  talk.replies.push(Reply.Query | Fate.Internal, exchange)
+  out.write(query(text))
+  // A simple Query drops the unnamed statement.
+  talk.unnamedOf = null
+}
+
+/** A Sync of ours, behind messages of a client that will never send it. */
+export function writeSync(talk: Talk, out: Output, exchange: InternalExchange): void {
+  talk.replies.push(Reply.Sync | Fate.Internal, exchange)
+  out.write(SYNC)
+}
+
+/** A Parse message with this statement name in front of a body (text, NUL, types). */
+export function namedParse(name: string, body: Uint8Array): Buffer {
+  const message = Buffer.allocUnsafe(5 + name.length + 1 + body.length)
+  message[0] = 0x50
+  message.writeInt32BE(message.length - 1, 1)
+  message.write(name, 5, 'latin1')
+  message[5 + name.length] = 0
+  message.set(body, 5 + name.length + 1)
+  return message
+}
+
+/** Differences between settings as the changes that `writeDiff` takes. */
+export function changesBetween(from: Settings, to: Settings): [name: string, value: string | null][] {
+  const changes: [string, string | null][] = to.differences(from)
+  // A setting that only the server has is one that the client never heard of: back to its default.
+  for (const name of from.values.keys()) if (!to.values.has(name)) changes.push([name, null])
+  return changes
+}
+
+/** Names and values are kept one character a byte, so that any client_encoding survives. */
+function fromBinary(text: string): Buffer {
+  return Buffer.from(text, 'latin1')
+}

@@ -1,0 +1,71 @@
+// What a client is told when the server that worked for it is gone (DESIGN section 8, RULES 25). Pure.
+import type { ServerLoss } from '../pool/lease.ts'
+import type { Refusal } from '../pool/types.ts'
+import { parseErrorResponse } from '../wire/error-response.ts'
+import { Status } from '../wire/protocol.ts'
+import type { Server } from './server.ts'
+
+/** The loss of this server for its lessee. `isMidMessage`: the client has half a message of an answer. */
+export function lossOf(server: Server, reason: string, lastWords: Buffer | null, isMidMessage: boolean): ServerLoss {
+  const { talk, lessee, parts } = server
+  const isInside = talk.status !== Status.Idle || lessee?.session.isPinned === true || parts.route.mode === 'session'
+  const isFatal = isInside || talk.copy === 3
+  return {
+    refusal: isFatal && talk.endsTransaction ? unknownCommit(reason) : lost(reason, lastWords, isFatal),
+    lastWords: talk.endsTransaction ? null : lastWords,
+    isFatal,
+    isMidMessage,
+    exchanges: talk.exchanges,
+    isBatchOpen: talk.isBatchOpen,
+    isFailedBatch: talk.replies.isSkipping,
+  }
+}
+
+/** A server's error as a refusal of ours. */
+export function refusalOf(bytes: Buffer, reason: string): Refusal {
+  const { code, message, detail, hint } = parseErrorResponse(bytes, 0, bytes.length)
+  return {
+    severity: 'ERROR',
+    code: code === '' ? '08006' : code,
+    message: message === '' ? 'Postgres gave no reason' : message,
+    ...(detail === '' ? {} : { detail }),
+    ...(hint === '' ? {} : { hint }),
+    reason,
+  }
+}
+
+function lost(reason: string, lastWords: Buffer | null, isFatal: boolean): Refusal {
+  if (reason === 'transaction block in statement mode') {
+    return {
+      severity: 'FATAL',
+      code: '0A000',
+      message: 'transaction blocks not allowed in statement pooling mode',
+      hint: 'Use a pool in transaction mode, or send the statements one by one.',
+      reason: 'statement_mode',
+    }
+  }
+  const detail = isFatal
+    ? 'The transaction was not committed by this server, or its session state is lost.'
+    : 'Whether the statement was executed is not known.'
+  if (lastWords !== null) {
+    const words = refusalOf(lastWords, 'server_lost')
+    return { ...words, severity: isFatal ? 'FATAL' : 'ERROR', detail: words.detail ?? detail }
+  }
+  return {
+    severity: isFatal ? 'FATAL' : 'ERROR',
+    code: '08006',
+    message: 'server closed the connection unexpectedly',
+    detail: `${detail} (${reason})`,
+    reason: 'server_lost',
+  }
+}
+
+function unknownCommit(reason: string): Refusal {
+  return {
+    severity: 'FATAL',
+    code: '08007',
+    message: 'the connection to Postgres was lost while a COMMIT was under way',
+    detail: `Whether the transaction was committed is not known. (${reason})`,
+    reason: 'commit_unknown',
+  }
+}

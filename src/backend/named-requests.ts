@@ -1,0 +1,311 @@
+// Messages that name a prepared statement, in modes that share servers: Parse, Bind, Describe, Close. It renames,
+// injects what the server lacks, and lets Postgres itself make the errors (RULES 13-16). It keeps no state.
+import { Sent } from '../pool/lease.ts'
+import { Fate, Reply } from '../pool/replies.ts'
+import { Definition, NAME_MAX, type NamedStatement, PREFIX } from '../session/statements.ts'
+import { UNNAMED_MAX, type VirtualSession } from '../session/virtual-session.ts'
+import { Fact, scanFacts } from '../sql/scanner.ts'
+import { errorResponse } from '../wire/error-response.ts'
+import type { Framer } from '../wire/framer.ts'
+import { close } from '../wire/messages.ts'
+import { FromClient, Status } from '../wire/protocol.ts'
+import { changesBetween, internalExchange, MISSING_NAME, namedParse, TAKEN_NAME, writeDiff, writeParse } from './internal.ts'
+import type { Output } from './output.ts'
+import { NamedClose, NamedParse, NameFix, Substitute, UNNAMED_CLOSE, UnnamedParse } from './refs.ts'
+import type { Talk } from './talk.ts'
+
+const HEADER = 5
+const CLOSE_UNNAMED = close('S', '')
+const EMPTY_TEXT = Buffer.from([0, 0, 0])
+const STATEMENT = 0x53
+
+export class NamedRequests {
+  readonly #talk: Talk
+  readonly #out: Output
+  session: VirtualSession | null = null
+  #largeId = 0
+
+  constructor(talk: Talk, out: Output) {
+    this.#talk = talk
+    this.#out = out
+  }
+
+  /** Bind, Describe or Close. */
+  send(framer: Framer, type: number): number {
+    if (type === FromClient.Bind) return this.#bind(framer)
+    if (framer.src[framer.start + HEADER] !== STATEMENT) {
+      // A portal: Postgres' own business.
+      return this.#asIs(framer, type === FromClient.Close ? Reply.Close : Reply.DescribePortal, null)
+    }
+    return type === FromClient.Close ? this.#close(framer) : this.#describe(framer)
+  }
+
+  /** Parse. */
+  parse(framer: Framer): number {
+    const { src, start, stop } = framer
+    const nameStop = src.indexOf(0, start + HEADER)
+    // Without an end of its name Postgres refuses it, whatever follows.
+    if (nameStop < 0 || nameStop >= stop) return framer.rest > 0 ? Sent.Refuse : this.#asIs(framer, Reply.Parse, null)
+    if (nameStop === start + HEADER) return this.#parseUnnamed(framer, nameStop + 1)
+    const name = nameOf(src, start + HEADER, nameStop)
+    const session = this.#sessionOf()
+    if (session.statements.lookup(name) !== undefined) {
+      return this.#renamed(framer, nameStop + 1, TAKEN_NAME, new NameFix(name, TAKEN_NAME))
+    }
+    if (framer.rest > 0) return this.#parseLarge(framer, name, nameStop + 1)
+    const body = src.subarray(nameStop + 1, stop)
+    const definition = session.statements.define(body, this.#parseKey(), factsOf)
+    if (definition === null) {
+      this.#fail(statementsFull())
+      return Sent.Taken
+    }
+    definition.settings ??= session.settings
+    const change = session.statements.sentParse(name, definition)
+    this.#parseDefinition(new NamedParse(change, definition))
+    return Sent.Taken
+  }
+
+  /** Transaction blocks do not exist in statement mode: the Parse fails in its turn. */
+  refuseBlock(): void {
+    this.#fail(noBlocks())
+  }
+
+  /** Sends the Parse, or makes up its answer where the server has the statement and nothing could fail before it. */
+  #parseDefinition(ref: NamedParse): void {
+    const talk = this.#talk
+    const { definition } = ref
+    // With exchanges in flight the status and the statements at our turn are not known yet (RULES 14).
+    const isKnown = talk.exchanges === 0 && !talk.hasExecuted && talk.status !== Status.Failed
+    if (isKnown && talk.statements.has(definition.id)) {
+      talk.statements.touch(definition)
+      if (!talk.replies.push(Reply.Parse | Fate.Insert, ref)) this.#sessionOf().statements.withdraw(ref.change)
+      return
+    }
+    this.#out.write(close('S', definition.name))
+    this.#out.write(namedParse(definition.name, definition.body))
+    talk.replies.push(Reply.Close | Fate.Swallow, definition)
+    if (talk.replies.push(Reply.Parse, ref)) talk.parsedInBatch.push(definition.id)
+    else this.#sessionOf().statements.withdraw(ref.change)
+  }
+
+  #parseUnnamed(framer: Framer, bodyStart: number): number {
+    const talk = this.#talk
+    const session = this.#sessionOf()
+    const unnamed = session.takeUnnamed()
+    if (framer.rest > 0 || framer.stop - bodyStart > UNNAMED_MAX) unnamed.setLarge()
+    else unnamed.set(framer.src, bodyStart, framer.stop)
+    talk.unnamedVersion = ++session.unnamedVersion
+    talk.unnamedOf = session
+    if (!talk.replies.push(Reply.Parse, new UnnamedParse(unnamed))) this.#unnamedUnknown()
+    this.#out.forward(framer.src, framer.start, framer.stop)
+    return Sent.Taken
+  }
+
+  /** Too long to be kept: the statement exists on this server only, and the client stays on it (large_statement). */
+  #parseLarge(framer: Framer, name: string, bodyStart: number): number {
+    const session = this.#sessionOf()
+    const definition = new Definition(this.#largeId--, '', 0, Buffer.alloc(0), Fact.Unclear)
+    const change = session.statements.sentParse(name, definition)
+    session.pins.add('large_statement')
+    return this.#renamed(framer, bodyStart, definition.name, new NamedParse(change, definition))
+  }
+
+  /** A Parse under another name, its body as it comes. */
+  #renamed(framer: Framer, bodyStart: number, name: string, ref: NameFix | NamedParse): number {
+    const head = Buffer.allocUnsafe(HEADER + name.length + 1)
+    head[0] = FromClient.Parse
+    head.writeInt32BE(4 + name.length + 1 + (framer.stop - bodyStart) + framer.rest, 1)
+    head.write(name, HEADER, 'latin1')
+    head[HEADER + name.length] = 0
+    this.#out.write(head)
+    this.#out.forward(framer.src, bodyStart, framer.stop)
+    if (!this.#talk.replies.push(Reply.Parse, ref) && ref instanceof NamedParse) {
+      this.#sessionOf().statements.withdraw(ref.change)
+    }
+    return Sent.Taken
+  }
+
+  #bind(framer: Framer): number {
+    const { src, start, stop } = framer
+    const portalStop = src.indexOf(0, start + HEADER)
+    const nameStart = portalStop + 1
+    const nameStop = portalStop < 0 ? -1 : src.indexOf(0, nameStart)
+    if (nameStop < 0 || nameStop >= stop) return framer.rest > 0 ? Sent.Refuse : this.#asIs(framer, Reply.Bind, null)
+    if (nameStop === nameStart) {
+      this.#ensureUnnamed()
+      return this.#asIs(framer, Reply.Bind, null)
+    }
+    const name = nameOf(src, nameStart, nameStop)
+    const statement = this.#sessionOf().statements.lookup(name)
+    if (statement !== undefined && this.#mustConfirm(statement)) return Sent.Hold
+    const serverName = statement === undefined ? MISSING_NAME : this.#ensure(statement)
+    if (this.#talk.status !== Status.Idle && statement?.definition.mayEndTransaction) this.#talk.endsTransaction = true
+    this.#talk.replies.push(
+      Reply.Bind,
+      statement === undefined ? new NameFix(name, MISSING_NAME) : statement,
+    )
+    // Header, portal and our name in a message of our own; parameters as they come.
+    const portalLength = portalStop - start - HEADER
+    const head = Buffer.allocUnsafe(HEADER + portalLength + 1 + serverName.length + 1)
+    head[0] = FromClient.Bind
+    head.writeInt32BE(4 + portalLength + 2 + serverName.length + (stop - nameStop - 1) + framer.rest, 1)
+    src.copy(head, HEADER, start + HEADER, nameStart)
+    head.write(serverName, HEADER + portalLength + 1, 'latin1')
+    head[head.length - 1] = 0
+    this.#out.write(head)
+    this.#out.forward(src, nameStop + 1, stop)
+    return Sent.Taken
+  }
+
+  #describe(framer: Framer): number {
+    const { src, start, stop } = framer
+    const nameStop = src.indexOf(0, start + HEADER + 1)
+    if (nameStop !== stop - 1) return this.#asIs(framer, Reply.DescribeStatement, null)
+    if (nameStop === start + HEADER + 1) {
+      this.#ensureUnnamed()
+      return this.#asIs(framer, Reply.DescribeStatement, null)
+    }
+    const name = nameOf(src, start + HEADER + 1, nameStop)
+    const statement = this.#sessionOf().statements.lookup(name)
+    const serverName = statement === undefined ? MISSING_NAME : this.#ensure(statement)
+    this.#talk.replies.push(
+      Reply.DescribeStatement,
+      statement === undefined ? new NameFix(name, MISSING_NAME) : statement,
+    )
+    this.#out.write(targetMessage(FromClient.Describe, serverName))
+    return Sent.Taken
+  }
+
+  /** Other clients use the server's copy, so a named Close ends here; Postgres' answer to it never varies. */
+  #close(framer: Framer): number {
+    const { src, start, stop } = framer
+    const talk = this.#talk
+    const session = this.#sessionOf()
+    const nameStop = src.indexOf(0, start + HEADER + 1)
+    if (nameStop !== stop - 1) return this.#asIs(framer, Reply.Close, null)
+    if (nameStop === start + HEADER + 1) {
+      talk.unnamedVersion = ++session.unnamedVersion
+      talk.unnamedOf = session
+      return this.#asIs(framer, Reply.Close, UNNAMED_CLOSE)
+    }
+    const change = session.statements.sentClose(nameOf(src, start + HEADER + 1, nameStop))
+    if (!talk.replies.push(Reply.Close | Fate.Insert, new NamedClose(change))) session.statements.withdraw(change)
+    return Sent.Taken
+  }
+
+  /** Brings the statement to the server if it is not known to be there. @returns its name there. */
+  #ensure(statement: NamedStatement): string {
+    const talk = this.#talk
+    const { definition } = statement
+    if (definition.id <= 0 || talk.parsedInBatch.includes(definition.id)) return definition.name
+    if (talk.statements.has(definition.id)) {
+      talk.statements.touch(definition)
+      return definition.name
+    }
+    const session = this.#sessionOf()
+    const wanted = definition.settings
+    const isOutside = talk.status === Status.Idle && talk.exchanges === 0 && !talk.isBatchOpen
+    if (isOutside && wanted !== null && definition.parseKey !== 0 && wanted.parseKey !== session.settings.parseKey) {
+      const guard = internalExchange('settings of a statement', true, () => {})
+      writeDiff(talk, this.#out, changesBetween(session.settings, wanted), guard)
+      writeParse(talk, this.#out, definition)
+      writeDiff(talk, this.#out, changesBetween(wanted, session.settings), guard)
+      return definition.name
+    }
+    this.#out.write(close('S', definition.name))
+    this.#out.write(namedParse(definition.name, definition.body))
+    talk.replies.push(Reply.Close | Fate.Swallow, definition)
+    if (talk.replies.push(Reply.Parse | Fate.Swallow, definition)) talk.parsedInBatch.push(definition.id)
+    return definition.name
+  }
+
+  /** Makes the server's unnamed statement the client's own: its text, or none. */
+  #ensureUnnamed(): void {
+    const talk = this.#talk
+    const session = this.#sessionOf()
+    if (talk.unnamedOf === session && talk.unnamedVersion === session.unnamedVersion) return
+    const unnamed = session.unnamed
+    if (unnamed === null || unnamed.isLarge) {
+      this.#out.write(CLOSE_UNNAMED)
+      if (!talk.replies.push(Reply.Close | Fate.Swallow, null)) return
+    } else {
+      this.#out.write(namedParse('', unnamed.body.subarray(0, unnamed.length)))
+      if (!talk.replies.push(Reply.Parse | Fate.Swallow, null)) return
+    }
+    talk.unnamedOf = session
+    talk.unnamedVersion = session.unnamedVersion
+  }
+
+  /** While a settings diff is not confirmed, nothing that could end its failed transaction may follow (RULES 1). */
+  #mustConfirm(statement: NamedStatement): boolean {
+    return this.#talk.unconfirmed > 0 && statement.definition.mayEndTransaction
+  }
+
+  /** Behind exchanges in flight the settings at our turn are not known: such a statement is shared with nobody. */
+  #parseKey(): number {
+    const talk = this.#talk
+    const isKnown = talk.exchanges === 0 && !talk.hasExecuted
+    return isKnown ? this.#sessionOf().settings.parseKey : 0
+  }
+
+  /** Has Postgres make an error at this place of the batch; the client reads other words. */
+  #fail(error: Buffer): void {
+    this.#out.write(namedParse(TAKEN_NAME, EMPTY_TEXT))
+    this.#talk.replies.push(Reply.Parse, new Substitute(error))
+  }
+
+  #asIs(framer: Framer, reply: number, ref: unknown): number {
+    this.#talk.replies.push(reply, ref)
+    this.#out.forward(framer.src, framer.start, framer.stop)
+    return Sent.Taken
+  }
+
+  #unnamedUnknown(): void {
+    this.#talk.unnamedOf = null
+  }
+
+  #sessionOf(): VirtualSession {
+    if (this.session === null) throw new Error('a statement was named on a server without a client')
+    return this.session
+  }
+}
+
+/** A statement name, one character a byte, as far as Postgres looks at it. */
+function nameOf(src: Buffer, start: number, stop: number): string {
+  return src.toString('latin1', start, Math.min(stop, start + NAME_MAX))
+}
+
+function factsOf(body: Buffer): number {
+  const stop = body.indexOf(0)
+  return scanFacts(body, 0, stop < 0 ? body.length : stop)
+}
+
+function targetMessage(type: number, name: string): Buffer {
+  const message = Buffer.allocUnsafe(HEADER + 1 + name.length + 1)
+  message[0] = type
+  message.writeInt32BE(message.length - 1, 1)
+  message[HEADER] = STATEMENT
+  message.write(name, HEADER + 1, 'latin1')
+  message[message.length - 1] = 0
+  return message
+}
+
+function statementsFull(): Buffer {
+  return errorResponse({
+    severity: 'ERROR',
+    code: '53400',
+    message: 'too many prepared statements',
+    detail: 'The text of all prepared statements of this pool, or of this client, exceeds pool.prepared_memory.',
+    hint: 'Close statements that are not used any more, or raise pool.prepared_memory.',
+  })
+}
+
+/** The refusal of transaction blocks in statement mode. */
+export function noBlocks(): Buffer {
+  return errorResponse({
+    severity: 'ERROR',
+    code: '0A000',
+    message: 'transaction blocks not allowed in statement pooling mode',
+    hint: 'Use a pool in transaction mode, or send the statements one by one.',
+  })
+}

@@ -1,0 +1,56 @@
+// What the entries of a reply queue refer to: the knowledge that is needed when the answer comes. Data only.
+import type { Definition, PendingName } from '../session/statements.ts'
+import type { Unnamed } from '../session/virtual-session.ts'
+
+/** A client's message that names a statement under a name of ours: errors get the client's name back. */
+export class NameFix {
+  readonly clientName: string
+  readonly serverName: string
+
+  constructor(clientName: string, serverName: string) {
+    this.clientName = clientName
+    this.serverName = serverName
+  }
+}
+
+/** A message that must fail: Postgres makes the error (and skips the batch), the client gets these words. */
+export class Substitute {
+  readonly error: Buffer
+
+  constructor(error: Buffer) {
+    this.error = error
+  }
+}
+
+/** A Parse of a named statement. */
+export class NamedParse {
+  readonly change: PendingName
+  /** Null for a statement that is not brought to other servers. */
+  readonly definition: Definition
+
+  constructor(change: PendingName, definition: Definition) {
+    this.change = change
+    this.definition = definition
+  }
+}
+
+/** A Parse of the unnamed statement. */
+export class UnnamedParse {
+  readonly unnamed: Unnamed
+
+  constructor(unnamed: Unnamed) {
+    this.unnamed = unnamed
+  }
+}
+
+/** A Close of the unnamed statement. */
+export const UNNAMED_CLOSE = { kind: 'unnamed close' } as const
+
+/** A Close of a named statement. */
+export class NamedClose {
+  readonly change: PendingName
+
+  constructor(change: PendingName) {
+    this.change = change
+  }
+}

@@ -1,0 +1,238 @@
+// The sending side of a server: takes the client's messages, renames statements, injects what the server lacks,
+// and notes for each what Postgres will answer. It owns nothing but the way out; the state is in Talk.
+// It must never complete a message that a client left half, nor send what a client did not ask for except
+// exchanges whose answers are swallowed.
+import type { PoolMode } from '../config/types.ts'
+import { Sent } from '../pool/lease.ts'
+import { Fate, Reply, REPLY_KIND, type Replies } from '../pool/replies.ts'
+import type { VirtualSession } from '../session/virtual-session.ts'
+import { Fact, scanFacts } from '../sql/scanner.ts'
+import type { Framer } from '../wire/framer.ts'
+import { SYNC } from '../wire/messages.ts'
+import { FromClient, Status } from '../wire/protocol.ts'
+import { internalExchange, writeEvictions, writeQuery } from './internal.ts'
+import { NamedRequests } from './named-requests.ts'
+import type { Output } from './output.ts'
+import { Copy, type Talk } from './talk.ts'
+
+/** Replies that one client may have outstanding between exchanges; beyond it, it waits. */
+const PIPELINE_MAX = 4096
+/** And within one batch, where waiting could last for ever: beyond it, it is refused. */
+const BATCH_MAX = 1_000_000
+
+/** What the sending side needs of its server. */
+export interface RequestParts {
+  talk: Talk
+  out: Output
+  mode: PoolMode
+  maxPreparedStatements: number
+}
+
+export class Requests {
+  readonly #talk: Talk
+  readonly #replies: Replies
+  readonly #out: Output
+  readonly #mode: PoolMode
+  readonly #named: NamedRequests
+  readonly #statementsMax: number
+  #session: VirtualSession | null = null
+
+  constructor(parts: RequestParts) {
+    this.#talk = parts.talk
+    this.#replies = parts.talk.replies
+    this.#out = parts.out
+    this.#mode = parts.mode
+    this.#statementsMax = parts.maxPreparedStatements
+    this.#named = new NamedRequests(parts.talk, parts.out)
+  }
+
+  set session(session: VirtualSession | null) {
+    this.#session = session
+    this.#named.session = session
+  }
+
+  /** One message of the client. @returns one of `Sent`. */
+  send(framer: Framer): number {
+    const talk = this.#talk
+    const type = framer.type
+    if (type === FromClient.CopyData) return this.#forward(framer)
+    if (!talk.isBatchOpen && this.#mustWait()) return Sent.Hold
+    if (this.#replies.size > BATCH_MAX) return Sent.Refuse
+    if (this.#replies.size === 0) talk.busySince = talk.time.now
+    talk.isFlushed = type === FromClient.Flush
+    switch (type) {
+      case FromClient.Query:
+        return this.#query(framer)
+      case FromClient.Sync:
+        return this.#sync(framer)
+      case FromClient.Flush:
+        return this.#forward(framer)
+      case FromClient.CopyDone:
+      case FromClient.CopyFail:
+        this.#replies.push(Reply.CopyEnd, null)
+        return this.#forward(framer)
+      case FromClient.FunctionCall:
+        if (this.#replies.push(Reply.FunctionCall, null)) talk.exchanges++
+        return this.#forward(framer)
+      default:
+        return this.#extended(framer, type)
+    }
+  }
+
+  /** More of the body of the message sent last. */
+  sendBody(framer: Framer): void {
+    this.#out.forward(framer.src, framer.start, framer.stop)
+    this.#talk.restOut = framer.rest
+  }
+
+  #extended(framer: Framer, type: number): number {
+    const talk = this.#talk
+    this.#startBatch()
+    let sent: number = Sent.Taken
+    if (type === FromClient.Execute) {
+      this.#replies.push(Reply.Execute, null)
+      this.#forward(framer)
+    } else if (this.#mode === 'session') {
+      this.#replies.push(plainReply(framer), null)
+      this.#forward(framer)
+    } else if (type === FromClient.Parse) {
+      sent = this.#parse(framer)
+    } else {
+      sent = this.#named.send(framer, type)
+      if (sent === Sent.Taken) talk.restOut = framer.rest
+    }
+    if (sent !== Sent.Taken) return sent
+    talk.isBatchOpen = true
+    if (type === FromClient.Execute) talk.hasExecuted = true
+    return Sent.Taken
+  }
+
+  #parse(framer: Framer): number {
+    const talk = this.#talk
+    if (talk.status !== Status.Idle && framer.src[framer.start + 5] === 0) {
+      talk.endsTransaction ||= (textFacts(framer, true) & Fact.Ends) !== 0
+    }
+    if (talk.unconfirmed > 0 || this.#mode === 'statement') {
+      const facts = textFacts(framer, true)
+      if (talk.unconfirmed > 0 && (facts & (Fact.Ends | Fact.Unclear)) !== 0) return Sent.Hold
+      if (this.#mode === 'statement' && (facts & Fact.Begins) !== 0) {
+        this.#named.refuseBlock()
+        talk.restOut = 0
+        return framer.rest > 0 ? Sent.Refuse : Sent.Taken
+      }
+    }
+    const sent = this.#named.parse(framer)
+    if (sent === Sent.Taken) talk.restOut = framer.rest
+    return sent
+  }
+
+  #query(framer: Framer): number {
+    const talk = this.#talk
+    if (talk.unconfirmed > 0 || this.#mode === 'statement') {
+      const facts = textFacts(framer, false)
+      if (talk.unconfirmed > 0 && (facts & (Fact.Ends | Fact.Unclear)) !== 0) return Sent.Hold
+      if (this.#mode === 'statement' && (facts & Fact.Begins) !== 0) {
+        if (framer.rest > 0) return Sent.Refuse
+        this.#named.refuseBlock()
+        return this.#ownSync()
+      }
+    }
+    if (talk.status !== Status.Idle && beginsLikeCommit(framer.src[framer.start + 5])) {
+      talk.endsTransaction ||= (textFacts(framer, false) & Fact.Ends) !== 0
+    }
+    const session = this.#session
+    if (session !== null) {
+      talk.unnamedOf = session
+      talk.unnamedVersion = ++session.unnamedVersion
+    }
+    if (this.#replies.push(Reply.Query, null)) talk.exchanges++
+    else talk.unnamedOf = null
+    return this.#forward(framer)
+  }
+
+  #sync(framer: Framer): number {
+    const talk = this.#talk
+    const replies = this.#replies
+    const isDoubtful = talk.copy === Copy.In && !hasCopyEnd(replies)
+    replies.push(isDoubtful ? Reply.Sync | Fate.Doubtful : Reply.Sync, null)
+    talk.exchanges++
+    talk.isBatchOpen = false
+    talk.hasExecuted = false
+    talk.parsedInBatch.length = 0
+    this.#forward(framer)
+    if (talk.needsFence) this.writeFence()
+    return Sent.Taken
+  }
+
+  /** Ends a Query that was replaced by a message that must fail: its error and ReadyForQuery are as of a Query. */
+  #ownSync(): number {
+    this.#replies.push(Reply.Sync, null)
+    this.#talk.exchanges++
+    this.#out.write(SYNC)
+    return Sent.Taken
+  }
+
+  /** An empty Query whose answer shows where the server stands when Syncs may have been eaten by a COPY. */
+  writeFence(): void {
+    this.#talk.needsFence = false
+    writeQuery(this.#talk, this.#out, '', internalExchange('fence', false, () => {}))
+  }
+
+  /** In front of a new batch: too many statements are closed, as long as nothing in flight uses them. */
+  #startBatch(): void {
+    const talk = this.#talk
+    if (talk.isBatchOpen || talk.exchanges > 0 || this.#mode === 'session') return
+    if (talk.statements.surplus(this.#statementsMax) === null) return
+    writeEvictions(talk, this.#out, this.#statementsMax, internalExchange('evict', false, () => {}))
+  }
+
+  /** A new exchange must not start now. */
+  #mustWait(): boolean {
+    const talk = this.#talk
+    // A cancel that is under way must not hit what the client asks next.
+    return talk.cancels > 0 || talk.isCancelWanted || this.#replies.size > PIPELINE_MAX
+  }
+
+  #forward(framer: Framer): number {
+    this.#out.forward(framer.src, framer.start, framer.stop)
+    this.#talk.restOut = framer.rest
+    return Sent.Taken
+  }
+}
+
+/** The reply to a message that is passed on as it is. */
+function plainReply(framer: Framer): number {
+  switch (framer.type) {
+    case FromClient.Parse:
+      return Reply.Parse
+    case FromClient.Bind:
+      return Reply.Bind
+    case FromClient.Close:
+      return Reply.Close
+    default:
+      return framer.src[framer.start + 5] === 0x53 ? Reply.DescribeStatement : Reply.DescribePortal
+  }
+}
+
+/** `Fact` bits of the text of a Query, or of a Parse (behind its name); Unclear when it is not all here. */
+function textFacts(framer: Framer, isParse: boolean): number {
+  if (framer.rest > 0) return Fact.Unclear
+  let start = framer.start + 5
+  if (isParse) start = framer.src.indexOf(0, start) + 1
+  const stop = framer.src.indexOf(0, start)
+  if (start === 0 || stop < 0 || stop >= framer.stop) return 0
+  return scanFacts(framer.src, start, stop)
+}
+
+/** COMMIT, END, or something in front of them: worth a closer look. */
+function beginsLikeCommit(byte: number): boolean {
+  const lower = byte | 0x20
+  return lower === 0x63 || lower === 0x65 || byte < 0x41
+}
+
+function hasCopyEnd(replies: Replies): boolean {
+  for (let place = 0; place < replies.size; place++) {
+    if ((replies.at(place) & REPLY_KIND) === Reply.CopyEnd) return true
+  }
+  return false
+}

@@ -1,0 +1,67 @@
+// Where a pool's servers are and how we log in there: what backend/ needs to open one. Data only.
+import type { PasswordWork } from '../auth/password-work.ts'
+import type { ServerCredential } from '../auth/server-auth.ts'
+import type { PoolMode, ServerTlsMode } from '../config/types.ts'
+import type { OpenFailure } from '../pool/types.ts'
+import type { Settings, SettingsTable } from '../session/settings.ts'
+import type { Counters } from '../observe/counters.ts'
+import type { Clock, Random } from '../util/env.ts'
+import type { SecurableStream, TlsSettings } from '../wire/byte-stream.ts'
+import type { Server } from './server.ts'
+import type { CoarseTime } from './talk.ts'
+
+/** Opens a stream to the route's address. `code` of an error is as of the operating system (ECONNREFUSED). */
+export type Dial = (
+  timeoutMs: number,
+  callback: (error: (Error & { code: string }) | null, stream: SecurableStream | null) => void,
+) => { cancel(): void }
+
+export interface Route {
+  readonly dial: Dial
+  /** Address in words, for errors. */
+  readonly where: string
+  readonly dbname: string
+  readonly user: string
+  readonly credential: ServerCredential | null
+  readonly tlsMode: ServerTlsMode
+  /** Null with mode `disable` and on Unix sockets. */
+  readonly tls: TlsSettings | null
+  readonly connectTimeoutMs: number
+  readonly cancelTimeoutMs: number
+  readonly goneGraceMs: number
+  readonly abandonGraceMs: number
+  readonly mode: PoolMode
+  readonly maxPreparedStatements: number
+}
+
+/** What servers report to. */
+export interface ServerOwner {
+  onOpened(server: Server): void
+  onOpenFailed(server: Server, failure: OpenFailure): void
+  onTested(server: Server): void
+  onReleased(server: Server): void
+  onClosed(server: Server, reason: string): void
+  /** A server told another value of a parameter that nobody can set (server_version, in_hot_standby). */
+  onFact(name: string, value: string): void
+}
+
+/** What all servers of a pool share. */
+export interface ServerParts {
+  readonly route: Route
+  readonly owner: ServerOwner
+  readonly clock: Clock
+  readonly random: Random
+  readonly time: CoarseTime
+  readonly work: PasswordWork
+  readonly counters: Counters
+  readonly table: SettingsTable
+  /** One line about something odd, for the log. */
+  readonly warn: (message: string) => void
+}
+
+/** A server's parameters at the end of its login. */
+export interface Welcome {
+  /** All of them, in the order in which Postgres sent them; one character a byte. */
+  readonly parameters: ReadonlyMap<string, string>
+  readonly settings: Settings
+}

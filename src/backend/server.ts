@@ -1,0 +1,418 @@
+// One connection to Postgres: its life from login to close, and the lease of the client it works for. It owns the
+// stream and the Talk; requests.ts and answers.ts do the two directions, leave.ts what follows when a client goes.
+// It never decides who gets it next: that is the pool's.
+import type { LeasedServer, Departure, Lessee } from '../pool/lease.ts'
+import { Fate } from '../pool/replies.ts'
+import type { Refusal, ServerState } from '../pool/types.ts'
+import { parametersOf } from '../session/baseline.ts'
+import { isCarried, type Settings } from '../session/settings.ts'
+import type { SecurableStream, StreamHandler } from '../wire/byte-stream.ts'
+import { Found, Framer } from '../wire/framer.ts'
+import { TERMINATE } from '../wire/messages.ts'
+import { FromClient, SERVER_RULES, Status } from '../wire/protocol.ts'
+import { Answers, type AnswerEvents } from './answers.ts'
+import { CancelConnection } from './cancel.ts'
+import { changesBetween, type InternalExchange, internalExchange, writeDiff, writeQuery, writeSetup } from './internal.ts'
+import { type Leaving, leave, settleLeaving } from './leave.ts'
+import { Login, type LoginEvents, type LoginResult } from './login.ts'
+import { lossOf, refusalOf } from './loss.ts'
+import { Output } from './output.ts'
+import { Requests } from './requests.ts'
+import type { ServerParts } from './route.ts'
+import { Talk } from './talk.ts'
+
+/** Longest message that is read whole (errors, notices, parameters); longer ones are passed on in pieces. */
+const WHOLE_MAX = 1024 * 1024
+const PREFIX_MAX = 4096
+
+export class Server implements LeasedServer, StreamHandler, LoginEvents, AnswerEvents {
+  state: ServerState = 'opening'
+  readonly baseline: string
+  readonly parts: ServerParts
+  readonly talk: Talk
+  openedAt = 0
+  idleSince: number
+  isRetired = false
+  /** All parameters that it told at its login, one character a byte. */
+  parameters: ReadonlyMap<string, string> = new Map()
+  pid = 0
+  /** Set while a client that has gone is being cleaned up after. */
+  leaving: Leaving | null = null
+  /** When the present step (login, test) must be over, 0 for never. */
+  deadline: number
+  out!: Output
+  lessee: Lessee | null = null
+  #key: Buffer = Buffer.alloc(0)
+  #stream: SecurableStream | null = null
+  #login: Login | null
+  #framer = new Framer(SERVER_RULES, WHOLE_MAX, PREFIX_MAX)
+  #answers: Answers
+  #requests!: Requests
+  #isHolding = false
+  #lastWords: Buffer | null = null
+  #isGone = false
+  #cancelling: CancelConnection | null = null
+  #cancelDeadline = 0
+  #cancelWaiters: (() => void)[] = []
+
+  constructor(parts: ServerParts, baseline: string, extra: ReadonlyMap<string, string> | null = null) {
+    this.parts = parts
+    this.baseline = baseline
+    this.talk = new Talk(parts.time)
+    this.#answers = new Answers(this.talk, this)
+    this.idleSince = parts.time.now
+    this.deadline = parts.time.now + parts.route.connectTimeoutMs
+    parts.counters.serverOpens++
+    const parameters = parametersOf(baseline)
+    if (extra !== null) for (const [name, value] of extra) parameters.set(name, value)
+    this.#login = new Login(parts, parameters, this)
+  }
+
+  get settings(): Settings | null {
+    return this.talk.settings
+  }
+
+  get isEncrypted(): boolean {
+    return this.#stream?.peer.encrypted === true
+  }
+
+  // ---- login ----
+
+  onLoggedIn(result: LoginResult): void {
+    const { route, table } = this.parts
+    this.#login = null
+    this.#stream = result.stream
+    this.#stream.handler = this
+    this.parameters = result.parameters
+    this.pid = result.pid
+    this.#key = result.key
+    const carried = new Map<string, string>()
+    for (const [name, value] of result.parameters) if (isCarried(name)) carried.set(name, value)
+    this.talk.settings = table.of(carried)
+    this.out = new Output(result.stream)
+    this.#requests = new Requests({
+      talk: this.talk,
+      out: this.out,
+      mode: route.mode,
+      maxPreparedStatements: route.maxPreparedStatements,
+    })
+    if (route.mode === 'session') this.#usable()
+    else {
+      writeSetup(this.talk, this.out, internalExchange('setup', false, (_status, setup) => this.#onSetUp(setup)))
+      this.out.flush()
+    }
+  }
+
+  onLoginFailed(refusal: Refusal, isFinal: boolean): void {
+    this.#login = null
+    this.#isGone = true
+    this.parts.counters.serverOpenFailures++
+    this.parts.owner.onOpenFailed(this, { refusal, isFinal })
+  }
+
+  #onSetUp(setup: InternalExchange): void {
+    if (setup.error === null) this.#usable()
+    else this.#gone('Postgres refused the statements that pgmux prepares at login')
+  }
+
+  #usable(): void {
+    this.deadline = 0
+    this.parts.owner.onOpened(this)
+  }
+
+  // ---- the lease ----
+
+  lease(lessee: Lessee): void {
+    const { talk } = this
+    this.lessee = lessee
+    this.#answers.lessee = lessee
+    this.#requests.session = lessee.session
+    talk.transactionSince = talk.idleSince = talk.time.now
+    const wanted = lessee.session.settings
+    const present = talk.settings
+    if (wanted === present || present === null || this.parts.route.mode === 'session') return
+    const changes = changesBetween(present, wanted)
+    if (changes.length === 0) {
+      lessee.session.settings = present
+      return
+    }
+    const diff = internalExchange('settings diff', true, (status, exchange) => {
+      if (exchange.error !== null || status !== Status.Idle || talk.settings === null) return
+      // Where Postgres spells a value otherwise, its spelling is the client's from now on.
+      if (this.lessee === lessee && talk.settings !== null) lessee.session.settings = talk.settings
+    })
+    writeDiff(talk, this.out, changes, diff)
+  }
+
+  send(framer: Framer): number {
+    const sent = this.#requests.send(framer)
+    if (sent === 1) this.#isHolding = true
+    else if (framer.type === FromClient.Flush || framer.type === FromClient.CopyDone) {
+      this.#answers.drainInserts()
+      this.#answers.flush()
+    }
+    return sent
+  }
+
+  sendBody(framer: Framer): void {
+    this.#requests.sendBody(framer)
+  }
+
+  flush(): boolean {
+    return this.out.flush()
+  }
+
+  pause(): void {
+    this.#stream?.pause()
+  }
+
+  resume(): void {
+    this.#answers.isBlocked = false
+    this.#stream?.resume()
+  }
+
+  abandon(how: Departure): void {
+    if (this.#isGone) return
+    const needsReset = this.parts.route.mode === 'session' || this.lessee?.session.isPinned === true
+    this.#dropLessee()
+    this.resume()
+    leave(this, how, needsReset)
+    if (!this.#isGone) this.#settle()
+  }
+
+  /** The client's part in it is over: what still comes for it is swallowed. */
+  #dropLessee(): void {
+    this.lessee = null
+    this.#answers.lessee = null
+    this.#requests.session = null
+    this.#isHolding = false
+  }
+
+  // ---- cancel ----
+
+  cancel(onOver: () => void): void {
+    const { talk } = this
+    if (talk.exchanges === 0 && !talk.isBatchOpen) {
+      onOver()
+      return
+    }
+    this.#cancelWaiters.push(onOver)
+    // A cancel must not hit an exchange of ours; it waits for the client's own.
+    if ((talk.replies.head & Fate.Internal) !== 0 && this.lessee !== null) talk.isCancelWanted = true
+    else this.#openCancel()
+  }
+
+  /** Those who asked for a cancel may go: it is over, or there is nothing left to cancel. */
+  #cancelsOver(): void {
+    const waiters = this.#cancelWaiters
+    if (waiters.length === 0) return
+    this.#cancelWaiters = []
+    for (const onOver of waiters) onOver()
+  }
+
+  #openCancel(): void {
+    const { talk, parts } = this
+    talk.isCancelWanted = false
+    if (this.#cancelling !== null || this.#stream === null) return
+    talk.cancels++
+    this.#cancelDeadline = talk.time.now + parts.route.cancelTimeoutMs
+    const target = { pid: this.pid, key: this.#key, isEncrypted: this.isEncrypted }
+    this.#cancelling = new CancelConnection(parts.route, target, (isCertain) => this.#onCancelOver(isCertain))
+  }
+
+  #onCancelOver(isCertain: boolean): void {
+    this.#cancelling = null
+    this.talk.cancels--
+    this.#cancelsOver()
+    // It may still arrive: this server must not work for anybody else.
+    if (!isCertain) this.isRetired = true
+    if (!this.#isGone) this.#settle()
+  }
+
+  // ---- the pool's wishes ----
+
+  test(): void {
+    const { talk } = this
+    this.deadline = talk.time.now + this.parts.route.connectTimeoutMs
+    const check = internalExchange('check', false, (_status, exchange) => {
+      this.deadline = 0
+      if (exchange.error === null) this.parts.owner.onTested(this)
+      else this.#gone('the check of an idle server failed')
+    })
+    writeQuery(talk, this.out, '', check)
+    this.out.flush()
+  }
+
+  close(reason: string): void {
+    if (this.#isGone) return
+    this.#isGone = true
+    this.#login?.cancel(reason)
+    const stream = this.#stream
+    if (stream !== null) {
+      const isClean = this.talk.restOut === 0 && this.talk.copy === 0
+      if (isClean) stream.end(TERMINATE)
+      else stream.destroy(reason)
+    }
+    const loss = this.lessee === null ? null : lossOf(this, reason, this.#lastWords, this.#framer.rest > 0)
+    const { lessee } = this
+    this.#dropLessee()
+    if (this.#cancelling === null) this.#cancelsOver()
+    this.parts.counters.closes.add([reason])
+    this.parts.owner.onClosed(this, reason)
+    if (loss !== null) lessee?.onServerLost(loss)
+  }
+
+  /** Time has passed. */
+  tick(now: number): void {
+    if (this.#login !== null && now > this.deadline) this.#login.timeOut()
+    else if (this.deadline > 0 && now > this.deadline) this.#gone('Postgres did not answer in time')
+    if (this.#cancelling !== null && now > this.#cancelDeadline) this.#cancelling.timeOut()
+    if (this.leaving === null || now < this.leaving.deadline || this.#isGone) return
+    if (this.leaving.isCancelled) this.close('what a client left behind did not end')
+    else {
+      this.leaving.isCancelled = true
+      this.leaving.deadline = now + this.parts.route.cancelTimeoutMs
+      this.#openCancel()
+    }
+  }
+
+  // ---- the stream ----
+
+  onData(chunk: Buffer): void {
+    const framer = this.#framer
+    this.parts.counters.bytesFromServers += chunk.length
+    framer.push(chunk)
+    for (;;) {
+      const found = framer.next()
+      if (found === Found.Nothing) break
+      if (found === Found.Invalid) this.onViolation(`Postgres sent an ${framer.problem}`)
+      else this.#answers.take(framer, found)
+      if (this.#isGone) return
+    }
+    this.#answers.flush()
+    if (this.#answers.isBlocked && this.lessee !== null) this.#stream?.pause()
+    this.#settle()
+  }
+
+  onDrain(): void {
+    this.lessee?.onServerDrain()
+  }
+
+  onEnd(): void {
+    this.#gone('Postgres closed the connection')
+  }
+
+  onClose(reason: string): void {
+    this.#gone(reason)
+  }
+
+  onLastWords(bytes: Buffer): void {
+    this.#lastWords = bytes
+    this.#gone('Postgres ended the connection')
+  }
+
+  onViolation(what: string): void {
+    this.parts.warn(what)
+    this.#gone('protocol violation')
+  }
+
+  onGuardFailed(exchange: InternalExchange): void {
+    const { lessee } = this
+    if (lessee !== null) {
+      const loss = lossOf(this, 'settings diff failed', null, false)
+      this.#dropLessee()
+      const refusal = exchange.error === null ? loss.refusal : refusalOf(exchange.error, 'settings')
+      lessee.onServerLost({ ...loss, refusal, lastWords: null, isFatal: false })
+    }
+    this.close('settings diff failed')
+  }
+
+  onSetting(name: string, value: string): void {
+    const { talk } = this
+    if (!isCarried(name)) {
+      this.parts.owner.onFact(name, value)
+      return
+    }
+    if (talk.settings === null) return
+    talk.settings = talk.settings.with(name, value)
+    const isClients = this.lessee !== null && talk.replies.size > 0 && (talk.replies.head & Fate.Internal) === 0
+    if (isClients && this.lessee !== null) this.lessee.session.settings = talk.settings
+  }
+
+  onExchangeEnd(): void {
+    const { talk } = this
+    this.parts.counters.exchanges++
+    talk.endsTransaction = false
+    if (talk.isCancelWanted) {
+      talk.isCancelWanted = false
+      this.#cancelsOver()
+    }
+    if (talk.status === Status.Idle) {
+      this.parts.counters.transactions++
+      talk.transactionSince = talk.time.now
+    } else if (this.parts.route.mode === 'statement') {
+      this.close('transaction block in statement mode')
+    }
+  }
+
+  #gone(reason: string): void {
+    if (this.#isGone) return
+    if (this.#login !== null) return
+    if (this.state === 'opening') {
+      this.#isGone = true
+      this.#stream?.destroy(reason)
+      const words = this.#lastWords
+      const refusal = words === null ? unreachable(this.parts.route.where, reason) : refusalOf(words, 'server_login')
+      this.parts.owner.onOpenFailed(this, { refusal, isFinal: false })
+      return
+    }
+    this.#stream?.destroy(reason)
+    this.close(reason)
+  }
+
+  /** After each event: does the lease end, may what was held go on, is the clean-up over? */
+  #settle(): void {
+    const { talk, lessee } = this
+    if (talk.isCancelWanted && talk.replies.size > 0 && (talk.replies.head & Fate.Internal) === 0) this.#openCancel()
+    if (this.leaving !== null) {
+      settleLeaving(this, this.#framer.atBoundary)
+      this.out.flush()
+      return
+    }
+    if (lessee === null) return
+    if (this.#isHolding && this.#mayGoOn()) {
+      this.#isHolding = false
+      lessee.onServerContinue()
+      if (this.lessee !== lessee) return
+    }
+    if (!talk.isFree || !this.#framer.atBoundary || this.#isHolding) return
+    if (this.parts.route.mode === 'session' || lessee.session.isPinned) return
+    this.#dropLessee()
+    this.release()
+    lessee.onLeaseEnd()
+  }
+
+  #mayGoOn(): boolean {
+    const { talk } = this
+    return talk.cancels === 0 && !talk.isCancelWanted && talk.unconfirmed === 0 && talk.replies.size < RESUME_BELOW
+  }
+
+  /** Clean and free: back to the pool. */
+  release(): void {
+    if (this.talk.lostSetup && this.parts.route.mode !== 'session') this.isRetired = true
+    this.talk.lostSetup = false
+    this.leaving = null
+    this.parts.owner.onReleased(this)
+  }
+}
+
+const RESUME_BELOW = 1024
+
+function unreachable(where: string, reason: string): Refusal {
+  return {
+    severity: 'FATAL',
+    code: '08001',
+    message: `could not use the connection to Postgres at ${where}: ${reason}`,
+    reason: 'server_unreachable',
+  }
+}

@@ -1,0 +1,89 @@
+// What pgmux knows about the conversation with one server: what it owes, its status, what state it is in. Plain
+// data with one owner, Server; requests.ts writes the sending side, answers.ts the receiving side.
+import type { TalkView } from '../pool/lease.ts'
+import { Replies } from '../pool/replies.ts'
+import type { Settings } from '../session/settings.ts'
+import { ServerStatements } from '../session/statements.ts'
+import type { VirtualSession } from '../session/virtual-session.ts'
+import { Status } from '../wire/protocol.ts'
+
+/** Which kind of COPY a server is in. */
+export const Copy = { None: 0, In: 1, Out: 2, Both: 3 } as const
+
+/** Coarse time, shared by all connections: the janitor moves it on. */
+export interface CoarseTime {
+  now: number
+}
+
+export class Talk implements TalkView {
+  readonly replies = new Replies()
+  readonly statements = new ServerStatements()
+  readonly time: CoarseTime
+  /** Status byte of the last ReadyForQuery. */
+  status: number = Status.Idle
+  /** Reported settings as they are on the server; null before login. */
+  settings: Settings | null = null
+  /** Extended messages were sent since the last Sync. */
+  isBatchOpen = false
+  /** The last message of the open batch was a Flush: Postgres answers what it has. */
+  isFlushed = false
+  /** An Execute was sent since the last Sync: it may have changed what statements the server has. */
+  hasExecuted = false
+  /** Statements parsed or injected since the last Sync. */
+  readonly parsedInBatch: number[] = []
+  /** Exchanges of clients that are not answered up to their ReadyForQuery. */
+  exchanges = 0
+  /** Internal exchanges on which the safety of what follows depends (settings diff) and that are not confirmed. */
+  unconfirmed = 0
+  copy: number = Copy.None
+  /** A COPY IN failed with Syncs in flight that it may or may not have eaten: count anew behind a fence. */
+  needsFence = false
+  /** The statements of our own exchanges are gone: the server must not be used for another lease. */
+  lostSetup = false
+  /** The last Parse of our own that failed: its error is what a use of the statement must tell. */
+  failedParse: { id: number; error: Buffer } | null = null
+  /** Bytes of a client's message that are still to be handed over. */
+  restOut = 0
+  /** Whose unnamed statement the server has, and in which version; null: nobody's or unknown. */
+  unnamedOf: VirtualSession | null = null
+  unnamedVersion = 0
+  /** Cancel connections aimed at this server that Postgres has not closed. */
+  cancels = 0
+  /** The client wants a cancel, to be sent when its own exchange is the one that runs. */
+  isCancelWanted = false
+  /** What runs may end the transaction: if the server is lost now, nobody knows whether it was committed. */
+  endsTransaction = false
+  busySince = 0
+  idleSince = 0
+  transactionSince = 0
+
+  constructor(time: CoarseTime) {
+    this.time = time
+  }
+
+  get isBusy(): boolean {
+    return this.replies.size > 0 || this.isBatchOpen || this.restOut > 0
+  }
+
+  get isClientsTurn(): boolean {
+    return this.restOut > 0 || (this.isBatchOpen && !this.isFlushed && this.copy === Copy.None)
+  }
+
+  get isInTransaction(): boolean {
+    return this.status !== Status.Idle
+  }
+
+  /** Nothing is owed, half sent, open or unknown: the server may go to anybody (DESIGN section 4, RULES 24). */
+  get isFree(): boolean {
+    return (
+      this.replies.size === 0 &&
+      this.status === Status.Idle &&
+      !this.isBatchOpen &&
+      this.restOut === 0 &&
+      this.copy === Copy.None &&
+      this.cancels === 0 &&
+      this.unconfirmed === 0 &&
+      !this.needsFence
+    )
+  }
+}

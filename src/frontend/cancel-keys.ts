@@ -1,0 +1,58 @@
+// The cancel keys that clients were given: a number like a process id and a secret. It owns them; the secret is
+// compared in constant time. Numbers are positive, unique, and not guessable from one another.
+import { timingSafeEqual } from 'node:crypto'
+import type { Random } from '../util/env.ts'
+
+/** Key lengths: 4 bytes in protocol 3.0, 32 in 3.2. */
+export const KEY_SHORT = 4
+export const KEY_LONG = 32
+
+/** Whom a cancel request is for. */
+export interface Cancellable {
+  /** `onOver`: the request was dropped, or can hit nothing any more. */
+  cancelRequest(onOver: () => void): void
+}
+
+export interface CancelKey {
+  readonly pid: number
+  readonly key: Buffer
+}
+
+const TRIES = 100
+
+export class CancelKeys {
+  readonly #random: Random
+  readonly #byPid = new Map<number, { key: Buffer; target: Cancellable }>()
+
+  constructor(random: Random) {
+    this.#random = random
+  }
+
+  get size(): number {
+    return this.#byPid.size
+  }
+
+  /** A new key for this client. */
+  issue(target: Cancellable, length: number): CancelKey {
+    for (let tries = 0; tries < TRIES; tries++) {
+      // Positive: pg_basebackup and others take the number for a signed one.
+      const pid = this.#random.bytes(4).readUInt32BE() & 0x7fff_ffff
+      if (pid === 0 || this.#byPid.has(pid)) continue
+      const key = this.#random.bytes(length)
+      this.#byPid.set(pid, { key, target })
+      return { pid, key }
+    }
+    throw new Error('no free number for a cancel key')
+  }
+
+  revoke(pid: number): void {
+    this.#byPid.delete(pid)
+  }
+
+  /** The client that this key was given to, or null. */
+  find(pid: number, key: Buffer): Cancellable | null {
+    const entry = this.#byPid.get(pid)
+    if (entry === undefined || entry.key.length !== key.length || !timingSafeEqual(entry.key, key)) return null
+    return entry.target
+  }
+}

@@ -1,0 +1,427 @@
+// One client that has logged in: reads its messages, takes a server when it needs one, gives its answers back. It
+// owns the client's stream and what it has not handed over yet. It never touches a server that is not leased to it.
+import type { Departure, LeasedServer, Lessee, ServerLoss } from '../pool/lease.ts'
+import { Sent } from '../pool/lease.ts'
+import type { Refusal, Waiter } from '../pool/types.ts'
+import type { Settings } from '../session/settings.ts'
+import type { VirtualSession } from '../session/virtual-session.ts'
+import type { ByteStream, StreamHandler } from '../wire/byte-stream.ts'
+import { errorResponse, withSeverity } from '../wire/error-response.ts'
+import { Found, Framer } from '../wire/framer.ts'
+import { READY_IDLE } from '../wire/messages.ts'
+import { CLIENT_RULES, FromClient } from '../wire/protocol.ts'
+import { Held } from './held.ts'
+import { cancelled, malformed, timedOut, tooLong } from './refusals.ts'
+import type { House, PoolAccess, Visitor } from './types.ts'
+
+/** Longest Parse, Describe or Close that is read whole. */
+const WHOLE_MAX = 256 * 1024
+/** Of a longer one, and of Bind and Query, this much is looked at. */
+const PREFIX_MAX = 16 * 1024
+
+/** What a client is made of, besides its stream. */
+export interface ClientParts {
+  house: House
+  access: PoolAccess
+  visitor: Visitor
+  session: VirtualSession
+  baseline: string
+  pid: number
+  applicationName: string
+}
+
+export class Client implements StreamHandler, Lessee, Waiter<LeasedServer> {
+  readonly stream: ByteStream
+  readonly session: VirtualSession
+  readonly access: PoolAccess
+  readonly visitor: Visitor
+  readonly baseline: string
+  readonly pid: number
+  readonly enteredAt: number
+  lastServer: LeasedServer | null = null
+  waitingSince = 0
+  waitDeadline = 0
+  passedOver = 0
+  isWaiting = false
+  server: LeasedServer | null = null
+  isGone = false
+  readonly #house: House
+  readonly #framer = new Framer(CLIENT_RULES, WHOLE_MAX, PREFIX_MAX)
+  readonly #held = new Held()
+  /** Messages are dropped up to the next Sync, whose ReadyForQuery is ours. */
+  #isSkipping = false
+  /** The rest of the message's body goes to the server (else it is dropped). */
+  #sendsBody = false
+  /** What the message that is held, or handled now, is answered instead of getting a server. */
+  #refusal: Refusal | null = null
+  #isServerFull = false
+  #isDraining = false
+  #endDeadline = 0
+  #idleSince: number
+  #lastDataAt: number
+  #blockedSince = 0
+  #isCancelSent = false
+  #ownServer: boolean
+
+  constructor(stream: ByteStream, parts: ClientParts, ownServer: LeasedServer | null) {
+    this.stream = stream
+    this.session = parts.session
+    this.access = parts.access
+    this.visitor = parts.visitor
+    this.baseline = parts.baseline
+    this.pid = parts.pid
+    this.#house = parts.house
+    this.enteredAt = this.#idleSince = this.#lastDataAt = parts.house.time.now
+    this.#ownServer = ownServer !== null
+    if (ownServer !== null) {
+      this.server = ownServer
+      ownServer.lease(this)
+    }
+  }
+
+  get wantedSettings(): Settings | null {
+    return this.session.settings
+  }
+
+  // ---- the client's stream ----
+
+  onData(chunk: Buffer): void {
+    this.#lastDataAt = this.#house.time.now
+    this.access.counters.bytesFromClients += chunk.length
+    if (this.#held.isHolding) {
+      this.#held.add(chunk)
+      if (this.#held.isFull) this.stream.pause()
+      return
+    }
+    this.#framer.push(chunk)
+    this.#pump()
+  }
+
+  onDrain(): void {
+    this.#blockedSince = 0
+    this.server?.resume()
+  }
+
+  /** The client will send no more. What it asked for is answered, as Postgres would, but not for long. */
+  onEnd(): void {
+    if (this.isWaiting || this.server?.talk.isBusy !== true) this.leave('lost', 'the client closed the connection')
+    else this.#endDeadline = this.#house.time.now + this.#house.limits.abandonGraceMs
+  }
+
+  onClose(reason: string): void {
+    this.leave('lost', reason)
+  }
+
+  // ---- messages ----
+
+  #pump(): void {
+    const framer = this.#framer
+    for (;;) {
+      const found = framer.next()
+      if (found === Found.Nothing) break
+      if (found === Found.Body) {
+        if (this.#sendsBody && this.server !== null) this.server.sendBody(framer)
+        continue
+      }
+      if (found === Found.Invalid) {
+        this.fatal(malformed(framer.type, framer.problem))
+        return
+      }
+      if (!this.#onMessage()) {
+        this.#flushServer()
+        return
+      }
+    }
+    this.#flushServer()
+  }
+
+  #flushServer(): void {
+    const { server } = this
+    if (server === null || server.flush() || this.isGone) return
+    this.#isServerFull = true
+    this.stream.pause()
+  }
+
+  /** @returns false when reading must stop. */
+  #onMessage(): boolean {
+    const framer = this.#framer
+    const type = framer.type
+    this.#sendsBody = false
+    if (type === FromClient.Terminate) {
+      this.leave('terminated', 'the client said goodbye')
+      return false
+    }
+    if (this.#isSkipping) {
+      if (type === FromClient.Sync) this.#endSkipping()
+      return true
+    }
+    let server = this.server
+    if (server === null) {
+      if (!needsServer(type)) {
+        // Nothing is in flight, so the answer is in order.
+        if (type === FromClient.Sync) this.stream.write(READY_IDLE)
+        return true
+      }
+      server = this.#acquire()
+      if (server === null) return this.#withoutServer(type)
+    }
+    const sent = server.send(framer)
+    if (sent === Sent.Hold) {
+      this.#hold()
+      return false
+    }
+    if (sent === Sent.Refuse) {
+      this.fatal(tooLong())
+      return false
+    }
+    this.#sendsBody = true
+    return true
+  }
+
+  #acquire(): LeasedServer | null {
+    if (this.#refusal !== null) return null
+    const server = this.access.pool.acquire(this)
+    if (server !== null) this.#lease(server)
+    return server
+  }
+
+  /** No server for this message: it waits, or is refused. */
+  #withoutServer(type: number): boolean {
+    const refusal = this.#refusal
+    if (refusal === null) {
+      this.isWaiting = true
+      this.#hold()
+      return false
+    }
+    this.#refusal = null
+    this.#house.onRefused(this.visitor, refusal)
+    this.stream.write(errorResponse(refusal))
+    if (type === FromClient.Query || type === FromClient.FunctionCall) this.stream.write(READY_IDLE)
+    else this.#isSkipping = true
+    return true
+  }
+
+  #endSkipping(): void {
+    this.#isSkipping = false
+    this.stream.write(READY_IDLE)
+  }
+
+  /** The message given out last, and what follows it, waits. */
+  #hold(): void {
+    this.#held.start(this.#framer.unread())
+    if (this.#held.isFull) this.stream.pause()
+  }
+
+  #resumeHeld(): void {
+    if (!this.#held.isHolding || this.isGone) return
+    const wasFull = this.#held.isFull
+    this.#framer.push(this.#held.take())
+    this.#pump()
+    if (wasFull && !this.#held.isFull && !this.#isServerFull && !this.isGone) this.stream.resume()
+  }
+
+  // ---- waiting ----
+
+  onGrant(server: LeasedServer): void {
+    this.isWaiting = false
+    this.access.counters.waits.record(Math.max(0, this.#house.time.now - this.waitingSince))
+    this.#lease(server)
+    this.#resumeHeld()
+  }
+
+  onRefuse(refusal: Refusal): void {
+    this.#refusal = refusal
+    if (!this.isWaiting) return
+    this.isWaiting = false
+    this.#resumeHeld()
+  }
+
+  #lease(server: LeasedServer): void {
+    this.server = server
+    this.#isCancelSent = false
+    server.lease(this)
+  }
+
+  // ---- the server ----
+
+  deliver(bytes: Buffer): boolean {
+    this.access.counters.bytesToClients += bytes.length
+    if (this.stream.write(bytes)) return true
+    if (this.#blockedSince === 0) this.#blockedSince = this.#house.time.now
+    return false
+  }
+
+  onServerContinue(): void {
+    this.#resumeHeld()
+  }
+
+  onServerDrain(): void {
+    if (!this.#isServerFull) return
+    this.#isServerFull = false
+    if (!this.#held.isFull) this.stream.resume()
+  }
+
+  onLeaseEnd(): void {
+    this.#letGo()
+    this.#idleSince = this.#house.time.now
+    if (this.#isDraining) this.fatal(SHUTDOWN)
+    else if (this.#endDeadline > 0) this.leave('terminated', 'the client closed the connection')
+  }
+
+  onServerLost(loss: ServerLoss): void {
+    this.#letGo()
+    this.#idleSince = this.#house.time.now
+    if (loss.isMidMessage) {
+      this.leave('lost', 'the server was lost in the middle of an answer')
+      this.stream.destroy('the server was lost in the middle of an answer')
+      return
+    }
+    const { refusal, lastWords } = loss
+    if (loss.isFatal || this.#ownServer) {
+      this.fatal({ ...refusal, severity: 'FATAL' }, lastWords)
+      return
+    }
+    this.#house.onRefused(this.visitor, refusal)
+    const error = lastWords === null ? errorResponse({ ...refusal, severity: 'ERROR' }) : withSeverity(lastWords, 'ERROR')
+    for (let exchange = 0; exchange < loss.exchanges; exchange++) {
+      this.stream.write(error)
+      this.stream.write(READY_IDLE)
+    }
+    if (loss.isBatchOpen) {
+      if (!loss.isFailedBatch) this.stream.write(error)
+      this.#isSkipping = true
+    }
+    this.#resumeHeld()
+  }
+
+  #letGo(): void {
+    this.server = null
+    this.#sendsBody = false
+    if (!this.#isServerFull) return
+    this.#isServerFull = false
+    if (!this.#held.isFull) this.stream.resume()
+  }
+
+  // ---- from outside ----
+
+  cancelRequest(onOver: () => void): void {
+    if (this.isWaiting) {
+      this.access.pool.leave(this)
+      this.onRefuse(cancelled())
+      onOver()
+    } else if (this.server !== null) this.server.cancel(onOver)
+    else onOver()
+  }
+
+  /** The pooler stops: goes at the next boundary of a transaction. */
+  drain(): void {
+    this.#isDraining = true
+    this.#drainIfIdle()
+  }
+
+  #drainIfIdle(): void {
+    if (!this.#isDraining || this.isWaiting || this.isGone) return
+    const talk = this.server?.talk
+    if (talk === undefined || (!talk.isBusy && !talk.isInTransaction)) this.fatal(SHUTDOWN)
+  }
+
+  /** Ends the connection with this error. */
+  fatal(refusal: Refusal, bytes: Buffer | null = null): void {
+    if (this.isGone) return
+    this.#house.onRefused(this.visitor, refusal)
+    this.stream.write(bytes ?? errorResponse({ ...refusal, severity: 'FATAL' }))
+    this.leave('lost', refusal.reason)
+  }
+
+  /** The client goes, or is made to go. */
+  leave(how: Departure, reason: string): void {
+    if (this.isGone) return
+    this.isGone = true
+    if (this.isWaiting) this.access.pool.leave(this)
+    this.isWaiting = false
+    this.#held.take()
+    const { server } = this
+    this.server = null
+    if (this.#ownServer) server?.close('its client has gone')
+    else server?.abandon(how)
+    this.session.statements.dispose()
+    this.stream.end()
+    this.#house.onLeft(this, reason)
+  }
+
+  /** Time has passed. */
+  tick(now: number): void {
+    if (this.isGone) return
+    const { limits } = this.#house
+    if (isOver(this.#blockedSince, limits.writeTimeoutMs, now)) {
+      this.leave('lost', 'client_write_timeout')
+      this.stream.destroy('client_write_timeout')
+      return
+    }
+    if (this.#endDeadline > 0 && (now > this.#endDeadline || this.server?.talk.isBusy !== true)) {
+      this.leave('lost', 'the client closed the connection')
+      return
+    }
+    this.#drainIfIdle()
+    const { server } = this
+    if (server !== null) this.#tickLeased(server, now)
+    else if (!this.isWaiting && isOver(this.#idleSince, limits.idleTimeoutMs, now)) this.fatal(timedOut('idle'))
+  }
+
+  #tickLeased(server: LeasedServer, now: number): void {
+    const { limits } = this.#house
+    const { talk } = server
+    if (talk.isClientsTurn && isOver(this.#lastDataAt, limits.batchTimeoutMs, now)) {
+      this.fatal(timedOut('batch'))
+      server.close('client_batch_timeout')
+    } else if (talk.isInTransaction && isOver(talk.transactionSince, limits.transactionTimeoutMs, now)) {
+      this.fatal(timedOut('transaction'))
+    } else if (talk.isBusy) {
+      this.#tickBusy(server, now)
+    } else if (talk.isInTransaction) {
+      if (isOver(talk.idleSince, limits.idleTransactionTimeoutMs, now)) this.fatal(timedOut('idle transaction'))
+    } else if (!this.#ownServer && isOver(talk.idleSince, limits.idleTimeoutMs, now)) {
+      this.fatal(timedOut('idle'))
+    }
+  }
+
+  #tickBusy(server: LeasedServer, now: number): void {
+    const limit = this.#house.limits.queryTimeoutMs
+    if (this.#ownServer || !isOver(server.talk.busySince, limit, now)) {
+      this.#isCancelSent = false
+    } else if (!this.#isCancelSent) {
+      this.#isCancelSent = true
+      server.cancel(() => {})
+    } else if (isOver(server.talk.busySince, limit + CANCEL_WAIT_MS, now)) {
+      server.close('query_timeout')
+    }
+  }
+}
+
+/** How long a query that is over its time may take to be cancelled. */
+const CANCEL_WAIT_MS = 10_000
+
+const SHUTDOWN: Refusal = {
+  severity: 'FATAL',
+  code: '57P01',
+  message: 'terminating connection due to administrator command',
+  reason: 'shutdown',
+}
+
+function isOver(since: number, limitMs: number, now: number): boolean {
+  return since > 0 && limitMs > 0 && now - since > limitMs
+}
+
+/** Without a server there is no COPY and no open batch: Postgres ignores the first, answers Sync at once. */
+function needsServer(type: number): boolean {
+  switch (type) {
+    case FromClient.Sync:
+    case FromClient.Flush:
+    case FromClient.CopyData:
+    case FromClient.CopyDone:
+    case FromClient.CopyFail:
+      return false
+    default:
+      return true
+  }
+}

@@ -1,0 +1,56 @@
+// The words for what the frontend refuses: Postgres' own where Postgres has the case (DESIGN section 8). Data only.
+import type { Refusal } from '../pool/types.ts'
+
+function refusal(severity: 'ERROR' | 'FATAL', code: string, message: string, reason: string): Refusal {
+  return { severity, code, message, reason }
+}
+
+/** A message of an unknown type or an impossible length. */
+export function malformed(type: number, problem: string): Refusal {
+  const message = problem === 'invalid message type' ? `invalid frontend message type ${type}` : problem
+  return refusal('FATAL', '08P01', message, 'malformed_message')
+}
+
+/** Names longer than can be looked at, or more messages in a batch than are kept. */
+export function tooLong(): Refusal {
+  return {
+    ...refusal('FATAL', '54000', 'the message or batch exceeds a limit of the pooler', 'message_limit'),
+    hint: 'Use shorter statement and portal names, and fewer messages before each Sync.',
+  }
+}
+
+export function cancelled(): Refusal {
+  return refusal('ERROR', '57014', 'canceling statement due to user request', 'cancelled_while_waiting')
+}
+
+export function timedOut(what: 'idle' | 'idle transaction' | 'transaction' | 'batch' | 'login'): Refusal {
+  switch (what) {
+    case 'idle':
+      return refusal('FATAL', '57P05', 'terminating connection due to idle-session timeout', 'client_idle_timeout')
+    case 'idle transaction':
+      return refusal(
+        'FATAL',
+        '25P03',
+        'terminating connection due to idle-in-transaction timeout',
+        'idle_transaction_timeout',
+      )
+    case 'transaction':
+      return refusal('FATAL', '25P04', 'terminating connection due to transaction timeout', 'transaction_timeout')
+    case 'batch':
+      return refusal('FATAL', '08P01', 'client_batch_timeout: a message or batch was left half sent', 'batch_timeout')
+    case 'login':
+      return refusal('FATAL', '08P01', 'client_login_timeout', 'login_timeout')
+  }
+}
+
+export function tooManyClients(limit: string): Refusal {
+  return { ...refusal('FATAL', '53300', 'sorry, too many clients already', limit), detail: `Limit: ${limit}.` }
+}
+
+export function tlsRequired(): Refusal {
+  return refusal('FATAL', '28000', 'this server requires TLS: connect with sslmode=require', 'tls_required')
+}
+
+export function shuttingDown(): Refusal {
+  return refusal('FATAL', '57P03', 'the database system is shutting down', 'shutdown')
+}

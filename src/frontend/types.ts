@@ -1,0 +1,81 @@
+// What frontend/ is given: the doors it may knock at. Types only; routing/ and pooler.ts implement them.
+import type { ClientAuthContext } from '../auth/client-auth.ts'
+import type { Secret } from '../auth/secrets.ts'
+import type { ClientConfig, PoolMode } from '../config/types.ts'
+import type { Counters } from '../observe/counters.ts'
+import type { LeasedServer, Lessee } from '../pool/lease.ts'
+import type { Pool } from '../pool/pool.ts'
+import type { Refusal } from '../pool/types.ts'
+import type { Settings, SettingsTable } from '../session/settings.ts'
+import type { Registry } from '../session/statements.ts'
+import type { Random } from '../util/env.ts'
+import type { TlsSettings } from '../wire/byte-stream.ts'
+import type { CancelKeys } from './cancel-keys.ts'
+import type { Client } from './client.ts'
+
+/** What a server of one baseline tells at its login. */
+export interface Welcome {
+  readonly parameters: ReadonlyMap<string, string>
+  readonly settings: Settings
+}
+
+/** A pool, as its clients see it. */
+export interface PoolAccess {
+  readonly database: string
+  readonly user: string
+  readonly mode: PoolMode
+  readonly pool: Pool<LeasedServer>
+  readonly table: SettingsTable
+  readonly registry: Registry
+  readonly connectTimeoutMs: number
+  readonly counters: Counters
+  /** What servers of this baseline tell, once one has logged in. */
+  welcome(baseline: string): Welcome | null
+  /** Settings that Postgres made of these wishes before; null: not known. */
+  accepted(key: string): Settings | null
+  remember(key: string, settings: Settings): void
+  /** A server for this client alone, with these startup parameters (replication). */
+  openOwn(parameters: ReadonlyMap<string, string>, events: OwnServerEvents): { cancel(): void }
+}
+
+export interface OwnServerEvents {
+  onReady(server: LeasedServer, welcome: Welcome): void
+  onFailed(refusal: Refusal): void
+}
+
+/** The process, as a client that comes in sees it. */
+export interface House {
+  readonly random: Random
+  /** Coarse time, in milliseconds. */
+  readonly time: { readonly now: number }
+  readonly counters: Counters
+  readonly cancelKeys: CancelKeys
+  readonly auth: ClientAuthContext
+  /** Present limits; a reload may replace them. */
+  readonly limits: ClientConfig
+  /** Null: no TLS is offered. */
+  readonly tls: TlsSettings | null
+  readonly isDraining: boolean
+  secretOf(user: string): Secret | null
+  /** Counts a client that has said who it is. @returns why it may not come in. */
+  admit(client: Visitor): Refusal | null
+  /** A client that was admitted has gone. */
+  dismiss(client: Visitor): void
+  /** The pool for a client that has logged in. */
+  route(database: string, user: string): PoolAccess | Refusal
+  /** A visitor has become a client, or gone before. */
+  onEntered(client: Client): void
+  onLeft(client: Client, reason: string): void
+  /** A connection that has not logged in yet is over. */
+  onVisitorOver(visitor: unknown): void
+  onRefused(visitor: Visitor, refusal: Refusal): void
+}
+
+/** Who is at the door. */
+export interface Visitor {
+  readonly database: string
+  readonly user: string
+  readonly address: string
+}
+
+export type { Lessee }

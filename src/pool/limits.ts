@@ -1,0 +1,128 @@
+// Limits on servers that go beyond one pool: per database, per user, per process; and which pool gets a place that
+// becomes free. It owns the list of pools and of those that starve; counts are always taken from the pools.
+import type { Pool } from './pool.ts'
+import type { PooledServer } from './types.ts'
+
+// biome-ignore lint/suspicious/noExplicitAny: the limits do not care what kind of server a pool holds.
+type AnyPool = Pool<any>
+
+/** Most servers; 0: no limit. */
+export interface SharedLimits {
+  process: number
+  database(name: string): number
+  user(name: string): number
+}
+
+export class Limits {
+  limits: SharedLimits
+  readonly #pools = new Set<AnyPool>()
+  /** Pools with waiters that a shared limit keeps from opening, in the order in which they began to starve. */
+  readonly #starving = new Set<AnyPool>()
+  #isServing = false
+  /** Servers that belong to no pool (replication), by the pool whose place they count for. */
+  readonly #outside = new Map<AnyPool, number>()
+
+  constructor(limits: SharedLimits) {
+    this.limits = limits
+  }
+
+  add(pool: AnyPool): void {
+    this.#pools.add(pool)
+  }
+
+  remove(pool: AnyPool): void {
+    this.#pools.delete(pool)
+    this.#starving.delete(pool)
+    this.#outside.delete(pool)
+  }
+
+  /** A server of a client's own was opened (+1) or closed (-1). */
+  countOutside(pool: AnyPool, by: 1 | -1): void {
+    this.#outside.set(pool, (this.#outside.get(pool) ?? 0) + by)
+    if (by < 0) this.serveStarving()
+  }
+
+  get isAnyStarving(): boolean {
+    return this.#starving.size > 0
+  }
+
+  notStarving(pool: AnyPool): void {
+    if (pool.waiting.size === 0) this.#starving.delete(pool)
+  }
+
+  hasRoom(pool: AnyPool): boolean {
+    return this.#bindingPools(pool) === null
+  }
+
+  /** Room for one more server of this pool, if need be by closing an idle one of another; else the pool starves. */
+  makeRoom(pool: AnyPool): boolean {
+    for (;;) {
+      const rivals = this.#bindingPools(pool)
+      if (rivals === null) {
+        this.#starving.delete(pool)
+        return true
+      }
+      if (!evictLongestIdle(rivals)) {
+        this.#starving.add(pool)
+        return false
+      }
+    }
+  }
+
+  /** Should a server that this pool has free go to a starving one? Only to one that waits longer and has less. */
+  owesTo(pool: AnyPool): boolean {
+    const own = pool.waiting.first
+    for (const other of this.#starving) {
+      const waiter = other.waiting.first
+      if (other === pool || waiter === null || !this.#bindingPools(other)?.includes(pool)) continue
+      if (own === null || (waiter.waitingSince < own.waitingSince && other.size < pool.size)) return true
+    }
+    return false
+  }
+
+  /** A place may have become free: the pools that starve try again, in turn. */
+  serveStarving(): void {
+    if (this.#isServing || this.#starving.size === 0) return
+    this.#isServing = true
+    for (const pool of [...this.#starving]) {
+      this.#starving.delete(pool)
+      pool.serve()
+    }
+    this.#isServing = false
+  }
+
+  /** The pools that share the limit which keeps this pool from opening, or null when none does. */
+  #bindingPools(pool: AnyPool): AnyPool[] | null {
+    const { process, database, user } = this.limits
+    return (
+      this.#full(process, () => true) ??
+      this.#full(database(pool.database), (other) => other.database === pool.database) ??
+      this.#full(user(pool.user), (other) => other.user === pool.user)
+    )
+  }
+
+  #full(max: number, shares: (pool: AnyPool) => boolean): AnyPool[] | null {
+    if (max === 0) return null
+    const pools: AnyPool[] = []
+    let servers = 0
+    for (const pool of this.#pools) {
+      if (!shares(pool)) continue
+      pools.push(pool)
+      servers += pool.size + (this.#outside.get(pool) ?? 0)
+    }
+    return servers >= max ? pools : null
+  }
+}
+
+function evictLongestIdle(pools: AnyPool[]): boolean {
+  let longest: AnyPool | null = null
+  let since = Number.POSITIVE_INFINITY
+  for (const pool of pools) {
+    const server: PooledServer | undefined = pool.idle[0]
+    // A pool with waiters keeps what it has; it grants in its own turn.
+    if (server === undefined || pool.waiting.size > 0 || server.idleSince >= since) continue
+    longest = pool
+    since = server.idleSince
+  }
+  return longest?.evict('its place is wanted by another pool') ?? false
+}

@@ -1,0 +1,367 @@
+// One pool: the servers of one (database, user) and the clients that wait for one. It owns the lists and the
+// wait queue, and `serve` is the only place where a server is granted or opened. It knows no sockets and no
+// timers: time comes from a clock, the janitor calls `tick`.
+import type { Clock, Random } from '../util/env.ts'
+import { Backoff } from './backoff.ts'
+import type { Limits } from './limits.ts'
+import { move } from './states.ts'
+import type { OpenFailure, OpenServer, PooledServer, PoolLimits, Refusal, Waiter } from './types.ts'
+import { WaitQueue } from './wait-queue.ts'
+
+/** How many later waiters may be served before one whose baseline no free server has. */
+const PASS_MAX = 8
+/** How far down the idle servers we look for one with the wanted settings. */
+const LOOK_MAX = 32
+
+/** What a pool is made of. */
+export interface PoolParts<S extends PooledServer> {
+  database: string
+  user: string
+  limits: PoolLimits
+  shared: Limits
+  clock: Clock
+  random: Random
+  open: OpenServer<S>
+}
+
+export class Pool<S extends PooledServer> {
+  readonly database: string
+  readonly user: string
+  limits: PoolLimits
+  /** Free and clean; the one used last is at the end. */
+  readonly idle: S[] = []
+  readonly active = new Set<S>()
+  readonly opening = new Set<S>()
+  readonly testing = new Set<S>()
+  readonly waiting = new WaitQueue<S>()
+  isPaused = false
+  /** The last login that failed, while none has succeeded since. */
+  lastFailure: OpenFailure | null = null
+  readonly #shared: Limits
+  readonly #clock: Clock
+  readonly #open: OpenServer<S>
+  readonly #backoff: Backoff
+  #isServing = false
+  #serveAgain = false
+
+  constructor(parts: PoolParts<S>) {
+    this.database = parts.database
+    this.user = parts.user
+    this.limits = parts.limits
+    this.#shared = parts.shared
+    this.#clock = parts.clock
+    this.#open = parts.open
+    this.#backoff = new Backoff(parts.random)
+    this.#shared.add(this)
+  }
+
+  /** Servers that exist or are being opened. */
+  get size(): number {
+    return this.idle.length + this.active.size + this.opening.size + this.testing.size
+  }
+
+  /**
+   * A client wants a server.
+   * @returns one at once, or null: it waits, and hears from `onGrant` or `onRefuse` (the latter even before
+   * this returns, where nobody may wait).
+   */
+  acquire(waiter: Waiter<S>): S | null {
+    if (this.waiting.size === 0 && !this.isPaused) {
+      const server = this.#pick(waiter)
+      if (server !== null) {
+        this.#take(server)
+        waiter.lastServer = server
+        return server
+      }
+    }
+    if (this.limits.maxWaiting > 0 && this.waiting.size >= this.limits.maxWaiting) {
+      waiter.onRefuse(tooManyWaiting(this.limits.maxWaiting))
+      return null
+    }
+    waiter.waitingSince = this.#clock.now()
+    waiter.waitDeadline = waiter.waitingSince + this.limits.queryWaitTimeoutMs
+    waiter.passedOver = 0
+    this.waiting.push(waiter)
+    this.serve()
+    return null
+  }
+
+  /** A client does not want a server any more. */
+  leave(waiter: Waiter<S>): void {
+    this.waiting.remove(waiter)
+    this.#shared.notStarving(this)
+  }
+
+  /** A leased server is free and clean. It goes to the next waiter at once. */
+  release(server: S): void {
+    this.active.delete(server)
+    move(server, 'idle')
+    server.idleSince = this.#clock.now()
+    const reason = this.#reasonToRetire(server)
+    this.idle.push(server)
+    if (reason !== null) this.#drop(server, reason)
+    if (this.waiting.size > 0) this.serve()
+    else if (this.#shared.isAnyStarving) this.#shared.serveStarving()
+  }
+
+  /** A login has succeeded. */
+  opened(server: S): void {
+    this.opening.delete(server)
+    this.#backoff.succeeded()
+    this.lastFailure = null
+    server.openedAt = this.#clock.now()
+    this.#nowIdle(server)
+  }
+
+  /** A login has failed; the server is closed. */
+  openFailed(server: S, failure: OpenFailure): void {
+    this.opening.delete(server)
+    move(server, 'closed')
+    this.#backoff.failed(this.#clock.now())
+    this.lastFailure = failure
+    if (failure.isFinal) this.#refuseAll(server.baseline, failure.refusal)
+    this.serve()
+    this.#shared.serveStarving()
+  }
+
+  /** An idle server has answered `test`. */
+  tested(server: S): void {
+    this.testing.delete(server)
+    this.#nowIdle(server)
+  }
+
+  /** A server that was not opening is gone. */
+  closed(server: S): void {
+    if (server.state === 'closed') return
+    this.#forget(server)
+    move(server, 'closed')
+    this.serve()
+    this.#shared.serveStarving()
+  }
+
+  /** Grants and opens what can be granted and opened. Safe to call at any time. */
+  serve(): void {
+    if (this.#isServing) {
+      this.#serveAgain = true
+      return
+    }
+    this.#isServing = true
+    try {
+      do {
+        this.#serveAgain = false
+        this.#grantAll()
+        this.#openMissing()
+      } while (this.#serveAgain)
+    } finally {
+      this.#isServing = false
+    }
+  }
+
+  /** Closes an idle server for the benefit of somebody else. @returns false when there is none. */
+  evict(reason: string): boolean {
+    if (this.idle.length === 0) return false
+    this.#drop(this.idle[0], reason)
+    return true
+  }
+
+  /** Time has passed: expired waiters are refused, idle servers retired, the pool kept at its minimum. */
+  tick(now: number): void {
+    for (const waiter of this.waiting.expired(now)) waiter.onRefuse(this.#waitTimeout(now - waiter.waitingSince))
+    for (let index = this.idle.length - 1; index >= 0; index--) {
+      const server = this.idle[index]
+      const reason = this.#reasonToRetire(server) ?? this.#reasonIdle(server, now)
+      if (reason !== null) this.#drop(server, reason)
+    }
+    if (this.waiting.size > 0) this.serve()
+    else if (!this.isPaused) this.#keepMinimum(now)
+  }
+
+  #nowIdle(server: S): void {
+    move(server, 'idle')
+    server.idleSince = this.#clock.now()
+    this.idle.push(server)
+    if (server.isRetired) this.#drop(server, 'retired')
+    this.serve()
+    if (this.waiting.size === 0) this.#shared.serveStarving()
+  }
+
+  #grantAll(): void {
+    while (this.waiting.size > 0 && this.idle.length > 0 && !this.isPaused) {
+      if (this.#shared.isAnyStarving && this.#shared.owesTo(this)) {
+        this.evict('its place is owed to another pool')
+        this.#shared.serveStarving()
+        continue
+      }
+      const waiter = this.#nextWaiter()
+      if (waiter === null) return
+      const server = this.#pick(waiter)
+      if (server === null) return
+      this.waiting.remove(waiter)
+      this.#take(server)
+      waiter.lastServer = server
+      waiter.onGrant(server)
+    }
+  }
+
+  /** The first waiter, or one shortly behind it when only that one can use what is idle. */
+  #nextWaiter(): Waiter<S> | null {
+    const first = this.waiting.first
+    if (first === null || this.#hasBaseline(first.baseline)) return first
+    if (first.passedOver >= PASS_MAX) return null
+    const other = this.waiting.find((waiter) => this.#hasBaseline(waiter.baseline))
+    if (other !== null) first.passedOver++
+    return other
+  }
+
+  #hasBaseline(baseline: string): boolean {
+    for (const server of this.idle) if (server.baseline === baseline) return true
+    return false
+  }
+
+  /** The idle server that suits best: the last one used, one with equal settings, the one used last by anybody. */
+  #pick(waiter: Waiter<S>): S | null {
+    const idle = this.idle
+    const last = waiter.lastServer
+    if (last !== null && last.state === 'idle' && last.settings === waiter.wantedSettings) {
+      if (last.baseline === waiter.baseline && !this.#needsTest(last) && idle.includes(last)) return last
+    }
+    let found: S | null = null
+    const lowest = Math.max(0, idle.length - LOOK_MAX)
+    for (let index = idle.length - 1; index >= 0; index--) {
+      const server = idle[index]
+      if (server.baseline !== waiter.baseline) continue
+      if (this.#needsTest(server)) {
+        this.#startTest(server)
+        continue
+      }
+      if (server.settings === waiter.wantedSettings) return server
+      if (found === null) found = server
+      else if (index < lowest) break
+    }
+    return found
+  }
+
+  #needsTest(server: S): boolean {
+    const delay = this.limits.serverCheckDelayMs
+    return delay > 0 && this.#clock.now() - server.idleSince > delay
+  }
+
+  #startTest(server: S): void {
+    this.#removeIdle(server)
+    move(server, 'testing')
+    this.testing.add(server)
+    server.test()
+  }
+
+  #take(server: S): void {
+    this.#removeIdle(server)
+    move(server, 'active')
+    this.active.add(server)
+  }
+
+  #removeIdle(server: S): void {
+    const idle = this.idle
+    if (idle[idle.length - 1] === server) idle.pop()
+    else idle.splice(idle.indexOf(server), 1)
+  }
+
+  /** Opens servers for the waiters that none of those under way is for. */
+  #openMissing(): void {
+    if (this.isPaused || this.waiting.size === 0) return
+    const now = this.#clock.now()
+    if (!this.#backoff.isOver(now)) return
+    const underWay = new Map<string, number>()
+    for (const server of this.opening) count(underWay, server.baseline, 1)
+    for (const server of this.testing) count(underWay, server.baseline, 1)
+    for (const waiter of this.waiting.all()) {
+      if (this.opening.size >= this.limits.maxLogins) return
+      if ((underWay.get(waiter.baseline) ?? 0) > 0) {
+        count(underWay, waiter.baseline, -1)
+        continue
+      }
+      if (!this.#makeRoom(now - waiter.waitingSince)) return
+      this.#openOne(waiter.baseline)
+    }
+  }
+
+  /** Is there room for one more server, if need be by closing one that only waits? */
+  #makeRoom(waitedMs: number): boolean {
+    const reserve = waitedMs >= this.limits.reserveTimeoutMs ? this.limits.reserveSize : 0
+    const sizeMax = this.limits.size + reserve
+    if (this.size >= sizeMax && !this.evict('another baseline is wanted')) return false
+    return this.#shared.makeRoom(this)
+  }
+
+  #openOne(baseline: string): void {
+    const server = this.#open(baseline)
+    this.opening.add(server)
+  }
+
+  #keepMinimum(now: number): void {
+    if (this.size >= this.limits.minSize || this.opening.size >= this.limits.maxLogins) return
+    if (this.#backoff.isOver(now) && this.#shared.hasRoom(this)) this.#openOne('')
+  }
+
+  #reasonToRetire(server: S): string | null {
+    if (server.isRetired) return 'retired'
+    const lifetime = this.limits.serverLifetimeMs
+    if (lifetime > 0 && server.idleSince - server.openedAt > lifetime) return 'server_lifetime'
+    if (this.size > this.limits.size + this.limits.reserveSize) return 'the pool has become smaller'
+    return null
+  }
+
+  #reasonIdle(server: S, now: number): string | null {
+    const limit = this.limits.serverIdleTimeoutMs
+    if (limit > 0 && now - server.idleSince > limit && this.size > this.limits.minSize) return 'server_idle_timeout'
+    const lifetime = this.limits.serverLifetimeMs
+    return lifetime > 0 && now - server.openedAt > lifetime ? 'server_lifetime' : null
+  }
+
+  /** Closes an idle server. */
+  #drop(server: S, reason: string): void {
+    this.#removeIdle(server)
+    move(server, 'closed')
+    server.close(reason)
+  }
+
+  #forget(server: S): void {
+    if (server.state === 'idle') this.#removeIdle(server)
+    this.active.delete(server)
+    this.testing.delete(server)
+    this.opening.delete(server)
+  }
+
+  /** Login is refused for good: those who wait for such a server hear why, unless others of it still work. */
+  #refuseAll(baseline: string, refusal: Refusal): void {
+    for (const server of this.active) if (server.baseline === baseline) return
+    for (const waiter of this.waiting.takeAll((one) => one.baseline === baseline)) waiter.onRefuse(refusal)
+    this.#shared.notStarving(this)
+  }
+
+  #waitTimeout(waitedMs: number): Refusal {
+    const failure = this.lastFailure
+    const cause = failure === null ? `all ${this.size} servers of the pool are in use` : failure.refusal.message
+    return {
+      severity: 'ERROR',
+      code: '53300',
+      message: 'query_wait_timeout',
+      detail: `No server for database "${this.database}" and user "${this.user}" within ${Math.round(waitedMs)} ms: ${cause}.`,
+      hint: 'Raise pool.size or pool.query_wait_timeout, or make transactions shorter.',
+      reason: 'query_wait_timeout',
+    }
+  }
+}
+
+function count(counts: Map<string, number>, key: string, by: number): void {
+  counts.set(key, (counts.get(key) ?? 0) + by)
+}
+
+function tooManyWaiting(maxWaiting: number): Refusal {
+  return {
+    severity: 'ERROR',
+    code: '53300',
+    message: 'too many clients are waiting for a server',
+    detail: `${maxWaiting} clients wait already (pool.max_waiting).`,
+    reason: 'max_waiting',
+  }
+}

@@ -1,0 +1,49 @@
+// Startup parameters of a client: which of them a server must have been opened with (its baseline), and which are
+// carried as settings. Pure. Values are kept one character a byte.
+import type { PoolMode } from '../config/types.ts'
+
+/** Ours to answer or part of the route, never passed on as they came. */
+const NOT_SETTINGS = new Set(['user', 'database', 'replication'])
+
+/** Names that Postgres reports in every version and that are followed by value; compared without case. */
+const CARRIED = new Map(
+  ['application_name', 'client_encoding', 'DateStyle', 'IntervalStyle', 'TimeZone', 'standard_conforming_strings'].map(
+    (name) => [name.toLowerCase(), name],
+  ),
+)
+
+/** What a client's startup packet asks for. */
+export interface StartupWishes {
+  /** Key of the servers that it may use. '' : plain ones. */
+  readonly baseline: string
+  /** Reported settings with values of the client's own, under Postgres' spelling of their names. */
+  readonly carried: ReadonlyMap<string, string>
+}
+
+/**
+ * Sorts startup parameters. In session mode a server is the client's alone, so everything belongs to its
+ * baseline and RESET gives what it gives on a connection of one's own.
+ */
+export function wishesOf(parameters: ReadonlyMap<string, string>, mode: PoolMode): StartupWishes {
+  const carried = new Map<string, string>()
+  const own: [string, string][] = []
+  for (const [name, value] of parameters) {
+    if (NOT_SETTINGS.has(name)) continue
+    const reported = mode === 'session' ? undefined : CARRIED.get(name.toLowerCase())
+    if (reported !== undefined) carried.set(reported, value)
+    else own.push([name, value])
+  }
+  return { baseline: baselineOf(own), carried }
+}
+
+/** The key for these parameters: equal for the same parameters in any order. */
+export function baselineOf(parameters: [name: string, value: string][]): string {
+  if (parameters.length === 0) return ''
+  // Of a name given twice, in another case, the last counts for Postgres: their order is part of the key.
+  return JSON.stringify([...parameters].sort((a, b) => (a[0] < b[0] ? -1 : a[0] > b[0] ? 1 : 0)))
+}
+
+/** The parameters behind a key. */
+export function parametersOf(baseline: string): Map<string, string> {
+  return baseline === '' ? new Map() : new Map(JSON.parse(baseline) as [string, string][])
+}
