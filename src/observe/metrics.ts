@@ -1,0 +1,223 @@
+// The numbers for Prometheus. Owns the registry and the names; the numbers themselves belong to those who
+// register them and are read when somebody scrapes, so that the hot path only adds to plain fields.
+import { monitorEventLoopDelay } from 'node:perf_hooks'
+import { Counter, collectDefaultMetrics, Gauge, type Metric, Registry } from 'prom-client'
+import { Counters, WAIT_BOUNDS_MS } from './counters.ts'
+
+/** What is true now, by state. States are fixed words (`active`, `waiting`, `idle`, ...). */
+export interface Gauges {
+  readonly clients: Readonly<Record<string, number>>
+  readonly servers: Readonly<Record<string, number>>
+  /** Clients that wait for a server. */
+  readonly waiting: number
+}
+
+const DELAY_RESOLUTION_MS = 20
+const DELAY_QUANTILES = [0.5, 0.9, 0.99]
+const NANO = 1e-9
+
+type LabelledTotal = { labels: Record<string, string>; value: number }
+
+/** The metrics of one process. */
+export class Metrics {
+  readonly #registry = new Registry()
+  readonly #counters = new Set<() => Counters>()
+  readonly #gauges = new Set<() => Gauges>()
+  /** What owners that are gone have counted: a counter never goes down. */
+  readonly #retired = new Counters()
+  readonly #delay = monitorEventLoopDelay({ resolution: DELAY_RESOLUTION_MS })
+  #total = new Counters()
+
+  constructor() {
+    this.#delay.enable()
+    collectDefaultMetrics({ register: this.#registry })
+    this.#defineCounters()
+    this.#defineLabelledCounters()
+    this.#defineGauges()
+    this.#defineWaits()
+    this.#defineDelay()
+  }
+
+  /** The media type of `text()`. */
+  get contentType(): string {
+    return this.#registry.contentType
+  }
+
+  /**
+   * Adds an owner of counters; all owners are summed up.
+   * @returns a function for when the owner goes: it keeps what was counted.
+   */
+  registerCounters(read: () => Counters): () => void {
+    this.#counters.add(read)
+    return () => {
+      if (this.#counters.delete(read)) this.#retired.addAll(read())
+    }
+  }
+
+  /** Adds an owner of gauges; all owners are summed up. @returns a function for when the owner goes. */
+  registerGauges(read: () => Gauges): () => void {
+    this.#gauges.add(read)
+    return () => this.#gauges.delete(read)
+  }
+
+  /** All metrics in Prometheus' text format. */
+  text(): Promise<string> {
+    this.#total = this.totals()
+    return this.#registry.metrics()
+  }
+
+  /** The counters of all owners, those that are gone included. */
+  totals(): Counters {
+    const total = new Counters()
+    total.addAll(this.#retired)
+    for (const read of this.#counters) total.addAll(read())
+    return total
+  }
+
+  /** Stops measuring. */
+  close(): void {
+    this.#delay.disable()
+    this.#registry.clear()
+  }
+
+  #defineCounters(): void {
+    this.#counter('pgmux_client_logins_total', 'Clients that logged in', (total) => total.clientsTotal)
+    this.#counter('pgmux_exchanges_total', 'Requests of clients answered', (total) => total.exchanges)
+    this.#counter('pgmux_transactions_total', 'Transactions of clients', (total) => total.transactions)
+    this.#counter('pgmux_cancels_total', 'Cancel requests of clients', (total) => total.cancels)
+    this.#counter('pgmux_server_opens_total', 'Logins to Postgres started', (total) => total.serverOpens)
+    this.#counter(
+      'pgmux_server_open_failures_total',
+      'Logins to Postgres that failed',
+      (total) => total.serverOpenFailures,
+    )
+  }
+
+  #defineLabelledCounters(): void {
+    this.#labelled('pgmux_bytes_total', 'Bytes of the protocol, by direction', ['direction'], (total) => [
+      { labels: { direction: 'from_clients' }, value: total.bytesFromClients },
+      { labels: { direction: 'to_clients' }, value: total.bytesToClients },
+      { labels: { direction: 'from_servers' }, value: total.bytesFromServers },
+      { labels: { direction: 'to_servers' }, value: total.bytesToServers },
+    ])
+    this.#labelled('pgmux_parses_total', 'Parse messages, by side', ['side'], (total) => [
+      { labels: { side: 'from_clients' }, value: total.parsesFromClients },
+      { labels: { side: 'to_servers' }, value: total.parsesToServers },
+    ])
+    this.#labelled('pgmux_errors_total', 'Errors made by pgmux', ['sqlstate', 'reason'], (total) =>
+      Array.from(total.errors.entries(), ({ labels, count }) => ({
+        labels: { sqlstate: labels[0], reason: labels[1] },
+        value: count,
+      })),
+    )
+    this.#labelled('pgmux_server_closes_total', 'Server connections closed', ['reason'], (total) =>
+      Array.from(total.closes.entries(), ({ labels, count }) => ({
+        labels: { reason: labels[0] },
+        value: count,
+      })),
+    )
+  }
+
+  #counter(name: string, help: string, value: (total: Counters) => number): void {
+    const read = () => value(this.#total)
+    new Counter({
+      name,
+      help,
+      registers: [this.#registry],
+      collect() {
+        this.reset()
+        this.inc(read())
+      },
+    })
+  }
+
+  #labelled(
+    name: string,
+    help: string,
+    labelNames: string[],
+    values: (total: Counters) => LabelledTotal[],
+  ): void {
+    const read = () => values(this.#total)
+    new Counter({
+      name,
+      help,
+      labelNames,
+      registers: [this.#registry],
+      collect() {
+        this.reset()
+        for (const { labels, value } of read()) this.inc(labels, value)
+      },
+    })
+  }
+
+  #defineGauges(): void {
+    this.#gauge('pgmux_clients', 'Clients, by state', ['state'], (gauge) => {
+      for (const read of this.#gauges) addStates(gauge, read().clients)
+    })
+    this.#gauge('pgmux_servers', 'Connections to Postgres, by state', ['state'], (gauge) => {
+      for (const read of this.#gauges) addStates(gauge, read().servers)
+    })
+    this.#gauge('pgmux_client_waiting', 'Clients that wait for a server', [], (gauge) => {
+      for (const read of this.#gauges) gauge.inc(read().waiting)
+    })
+  }
+
+  #defineDelay(): void {
+    const help = 'How late the event loop was since the last scrape'
+    this.#gauge('pgmux_event_loop_delay_seconds', help, ['quantile'], (gauge) => {
+      for (const quantile of DELAY_QUANTILES) {
+        gauge.set({ quantile: String(quantile) }, this.#delay.percentile(quantile * 100) * NANO)
+      }
+      gauge.set({ quantile: '1' }, this.#delay.max * NANO)
+      this.#delay.reset()
+    })
+  }
+
+  #gauge(name: string, help: string, labelNames: string[], fill: (gauge: Gauge<string>) => void): void {
+    new Gauge({
+      name,
+      help,
+      labelNames,
+      registers: [this.#registry],
+      collect() {
+        this.reset()
+        fill(this)
+      },
+    })
+  }
+
+  /** prom-client's own histogram takes single observations only, ours arrives counted: hence the cast. */
+  #defineWaits(): void {
+    const name = 'pgmux_wait_seconds'
+    const metric = {
+      name,
+      get: () => ({
+        name,
+        help: 'How long clients waited for a server',
+        type: 'histogram',
+        aggregator: 'sum',
+        values: this.#waitValues(name),
+      }),
+    }
+    this.#registry.registerMetric(metric as unknown as Metric)
+  }
+
+  #waitValues(name: string): { metricName: string; labels: Record<string, string>; value: number }[] {
+    const { waits } = this.#total
+    let below = 0
+    const values = WAIT_BOUNDS_MS.map((bound, at) => {
+      below += waits.buckets[at]
+      return { metricName: `${name}_bucket`, labels: { le: String(bound / 1000) }, value: below }
+    })
+    values.push({ metricName: `${name}_bucket`, labels: { le: '+Inf' }, value: waits.count })
+    const totals = [
+      { metricName: `${name}_sum`, labels: {}, value: waits.sumMs / 1000 },
+      { metricName: `${name}_count`, labels: {}, value: waits.count },
+    ]
+    return [...values, ...totals]
+  }
+}
+
+function addStates(gauge: Gauge<string>, states: Readonly<Record<string, number>>): void {
+  for (const [state, count] of Object.entries(states)) gauge.inc({ state }, count)
+}
