@@ -12,6 +12,20 @@ export type ListenOptions =
   | { host: string; port: number; backlog?: number }
   | { path: string; mode?: number; backlog?: number }
 
+const TCP_HELP: Readonly<Record<string, string>> = {
+  EADDRINUSE: 'it is in use by another process; stop that process or choose another port',
+  EACCES: 'permission denied; choose a port above 1023 or run with the right to bind it',
+  EADDRNOTAVAIL: 'this machine does not have that address; use one of its own, or 0.0.0.0 for all',
+  ENOTFOUND: 'the host name is not known; use an address of this machine',
+}
+
+const UNIX_HELP: Readonly<Record<string, string>> = {
+  EADDRINUSE: 'a living process listens there; stop it or choose another path',
+  EACCES: 'permission denied; choose a folder that this user may write to',
+  ENOENT: 'the folder does not exist; make it or choose another path',
+  EINVAL: 'the path is too long for a Unix socket (107 bytes); choose a shorter one',
+}
+
 /** An open listener. */
 export interface Listener {
   /** The address it is bound to, or the path of the socket. */
@@ -94,18 +108,7 @@ export function bind(server: Server, options: ListenOptions): Promise<void> {
 /** Turns an error of `bind` into one sentence with a way out. */
 export function listenError(error: Error, options: ListenOptions): Error {
   const name = 'path' in options ? options.path : `${options.host}:${options.port}`
-  const help: Record<string, string> = {
-    EADDRINUSE: 'it is in use by another process; stop that process or choose another port',
-    EACCES: 'permission denied; choose a port above 1023 or run with the right to bind it',
-    EADDRNOTAVAIL: 'this machine does not have that address; use one of its own, or 0.0.0.0 for all',
-    ENOTFOUND: 'the host name is not known; use an address of this machine',
-  }
-  if ('path' in options) {
-    help['EADDRINUSE'] = 'a living process listens there; stop it or choose another path'
-    help['EACCES'] = 'permission denied; choose a folder that this user may write to'
-    help['ENOENT'] = 'the folder does not exist; make it or choose another path'
-    help['EINVAL'] = 'the path is too long for a Unix socket (107 bytes); choose a shorter one'
-  }
+  const help = 'path' in options ? UNIX_HELP : TCP_HELP
   const code = errorCode(error)
   return Object.assign(new Error(`cannot listen on ${name}: ${help[code] ?? errorWords(error)}`), { code })
 }

@@ -125,6 +125,7 @@ export class TcpStream implements SecurableStream, Flushable, Lingering {
 
   destroy(reason: string): void {
     if (this.#closed || this.#socket.destroyed) return
+    this.#reason = ''
     this.#stop(reason)
     this.#socket.destroy()
   }
@@ -133,15 +134,16 @@ export class TcpStream implements SecurableStream, Flushable, Lingering {
     this.flush()
     const socket = this.#socket
     socket.pause()
-    for (const event of ['data', 'end', 'close', 'error']) socket.removeAllListeners(event)
-    // The TLS socket reports what happens to this one.
-    socket.on('error', () => {})
+    socket.removeAllListeners('data')
     if (this.#held !== null) socket.unshift(this.#held)
     this.#held = null
     this.#socketPaused = false
     this.#socket = startTls(socket, settings, early, (error) => {
       if (error === null) this.peer = { ...this.peer, encrypted: true }
-      else this.destroy(error.message)
+      else {
+        this.#stop(error.message)
+        this.#socket.destroy()
+      }
       try {
         done(error)
       } catch (thrown) {
@@ -176,9 +178,16 @@ export class TcpStream implements SecurableStream, Flushable, Lingering {
 
   #listen(socket: Socket): void {
     socket.on('data', (chunk: Buffer) => this.#receive(chunk))
-    socket.on('end', () => this.#peerEnded())
-    socket.on('error', (error: Error) => this.#stop(errorWords(error)))
-    socket.on('close', () => this.#closeNow())
+    // The socket below TLS keeps these listeners; what happens to it is told by the one on top.
+    socket.on('end', () => {
+      if (socket === this.#socket) this.#peerEnded()
+    })
+    socket.on('error', (error: Error) => {
+      if (socket === this.#socket) this.#stop(errorWords(error))
+    })
+    socket.on('close', () => {
+      if (socket === this.#socket) this.#closeNow()
+    })
   }
 
   #receive(chunk: Buffer): void {
@@ -236,9 +245,9 @@ export class TcpStream implements SecurableStream, Flushable, Lingering {
     }
   }
 
-  // The first reason wins: what follows is a consequence.
+  // The first reason wins, since what follows is a consequence; but an `end` that failed was not orderly.
   #stop(reason: string): void {
-    if (this.#open || reason !== ENDED) this.#reason = this.#open ? reason : this.#reason
+    if (this.#reason === '' || (this.#reason === ENDED && this.unsent > 0)) this.#reason = reason
     this.#open = false
     this.#first = null
     this.#more = null

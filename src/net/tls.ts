@@ -96,7 +96,14 @@ export function startTls(
 }
 
 function wrapServer(socket: Socket, settings: ServerTls): TLSSocket {
-  return new TLSSocket(socket, { isServer: true, secureContext: settings.context, ALPNProtocols: [ALPN] })
+  const secured = new TLSSocket(socket, {
+    isServer: true,
+    secureContext: settings.context,
+    ALPNProtocols: [ALPN],
+  })
+  // As Postgres: a client could make us compute for nothing.
+  secured.disableRenegotiation()
+  return secured
 }
 
 function wrapClient(socket: Socket, settings: ClientTls): TLSSocket {
