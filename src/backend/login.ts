@@ -18,6 +18,9 @@ const SSL_NO = 0x4e
 /** SQLSTATEs of a login that will fail again until somebody changes something. */
 const FINAL_CODES = new Set(['28000', '28P01', '3D000', '42704', '22023', '42501', '42602', '55P02', '0A000'])
 
+/** What a login needs of the parts of a server. */
+export type LoginParts = Pick<ServerParts, 'route' | 'random' | 'work'>
+
 export interface LoginResult {
   readonly stream: SecurableStream
   readonly parameters: Map<string, string>
@@ -32,7 +35,7 @@ export interface LoginEvents {
 }
 
 export class Login implements StreamHandler {
-  readonly #parts: ServerParts
+  readonly #parts: LoginParts
   readonly #parameters: ReadonlyMap<string, string>
   readonly #events: LoginEvents
   readonly #framer = new Framer(SERVER_RULES, MESSAGE_MAX, MESSAGE_MAX)
@@ -48,7 +51,7 @@ export class Login implements StreamHandler {
   #isOver = false
 
   /** @param parameters startup parameters besides user and database, one character a byte. */
-  constructor(parts: ServerParts, parameters: ReadonlyMap<string, string>, events: LoginEvents) {
+  constructor(parts: LoginParts, parameters: ReadonlyMap<string, string>, events: LoginEvents) {
     this.#parts = parts
     this.#parameters = parameters
     this.#events = events

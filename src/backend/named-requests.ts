@@ -2,7 +2,7 @@
 // injects what the server lacks, and lets Postgres itself make the errors (RULES 13-16). It keeps no state.
 import { Sent } from '../pool/lease.ts'
 import { Fate, Reply } from '../pool/replies.ts'
-import { Definition, NAME_MAX, type NamedStatement, PREFIX } from '../session/statements.ts'
+import { Definition, NAME_MAX, type NamedStatement } from '../session/statements.ts'
 import { UNNAMED_MAX, type VirtualSession } from '../session/virtual-session.ts'
 import { Fact, scanFacts } from '../sql/scanner.ts'
 import { errorResponse } from '../wire/error-response.ts'

@@ -21,8 +21,8 @@ const TCP_HELP: Readonly<Record<string, string>> = {
 
 const UNIX_HELP: Readonly<Record<string, string>> = {
   EADDRINUSE: 'a living process listens there; stop it or choose another path',
-  EACCES: 'permission denied; choose a folder that this user may write to',
-  ENOENT: 'the folder does not exist; make it or choose another path',
+  // Node says the same where the folder does not exist.
+  EACCES: 'its folder does not exist or this user may not write to it; make it or choose another path',
   EINVAL: 'the path is too long for a Unix socket (107 bytes); choose a shorter one',
 }
 

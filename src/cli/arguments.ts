@@ -1,0 +1,79 @@
+// The arguments of the command line and what is said about them. It reads nothing but its argument and package.json.
+import { readFileSync } from 'node:fs'
+import { parseArgs } from 'node:util'
+import type { Flags } from '../config/load.ts'
+
+export const HELP = `pgmux: a connection multiplexer for Postgres
+
+  pgmux [run] [options]      run the pooler; without an upstream, in front of a Postgres of its own
+  pgmux check [options]      check the configuration; with --connect also log in to Postgres
+
+Options
+  --config FILE              configuration (YAML); every option is in config.yaml
+  --upstream URL             postgres://user:password@host:port/db  (also DATABASE_URL)
+  --listen HOST:PORT         where clients connect (127.0.0.1:6432)
+  --mode MODE                transaction, session or statement
+  --pool-size N              servers for each database and user (20)
+  --admin HOST:PORT|off      metrics and health (127.0.0.1:6490)
+  --log-level LEVEL          debug, info, warn or error
+  --log-format FORMAT        pretty or json
+  --ephemeral                the Postgres of its own keeps nothing
+  --connect                  with check: log in to Postgres and compare pool sizes with max_connections
+  --help, --version
+
+Signals: TERM and INT finish open transactions, then stop; a second one, or QUIT, stops now.
+`
+
+/** Something on the command line that is not understood. */
+export class UsageError extends Error {}
+
+export interface Arguments {
+  readonly command: 'run' | 'check' | 'help' | 'version'
+  readonly flags: Flags
+  readonly connect: boolean
+}
+
+const OPTIONS = {
+  config: { type: 'string' },
+  upstream: { type: 'string' },
+  listen: { type: 'string' },
+  mode: { type: 'string' },
+  'pool-size': { type: 'string' },
+  admin: { type: 'string' },
+  'log-level': { type: 'string' },
+  'log-format': { type: 'string' },
+  ephemeral: { type: 'boolean' },
+  connect: { type: 'boolean' },
+  help: { type: 'boolean', short: 'h' },
+  version: { type: 'boolean', short: 'v' },
+} as const
+
+/** @throws UsageError in words that name the argument. */
+export function parseArguments(args: readonly string[]): Arguments {
+  const { values, positionals } = parsed(args)
+  const [command = 'run', extra] = positionals
+  if (extra !== undefined) throw new UsageError(`"${extra}" is one argument too many`)
+  if (command !== 'run' && command !== 'check') throw new UsageError(`"${command}" is no command; there are run and check`)
+  if (values.connect === true && command !== 'check') throw new UsageError('--connect belongs to the command check')
+  const flags: Record<string, unknown> = {}
+  for (const [name, value] of Object.entries(values)) {
+    if (value === undefined || name === 'connect' || name === 'help' || name === 'version') continue
+    flags[name.replace(/-(.)/g, (_all, letter: string) => letter.toUpperCase())] = value
+  }
+  const asked = values.help === true ? 'help' : values.version === true ? 'version' : command
+  return { command: asked, flags: flags as Flags, connect: values.connect === true }
+}
+
+function parsed(args: readonly string[]) {
+  try {
+    return parseArgs({ args: [...args], options: OPTIONS, allowPositionals: true, strict: true })
+  } catch (error) {
+    throw new UsageError((error as Error).message.split('. ')[0])
+  }
+}
+
+/** The version in package.json. */
+export function version(): string {
+  const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8')
+  return (JSON.parse(text) as { version: string }).version
+}

@@ -1,0 +1,46 @@
+// `pgmux check`: is the configuration right, and with --connect: does Postgres let us in, and are the pools no larger
+// than it allows? It changes nothing.
+import { PasswordWork } from '../auth/password-work.ts'
+import { loadConfig } from '../config/load.ts'
+import type { Config } from '../config/types.ts'
+import { probe, type ProbeResult } from './probe.ts'
+import type { Arguments } from './arguments.ts'
+
+/** @returns the exit code: 0 all is well, 1 something is not. */
+export async function check(given: Arguments): Promise<number> {
+  const { config, file, warnings } = loadConfig({ flags: given.flags })
+  for (const warning of warnings) process.stdout.write(`warning: ${warning}\n`)
+  process.stdout.write(`${file ?? 'the configuration'} is valid\n`)
+  if (!given.connect) return 0
+  const targets = targetsOf(config)
+  if (targets.length === 0) {
+    process.stdout.write('no upstream is configured: pgmux would start a Postgres of its own\n')
+    return 0
+  }
+  const work = new PasswordWork()
+  let isWell = true
+  for (const { database, user } of targets) {
+    const result = await probe(config, { database, user }, work)
+    process.stdout.write(`${describe(database, user, result, config)}\n`)
+    if (!result.ok) isWell = false
+  }
+  return isWell ? 0 : 1
+}
+
+/** One login for each database, as the user that it would have. */
+function targetsOf(config: Config): { database: string; user: string }[] {
+  const user = config.upstream.user || [...config.users.keys()][0] || ''
+  const named = [...config.databases.keys()].filter((name) => name !== '*')
+  if (named.length > 0) return named.map((database) => ({ database, user: config.databases.get(database)?.user || user }))
+  if (config.upstream.host === '') return []
+  return [{ database: config.upstream.dbname || 'postgres', user }]
+}
+
+function describe(database: string, user: string, result: ProbeResult, config: Config): string {
+  const where = `database "${database}" as "${user}"`
+  if (!result.ok) return `${where}: ${result.problem}`
+  const size = config.pool.size
+  const free = result.maxConnections - result.reserved
+  const fits = size <= free ? 'fits' : 'is more than that: lower pool.size or raise max_connections'
+  return `${where}: connected, Postgres ${result.version}, ${free} connections for clients, a pool of ${size} ${fits}`
+}

@@ -1,0 +1,127 @@
+// `pgmux run`: starts what is configured, prints where it is, and stops it on a signal. It owns the order in which
+// things start and stop: Postgres first and last.
+import { loadConfig } from '../config/load.ts'
+import type { Config } from '../config/types.ts'
+import { type EmbeddedPostgres, startEmbedded } from '../embedded/embedded.ts'
+import { createLog, type Log } from '../observe/log.ts'
+import { Pooler } from '../pooler.ts'
+import type { Arguments } from './arguments.ts'
+
+/** npm passes on a signal that the terminal has sent to us as well: within this time it is the same one. */
+const SAME_SIGNAL_MS = 500
+
+/** @returns the exit code, when everything has stopped. */
+export async function run(given: Arguments): Promise<number> {
+  const { config: loaded, warnings } = loadConfig({ flags: given.flags })
+  const log = createLog(loaded.log)
+  for (const warning of warnings) log.warn({}, warning)
+  const signals = new Signals()
+  let postgres: EmbeddedPostgres | null = null
+  let config = loaded
+  if (loaded.upstream.host === '' && loaded.databases.size === 0) {
+    postgres = await startEmbedded({ ...loaded.embedded, onLog: (line) => log.debug({ postgres: line }, 'Postgres') })
+    config = inFrontOf(loaded, postgres)
+  }
+  const pooler = new Pooler(config, log)
+  try {
+    await pooler.start()
+  } catch (error) {
+    await postgres?.stop()
+    throw error
+  }
+  for (const notice of postgres?.notices ?? []) process.stdout.write(`pgmux ${notice}\n`)
+  announce(pooler, postgres)
+  const failed = postgres === null ? null : watch(postgres, log)
+  const how = await (failed === null ? signals.first : Promise.race([signals.first, failed]))
+  await stop(pooler, signals, how, log)
+  await postgres?.stop()
+  return how === 'failed' ? 1 : 0
+}
+
+/** The configuration with the Postgres of our own as upstream: its user is the one that clients log in as. */
+function inFrontOf(config: Config, postgres: EmbeddedPostgres): Config {
+  const { host, port, user, password } = postgres
+  const users = new Map(config.users)
+  if (!users.has(user)) users.set(user, { secret: password })
+  return {
+    ...config,
+    users,
+    upstream: { ...config.upstream, host, port, user, password, tls: { mode: 'disable' } },
+  }
+}
+
+/** One line for each listener, and a connection string that works. */
+function announce(pooler: Pooler, postgres: EmbeddedPostgres | null): void {
+  const { addresses, config } = pooler
+  const lines: string[] = []
+  if (postgres !== null) {
+    const life = config.embedded.ephemeral ? 'removed at the end' : 'kept'
+    lines.push(`Postgres ${postgres.version} of our own on ${postgres.host}:${postgres.port}, data in ${postgres.dataDir} (${life})`)
+  }
+  const { host, port } = addresses.postgres
+  lines.push(`clients: ${shown(host)}:${port}, ${config.pool.mode} mode, ${config.pool.size} servers a pool`)
+  if (addresses.unixSocket !== '') lines.push(`clients: ${addresses.unixSocket}`)
+  if (addresses.admin !== null) {
+    lines.push(`admin: http://${shown(addresses.admin.host)}:${addresses.admin.port}/metrics /healthz /readyz`)
+  }
+  lines.push(`connect: ${connectionString(pooler, postgres)}`)
+  process.stdout.write(`${lines.map((line) => `pgmux ${line}`).join('\n')}\n`)
+}
+
+/** With the password only where it is one of our own making, for a Postgres on this machine. */
+function connectionString(pooler: Pooler, postgres: EmbeddedPostgres | null): string {
+  const { config, addresses } = pooler
+  const host = shown(addresses.postgres.host === '0.0.0.0' ? '127.0.0.1' : addresses.postgres.host)
+  const user = encodeURIComponent(config.upstream.user || [...config.users.keys()][0] || 'USER')
+  const password = postgres === null ? '' : `:${encodeURIComponent(postgres.password)}`
+  const named = [...config.databases.keys()].find((name) => name !== '*')
+  const database = encodeURIComponent(named ?? (config.upstream.dbname || 'postgres'))
+  return `postgres://${user}${password}@${host}:${addresses.postgres.port}/${database}`
+}
+
+function shown(host: string): string {
+  return host.includes(':') ? `[${host}]` : host
+}
+
+function watch(postgres: EmbeddedPostgres, log: Log): Promise<'failed'> {
+  return postgres.exited.then((exit) => {
+    log.error({ exit }, 'the Postgres of our own has stopped')
+    return 'failed' as const
+  })
+}
+
+async function stop(pooler: Pooler, signals: Signals, how: 'drain' | 'now' | 'failed', log: Log): Promise<void> {
+  log.info({ how }, 'stopping')
+  const drained = pooler.drain(how === 'drain' ? pooler.config.shutdownTimeoutMs : 0)
+  void signals.now.then(() => pooler.drain(0))
+  await drained
+  log.info({}, 'stopped')
+}
+
+/** What the operating system tells us. Handlers are there from the start, so that no signal is lost. */
+class Signals {
+  readonly first: Promise<'drain' | 'now'>
+  readonly now: Promise<void>
+
+  constructor() {
+    const first = Promise.withResolvers<'drain' | 'now'>()
+    const now = Promise.withResolvers<void>()
+    this.first = first.promise
+    this.now = now.promise
+    let since = 0
+    const onDrain = (): void => {
+      if (since === 0) {
+        since = performance.now()
+        first.resolve('drain')
+      } else if (performance.now() - since > SAME_SIGNAL_MS) now.resolve()
+    }
+    process.on('SIGTERM', onDrain)
+    process.on('SIGINT', onDrain)
+    process.on('SIGQUIT', () => {
+      first.resolve('now')
+      now.resolve()
+    })
+    // Without handlers the first would end the process and the second would open Node's inspector.
+    for (const name of ['SIGHUP', 'SIGUSR1', 'SIGUSR2'] as const) process.on(name, () => {})
+  }
+}

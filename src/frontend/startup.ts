@@ -1,0 +1,327 @@
+// A connection before its login: TLS, startup packet, cancel request, authentication. It owns the stream until it
+// becomes a Client or closes. Nothing it says reaches a pool or a server before it is authenticated.
+import { ClientAuth, type ClientAuthStep } from '../auth/client-auth.ts'
+import type { Refusal } from '../pool/types.ts'
+import type { SecurableStream, StreamHandler } from '../wire/byte-stream.ts'
+import { errorResponse } from '../wire/error-response.ts'
+import { Found, Framer } from '../wire/framer.ts'
+import { negotiateProtocolVersion } from '../wire/messages.ts'
+import { LOGIN_RULES } from '../wire/protocol.ts'
+import { LATEST_MINOR, peekStartup, type StartupRequest, toText, unsupportedProtocol } from '../wire/startup.ts'
+import { Entry } from './entry.ts'
+import { shuttingDown, timedOut, tlsRequired } from './refusals.ts'
+import type { House, Visitor } from './types.ts'
+
+const SSL_YES = Buffer.from('S')
+const NO = Buffer.from('N')
+const EMPTY = Buffer.alloc(0)
+const PASSWORD_MAX = 64 * 1024 + 5
+
+export class Startup implements StreamHandler, Visitor {
+  database = ''
+  user = ''
+  readonly address: string
+  readonly #stream: SecurableStream
+  readonly #house: House
+  readonly #deadline: number
+  readonly #framer = new Framer(LOGIN_RULES, PASSWORD_MAX, PASSWORD_MAX)
+  #bytes: Buffer = EMPTY
+  #askedTls = false
+  #askedGss = false
+  #request: StartupRequest | null = null
+  #auth: ClientAuth | null = null
+  #isAdmitted = false
+  #isHashing = false
+  #entry: Entry | null = null
+  #isOver = false
+
+  constructor(stream: SecurableStream, house: House) {
+    this.#stream = stream
+    this.#house = house
+    this.address = stream.peer.address
+    const limit = house.limits.loginTimeoutMs
+    this.#deadline = limit > 0 ? house.time.now + limit : Number.POSITIVE_INFINITY
+  }
+
+  onData(chunk: Buffer): void {
+    if (this.#isOver) return
+    if (this.#entry !== null) {
+      this.#entry.onEarlyData(chunk)
+      return
+    }
+    if (this.#auth !== null) {
+      this.#onAuthData(chunk)
+      return
+    }
+    this.#bytes = this.#bytes.length === 0 ? Buffer.from(chunk) : Buffer.concat([this.#bytes, chunk])
+    this.#readPackets()
+  }
+
+  onDrain(): void {}
+
+  onEnd(): void {
+    this.#over('the client closed the connection before it had logged in')
+    this.#stream.end()
+  }
+
+  onClose(reason: string): void {
+    this.#over(reason)
+  }
+
+  /** Time has passed. */
+  tick(now: number): void {
+    if (now > this.#deadline) this.#refuse(timedOut('login'))
+    else this.#entry?.tick(now)
+  }
+
+  /** The pooler stops: those who have not logged in are refused. */
+  drain(): void {
+    this.#refuse(shuttingDown())
+  }
+
+  #readPackets(): void {
+    while (!this.#isOver && this.#bytes.length > 0) {
+      const packet = peekStartup(this.#bytes, 0, this.#bytes.length)
+      switch (packet.kind) {
+        case 'need-more':
+          return
+        case 'tls':
+          this.#onDirectTls()
+          return
+        case 'ssl':
+          if (!this.#onSslRequest(packet.length)) return
+          break
+        case 'gss':
+          if (!this.#onGssRequest(packet.length)) return
+          break
+        case 'cancel':
+          this.#onCancel(packet.pid, packet.key)
+          return
+        case 'invalid':
+          this.#refuse({ severity: 'FATAL', code: packet.code, message: packet.message, reason: 'bad_startup' })
+          return
+        case 'startup':
+          this.#bytes = this.#bytes.subarray(packet.length)
+          this.#onStartup(packet)
+          return
+      }
+    }
+  }
+
+  #onDirectTls(): void {
+    const { tls } = this.#house
+    if (tls === null || this.#stream.peer.encrypted || this.#askedTls) {
+      this.#close('a TLS handshake where none is possible')
+      return
+    }
+    const early = this.#bytes
+    this.#bytes = EMPTY
+    this.#secure(early)
+  }
+
+  /** @returns whether packets may be read on. */
+  #onSslRequest(length: number): boolean {
+    const { tls } = this.#house
+    if (this.#askedTls || this.#stream.peer.encrypted) {
+      this.#refuseVersion(5679)
+      return false
+    }
+    this.#askedTls = true
+    if (tls === null || this.#stream.peer.kind === 'unix') {
+      this.#bytes = this.#bytes.subarray(length)
+      this.#stream.write(NO)
+      return true
+    }
+    if (this.#bytes.length > length) {
+      // CVE-2021-23214: what was sent in the clear must not count as said inside TLS.
+      this.#refuse(unencrypted('SSL'))
+      return false
+    }
+    this.#bytes = EMPTY
+    this.#stream.write(SSL_YES)
+    this.#secure(null)
+    return false
+  }
+
+  #onGssRequest(length: number): boolean {
+    if (this.#askedGss) {
+      this.#refuseVersion(5680)
+      return false
+    }
+    if (this.#bytes.length > length) {
+      this.#refuse(unencrypted('GSSAPI encryption'))
+      return false
+    }
+    this.#askedGss = true
+    this.#bytes = EMPTY
+    this.#stream.write(NO)
+    return true
+  }
+
+  #refuseVersion(minor: number): void {
+    const { code, message } = unsupportedProtocol(1234, minor)
+    this.#refuse({ severity: 'FATAL', code, message, reason: 'bad_startup' })
+  }
+
+  #secure(early: Buffer | null): void {
+    const { tls } = this.#house
+    if (tls === null) return
+    this.#stream.secure(tls, early, (error) => {
+      if (error !== null) this.#over(`TLS failed: ${error.message}`)
+    })
+  }
+
+  #onCancel(pid: number, key: Buffer): void {
+    this.#isOver = true
+    const target = this.#house.cancelKeys.find(pid, key)
+    const close = (): void => {
+      this.#stream.end()
+      this.#house.onVisitorOver(this)
+    }
+    // As Postgres: no answer, and closed only when the request can hit nothing any more.
+    if (target === null) close()
+    else {
+      this.#house.counters.cancels++
+      target.cancelRequest(close)
+    }
+  }
+
+  #onStartup(request: StartupRequest): void {
+    const { peer } = this.#stream
+    this.#request = request
+    const { parameters } = request
+    this.user = toText(parameters.get('user') ?? '')
+    this.database = toText(parameters.get('database') ?? '') || this.user
+    if (request.minor > LATEST_MINOR || request.unknownOptions.length > 0) {
+      const minor = Math.min(request.minor, LATEST_MINOR)
+      this.#stream.write(negotiateProtocolVersion(minor, request.unknownOptions.map((name) => Buffer.from(name, 'latin1'))))
+    }
+    if (this.#house.isDraining) {
+      this.#refuse(shuttingDown())
+      return
+    }
+    if (this.#house.limits.tls.mode === 'require' && !peer.encrypted && peer.kind !== 'unix') {
+      this.#refuse(tlsRequired())
+      return
+    }
+    const refusal = this.#house.admit(this)
+    if (refusal !== null) {
+      this.#refuse(refusal)
+      return
+    }
+    this.#isAdmitted = true
+    this.#auth = new ClientAuth(this.#house.auth, {
+      user: this.user,
+      method: this.#house.limits.auth,
+      secret: this.#house.secretOf(this.user),
+      loopback: peer.loopback,
+    })
+    this.#onAuthStep(this.#auth.begin())
+    if (this.#bytes.length > 0 && !this.#isOver) {
+      const early = this.#bytes
+      this.#bytes = EMPTY
+      this.onData(early)
+    }
+  }
+
+  #onAuthData(chunk: Buffer): void {
+    this.#framer.push(chunk)
+    this.#readPasswords()
+  }
+
+  #readPasswords(): void {
+    while (!this.#isOver && !this.#isHashing && this.#entry === null) {
+      const found = this.#framer.next()
+      if (found === Found.Nothing) return
+      if (found === Found.Invalid || found === Found.Body || this.#framer.rest > 0 || this.#auth === null) {
+        const message = `expected password response, got message type ${this.#framer.type}`
+        this.#refuse({ severity: 'FATAL', code: '08P01', message, reason: 'bad_password_message' })
+        return
+      }
+      const { src, start, stop } = this.#framer
+      this.#onAuthStep(this.#auth.receive(Buffer.from(src.subarray(start + 5, stop))))
+    }
+  }
+
+  #onAuthStep(step: ClientAuthStep): void {
+    if (step.kind === 'wait') {
+      this.#isHashing = true
+      this.#stream.pause()
+      step.outcome.then(
+        (outcome) => this.#onHashed(outcome),
+        (error: Error) => this.#close(`internal error: ${error.message}`),
+      )
+      return
+    }
+    if (step.kind === 'failure') {
+      const { sqlstate, message, detail } = step.failure
+      const words = { severity: 'FATAL' as const, code: sqlstate, message, reason: 'auth_failed' }
+      this.#refuse(detail === '' ? words : { ...words, detail })
+      return
+    }
+    this.#stream.write(step.messages)
+    if (step.kind === 'success') this.#enter()
+  }
+
+  #onHashed(outcome: ClientAuthStep): void {
+    this.#isHashing = false
+    if (this.#isOver) return
+    this.#onAuthStep(outcome)
+    if (this.#isOver) return
+    this.#stream.resume()
+    if (this.#entry === null) this.#readPasswords()
+  }
+
+  #enter(): void {
+    const request = this.#request
+    if (request === null) return
+    this.#entry = new Entry({
+      stream: this.#stream,
+      house: this.#house,
+      visitor: this,
+      parameters: request.parameters,
+      keyLength: request.minor >= 2 ? 32 : 4,
+      onEntered: () => this.#onEntered(),
+      onRefused: (refusal) => this.#refuse(refusal),
+    })
+    // What came with the password is the client's first request: it waits for the end of the login.
+    const early = this.#framer.takeTail()
+    if (early.length > 0) this.#entry.onEarlyData(early)
+    this.#entry.start()
+  }
+
+  #onEntered(): void {
+    this.#isOver = true
+    this.#house.onVisitorOver(this)
+  }
+
+  #refuse(refusal: Refusal): void {
+    if (this.#isOver) return
+    this.#house.onRefused(this, refusal)
+    this.#stream.write(errorResponse({ ...refusal, severity: 'FATAL' }))
+    this.#close(refusal.reason)
+  }
+
+  #close(reason: string): void {
+    this.#over(reason)
+    this.#stream.end()
+  }
+
+  #over(_reason: string): void {
+    if (this.#isOver) return
+    this.#isOver = true
+    this.#entry?.abandon()
+    if (this.#isAdmitted) this.#house.dismiss(this)
+    this.#house.onVisitorOver(this)
+  }
+}
+
+function unencrypted(what: string): Refusal {
+  return {
+    severity: 'FATAL',
+    code: '08P01',
+    message: `received unencrypted data after ${what} request`,
+    detail: 'This could be either a client-software bug or evidence of an attempted man-in-the-middle attack.',
+    reason: 'unencrypted_data',
+  }
+}

@@ -1,0 +1,177 @@
+// The clients of the process: who is at the door, who is in, what each may. It owns these lists and their limits;
+// it knows no pools and no sockets.
+import type { ClientAuthContext } from './auth/client-auth.ts'
+import type { Secret } from './auth/secrets.ts'
+import type { ClientConfig, DatabaseConfig, UserConfig } from './config/types.ts'
+import { CancelKeys } from './frontend/cancel-keys.ts'
+import type { Client } from './frontend/client.ts'
+import { tooManyClients } from './frontend/refusals.ts'
+import { Startup } from './frontend/startup.ts'
+import type { House as HouseView, PoolAccess, Visitor } from './frontend/types.ts'
+import type { Counters } from './observe/counters.ts'
+import type { Log } from './observe/log.ts'
+import type { Refusal } from './pool/types.ts'
+import type { Random } from './util/env.ts'
+import type { SecurableStream, TlsSettings } from './wire/byte-stream.ts'
+import { errorResponse } from './wire/error-response.ts'
+
+export interface HouseParts {
+  readonly random: Random
+  readonly time: { now: number }
+  readonly counters: Counters
+  readonly auth: ClientAuthContext
+  readonly limits: ClientConfig
+  readonly databases: ReadonlyMap<string, DatabaseConfig>
+  readonly users: ReadonlyMap<string, UserConfig>
+  readonly secrets: ReadonlyMap<string, Secret>
+  readonly tls: TlsSettings | null
+  readonly log: Log
+  route(database: string, user: string): PoolAccess | Refusal
+}
+
+export class House implements HouseView {
+  readonly cancelKeys: CancelKeys
+  readonly clients = new Set<Client>()
+  readonly visitors = new Set<Startup>()
+  isDraining = false
+  /** Told when the last client or visitor has gone. */
+  onEmpty: (() => void) | null = null
+  readonly #parts: HouseParts
+  readonly #byDatabase = new Map<string, number>()
+  readonly #byUser = new Map<string, number>()
+  readonly #byAddress = new Map<string, number>()
+  #admitted = 0
+
+  constructor(parts: HouseParts) {
+    this.#parts = parts
+    this.cancelKeys = new CancelKeys(parts.random)
+  }
+
+  get random(): Random {
+    return this.#parts.random
+  }
+  get time(): { readonly now: number } {
+    return this.#parts.time
+  }
+  get counters(): Counters {
+    return this.#parts.counters
+  }
+  get auth(): ClientAuthContext {
+    return this.#parts.auth
+  }
+  get limits(): ClientConfig {
+    return this.#parts.limits
+  }
+  get tls(): TlsSettings | null {
+    return this.#parts.tls
+  }
+
+  /** A connection was accepted. */
+  accept(stream: SecurableStream): void {
+    const { maxUnauthenticated } = this.limits
+    if (maxUnauthenticated > 0 && this.visitors.size >= maxUnauthenticated) {
+      stream.end(errorResponse(tooManyClients('client.max_unauthenticated')))
+      this.counters.errors.add(['53300', 'client.max_unauthenticated'])
+      return
+    }
+    const startup = new Startup(stream, this)
+    stream.handler = startup
+    this.visitors.add(startup)
+  }
+
+  secretOf(user: string): Secret | null {
+    return this.#parts.secrets.get(user) ?? null
+  }
+
+  admit(visitor: Visitor): Refusal | null {
+    const { limits } = this
+    const { databases, users } = this.#parts
+    const database = databases.get(visitor.database) ?? databases.get('*')
+    const perDatabase = database?.maxClients ?? limits.maxPerDatabase
+    const perUser = users.get(visitor.user)?.maxClients ?? limits.maxPerUser
+    if (isFull(this.#admitted, limits.maxConnections)) return tooManyClients('client.max_connections')
+    if (isFull(this.#byDatabase.get(visitor.database), perDatabase)) return tooManyClients('client.max_per_database')
+    if (isFull(this.#byUser.get(visitor.user), perUser)) return tooManyClients('client.max_per_user')
+    const { address } = visitor
+    if (isFull(this.#byAddress.get(address), limits.maxPerAddress)) return tooManyClients('client.max_per_address')
+    this.#count(visitor, 1)
+    return null
+  }
+
+  dismiss(visitor: Visitor): void {
+    this.#count(visitor, -1)
+  }
+
+  route(database: string, user: string): PoolAccess | Refusal {
+    return this.#parts.route(database, user)
+  }
+
+  onEntered(client: Client): void {
+    this.clients.add(client)
+    client.access.counters.clientsTotal++
+    this.#parts.log.debug(labels(client.visitor), 'client logged in')
+    if (this.isDraining) client.drain()
+  }
+
+  onLeft(client: Client, reason: string): void {
+    this.clients.delete(client)
+    this.cancelKeys.revoke(client.pid)
+    this.#count(client.visitor, -1)
+    this.#parts.log.debug({ ...labels(client.visitor), reason }, 'client left')
+    this.#tellIfEmpty()
+  }
+
+  onVisitorOver(visitor: unknown): void {
+    this.visitors.delete(visitor as Startup)
+    this.#tellIfEmpty()
+  }
+
+  onRefused(visitor: Visitor, refusal: Refusal): void {
+    this.counters.errors.add([refusal.code, refusal.reason])
+    const { code, reason, message } = refusal
+    this.#parts.log.info({ ...labels(visitor), code, reason, error: message }, 'client refused')
+  }
+
+  /** Stops: those at the door are refused, those in go at the next boundary of a transaction. */
+  drain(): void {
+    this.isDraining = true
+    for (const visitor of [...this.visitors]) visitor.drain()
+    for (const client of [...this.clients]) client.drain()
+  }
+
+  /** Ends everything now. */
+  closeAll(refusal: Refusal): void {
+    for (const visitor of [...this.visitors]) visitor.drain()
+    for (const client of [...this.clients]) client.fatal(refusal)
+  }
+
+  tick(now: number): void {
+    for (const visitor of this.visitors) visitor.tick(now)
+    for (const client of this.clients) client.tick(now)
+  }
+
+  #tellIfEmpty(): void {
+    if (this.clients.size === 0 && this.visitors.size === 0) this.onEmpty?.()
+  }
+
+  #count(visitor: Visitor, by: 1 | -1): void {
+    this.#admitted += by
+    add(this.#byDatabase, visitor.database, by)
+    add(this.#byUser, visitor.user, by)
+    add(this.#byAddress, visitor.address, by)
+  }
+}
+
+function isFull(count: number | undefined, max: number): boolean {
+  return max > 0 && (count ?? 0) >= max
+}
+
+function add(counts: Map<string, number>, key: string, by: number): void {
+  const count = (counts.get(key) ?? 0) + by
+  if (count === 0) counts.delete(key)
+  else counts.set(key, count)
+}
+
+function labels(visitor: Visitor): { client: string; user: string; database: string } {
+  return { client: visitor.address, user: visitor.user, database: visitor.database }
+}

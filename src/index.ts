@@ -1,0 +1,23 @@
+// The library: `import { createPooler } from 'pgmux'`. It owns no behaviour.
+import { loadConfig, type LoadOptions } from './config/load.ts'
+import { createLog, type Log } from './observe/log.ts'
+import { Pooler } from './pooler.ts'
+
+export { ConfigError } from './config/load.ts'
+export type { Config } from './config/types.ts'
+export type { Log } from './observe/log.ts'
+export type { Addresses } from './pooler.ts'
+export { Pooler } from './pooler.ts'
+
+/**
+ * Starts a pooler in this process.
+ * @param options where the configuration comes from: `file`, `flags` (as on the command line), `env`; and a log.
+ * @returns the running pooler; `drain(ms)` stops it.
+ * @throws ConfigError, or an Error of one sentence when a port cannot be opened.
+ */
+export async function createPooler(options: LoadOptions & { log?: Log } = {}): Promise<Pooler> {
+  const { config } = loadConfig(options)
+  const pooler = new Pooler(config, options.log ?? createLog(config.log))
+  await pooler.start()
+  return pooler
+}

@@ -1,0 +1,34 @@
+// The command line: arguments, signals, exit codes, and what is printed. It owns the life of the process; the
+// pooler itself is in pooler.ts.
+import { check } from './cli/check.ts'
+import { type Arguments, HELP, parseArguments, UsageError, version } from './cli/arguments.ts'
+import { run } from './cli/run.ts'
+import { ConfigError } from './config/load.ts'
+
+async function main(): Promise<void> {
+  let given: Arguments
+  try {
+    given = parseArguments(process.argv.slice(2))
+  } catch (error) {
+    if (!(error instanceof UsageError)) throw error
+    process.stderr.write(`pgmux: ${error.message}\nTry: pgmux --help\n`)
+    process.exitCode = 2
+    return
+  }
+  if (given.command === 'help') process.stdout.write(HELP)
+  else if (given.command === 'version') process.stdout.write(`pgmux ${version()}\n`)
+  else if (given.command === 'check') process.exitCode = await check(given)
+  else process.exitCode = await run(given)
+}
+
+main().then(
+  () => {
+    if (process.exitCode !== undefined && process.exitCode !== 0) process.exit()
+  },
+  (error: Error) => {
+    // One clear sentence (or one a problem); a stack trace is for what we did not foresee.
+    const isForeseen = error instanceof ConfigError || 'code' in error || error.name !== 'Error'
+    process.stderr.write(`pgmux: ${isForeseen ? error.message : (error.stack ?? error.message)}\n`)
+    process.exit(1)
+  },
+)

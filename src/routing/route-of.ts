@@ -1,0 +1,30 @@
+// From a place (host, database, user) to a route: how its servers are opened. It makes things; it owns none.
+import { parseSecret } from '../auth/secrets.ts'
+import type { Route } from '../backend/route.ts'
+import type { Config, PoolMode } from '../config/types.ts'
+import { dial } from '../net/dial.ts'
+import { clientTls } from '../net/tls.ts'
+import type { Place } from './router.ts'
+
+/** The route to a place, in a pool mode. A host that begins with `/` is the folder of a Unix socket. */
+export function routeOf(config: Config, place: Place, mode: PoolMode): Route {
+  const { host, port, tlsMode } = place
+  const path = host.startsWith('/') ? `${host}/.s.PGSQL.${port}` : ''
+  const target = path === '' ? { host, port } : { path }
+  return {
+    dial: (timeoutMs, callback) => dial(target, timeoutMs, callback),
+    where: path === '' ? `${host}:${port}` : path,
+    dbname: place.dbname,
+    user: place.user,
+    credential: place.password === null ? null : parseSecret(place.password),
+    tlsMode,
+    // TLS is for connections that cross a network, not for sockets in the file system.
+    tls: tlsMode === 'disable' || path !== '' ? null : clientTls({ mode: tlsMode, host }),
+    connectTimeoutMs: place.connectTimeoutMs,
+    cancelTimeoutMs: config.pool.cancelTimeoutMs,
+    goneGraceMs: config.client.goneGraceMs,
+    abandonGraceMs: config.client.abandonGraceMs,
+    mode,
+    maxPreparedStatements: config.pool.maxPreparedStatements,
+  }
+}
