@@ -123,8 +123,8 @@ function accept(socket: Socket, unix: boolean, onStream: (stream: TcpStream) => 
   }
 }
 
-// Without open files left, libuv accepts and closes what waits, so this does not spin; it only has to be told, and
-// not for each connection.
+// Memory or buffers may run out; that is told, but not for each connection. Without open files left Node accepts and
+// closes what waits and says nothing: it neither spins nor gets here, and only a limit on clients prevents it.
 function acceptErrorReporter(options: ListenOptions): (error: Error) => void {
   const name = 'path' in options ? options.path : `${options.host}:${options.port}`
   let quietUntil = 0

@@ -29,7 +29,7 @@ const WORDS: Readonly<Record<string, string>> = {
   ENETUNREACH: 'network unreachable',
   ENOTFOUND: 'host name not found',
   EAI_AGAIN: 'host name cannot be resolved at the moment',
-  ENOENT: 'no such socket file',
+  ENOENT: 'no such file',
   EACCES: 'permission denied',
   EMFILE: 'too many open files in this process',
   EADDRNOTAVAIL: 'address not available on this machine',
