@@ -1,6 +1,6 @@
 // Owns the Postgres that runs when none is configured: from a folder name to a connection string, and its end.
 // Must never be imported by the pooler's own layers: it is an upstream like any other.
-import { chmod, mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp, rm } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { EmbeddedError } from './account.ts'
 import { type Binaries, findBinaries, reachableBinaries } from './binaries.ts'
@@ -147,12 +147,7 @@ export class EmbeddedPostgres {
   async start(): Promise<void> {
     const { account, dir } = this.#home
     await reclaim(dir, account)
-    if (this.#socketDir === '' && process.platform !== 'win32') {
-      // Its own short path: a socket's path has about 100 bytes.
-      this.#socketDir = await mkdtemp(join(await temporaryRoot(account), TEMPORARY))
-      await chmod(this.#socketDir, 0o700)
-      await handOver(this.#socketDir, account)
-    }
+    if (this.#socketDir === '' && process.platform !== 'win32') this.#socketDir = await this.#makeSocketDir()
     try {
       this.#postmaster = await this.#startOnFreePort()
     } catch (cause) {
@@ -190,8 +185,18 @@ export class EmbeddedPostgres {
     }
   }
 
+  async #makeSocketDir(): Promise<string> {
+    const { account, dir } = this.#home
+    if (this.#options.ephemeral) return dir
+    // A kept folder may lie deep, and a socket's path has about 100 bytes.
+    const socketDir = await mkdtemp(join(await temporaryRoot(account), TEMPORARY))
+    await handOver(socketDir, account)
+    return socketDir
+  }
+
   async #removeSocketDir(): Promise<void> {
-    if (this.#socketDir) await rm(this.#socketDir, { recursive: true, force: true })
+    if (this.#socketDir && this.#socketDir !== this.#home.dir)
+      await rm(this.#socketDir, { recursive: true, force: true })
     this.#socketDir = ''
   }
 }
