@@ -52,7 +52,15 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
 
 const NETWORK_MODULES = /^(node:(net|tls|http|https|http2|dgram)|net|tls|http|https|http2|dgram|ws)(\/|$)/
 const PURE_FOLDERS = ['wire', 'sql', 'session', 'pool', 'auth']
-const IMPURE_NAMES = ['Date', 'setTimeout', 'setInterval', 'setImmediate', 'process', 'performance']
+const IMPURE_NAMES = [
+  'Date',
+  'setTimeout',
+  'setInterval',
+  'setImmediate',
+  'process',
+  'performance',
+  'globalThis',
+]
 /** Node's modules that the pure folders may import. */
 const PURE_MODULES: Readonly<Record<string, readonly string[]>> = {
   wire: ['node:assert', 'node:buffer'],

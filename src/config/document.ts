@@ -113,7 +113,6 @@ export function expandVariables(text: string, env: Environment): { text: string;
     if (all.startsWith('$$')) return all.slice(1)
     const match = /^([A-Za-z_][A-Za-z0-9_]*)(?::-(.*))?$/s.exec(inner)
     if (match === null || !all.endsWith('}')) {
-      // biome-ignore lint/suspicious/noTemplateCurlyInString: the words of the message
       problems.push('expects ${NAME} or ${NAME:-default}; write $${ for ${ itself')
       return ''
     }
@@ -134,7 +133,10 @@ export function readDocument(text: string, env: Environment): ParsedDocument {
   const document = parseDocument(text, { lineCounter, prettyErrors: false, stringKeys: false })
   const builder = new TreeBuilder(document, lineCounter, env)
   const { result } = builder
-  for (const error of [...document.errors, ...document.warnings]) {
+  // What follows the first syntax error is mostly its echo; a key that stands twice stops nothing.
+  const found = [...document.errors, ...document.warnings]
+  const syntax = found.find((error) => error.code !== 'DUPLICATE_KEY')
+  for (const error of found.filter((each) => each === syntax || each.code === 'DUPLICATE_KEY')) {
     result.problems.push({
       line: builder.line(error.pos[0]),
       text: safeMessage(error.code, error.message),

@@ -33,8 +33,6 @@ export interface LoadedConfig {
   warnings: readonly string[]
 }
 
-const NO_DOCUMENT: ParsedDocument = { tree: {}, lines: new Map(), expanded: [], problems: [] }
-
 function readFile(file: string, env: Environment): ParsedDocument {
   try {
     return readDocument(readFileSync(file, 'utf8'), env)
@@ -107,7 +105,7 @@ function inOrder(problems: readonly string[]): string[] {
 export function loadConfig(options: LoadOptions = {}): LoadedConfig {
   const { flags = {}, env = process.env, terminal = process.stdout.isTTY === true } = options
   const named = options.file ?? flags.config ?? env.PGMUX_CONFIG ?? ''
-  const layers = new Layers(named, named === '' ? NO_DOCUMENT : readFile(named, env))
+  const layers = new Layers(named, named === '' ? readDocument('', env) : readFile(named, env))
   applyEnvironment(layers, env)
   applyFlags(layers, flags)
   const config = resolveConfig({ layers, file: named, terminal }, checkShape(layers))
