@@ -89,9 +89,10 @@ export function startTls(
   // A failure before the handshake is over is told under this name only.
   secured.once('_tlsError', failed)
   secured.once('error', failed)
-  secured.once('close', () =>
-    finish(new Error('TLS failed: peer closed the connection during the handshake')),
-  )
+  const left = (): void => finish(new Error('TLS failed: peer closed the connection during the handshake'))
+  // A half-open connection would wait for the rest of the handshake for ever.
+  secured.once('end', left)
+  secured.once('close', left)
   return secured
 }
 
