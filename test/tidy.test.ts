@@ -51,6 +51,8 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
 }
 
 const NETWORK_MODULES = /^(node:(net|tls|http|https|http2|dgram)|net|tls|http|https|http2|dgram|ws)(\/|$)/
+const FUNCTION_TYPES =
+  /^(Function(Declaration|Expression)|ArrowFunctionExpression|(Object|Class|ClassPrivate)Method)$/
 const PURE_FOLDERS = ['wire', 'sql', 'session', 'pool', 'auth']
 const IMPURE_NAMES = [
   'Date',
@@ -242,13 +244,7 @@ describe('shape', () => {
 
   it('functions are short and take few parameters', () => {
     const problems = complain(sources, ({ node }) => {
-      if (
-        !/^(Function(Declaration|Expression)|ArrowFunctionExpression|(Object|Class|ClassPrivate)Method)$/.test(
-          node.type,
-        )
-      ) {
-        return null
-      }
+      if (!FUNCTION_TYPES.test(node.type)) return null
       const length = node.loc.end.line - node.loc.start.line + 1
       const parameters = (node.params as SyntaxNode[]).filter((parameter) => parameter.name !== 'this').length
       if (length > MAX_FUNCTION)

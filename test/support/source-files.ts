@@ -35,7 +35,7 @@ function isNode(value: unknown): value is SyntaxNode {
   return typeof value === 'object' && value !== null && typeof (value as SyntaxNode).type === 'string'
 }
 
-/** Files below a folder of the project whose name fits, relative to the project; none if there is no such folder. */
+/** Files below a folder whose name fits, relative to the project; none if there is no such folder. */
 export function listFiles(folder: string, wanted: RegExp): string[] {
   const full = join(ROOT, folder)
   if (!existsSync(full)) return []

@@ -51,15 +51,15 @@ describe('shape', () => {
       'config.yaml:2: pool.siz: unknown key, did you mean "size"?',
       'config.yaml:3: pool.size: expects a whole number from 1 to 100000, not "many"',
       'config.yaml:4: pool.min_size: has no value; give one, or remove the line',
-      'config.yaml:5: pool.server_lifetime: expects a duration with a unit, like "250ms", "30s", "5m" or "1h"; ' +
-        'add one, not 30',
+      'config.yaml:5: pool.server_lifetime: expects a duration with a unit, like "250ms", "30s", ' +
+        '"5m" or "1h"; add one, not 30',
       'config.yaml:6: pool.mode: expects one of session, transaction, statement, did you mean "transaction"?',
       'config.yaml:7: client: expects keys and values, indented below it',
       "config.yaml:9: listen.unix_socket_mode: expects three octal digits in quotes, like '0777', not 777",
-      'config.yaml:10: zebra: unknown key; known here: listen, client, upstream, pool, databases, users, admin, ' +
-        'log, embedded, shutdown',
-      'config.yaml:12: databases.pgbouncer: this name is the console; use another, with "dbname" for the name ' +
-        'in Postgres',
+      'config.yaml:10: zebra: unknown key; known here: listen, client, upstream, pool, databases, ' +
+        'users, admin, log, embedded, shutdown',
+      'config.yaml:12: databases.pgbouncer: this name is the console; use another, with "dbname" ' +
+        'for the name in Postgres',
       'config.yaml:13: databases.app.port: expects a whole number from 1 to 65535, not 70000',
       'config.yaml:13: databases.app.pool_sise: unknown key, did you mean "pool_size"?',
       'config.yaml:14: log: expects keys and values, indented below it',
@@ -71,7 +71,8 @@ describe('shape', () => {
     const problems = problemsOf('pool: { size: 1 }', { env, flags: { listen: '6432', mode: 'fast' } })
     assert.deepEqual(problems, [
       '--listen: expects HOST:PORT, like "127.0.0.1:6432" or "[::1]:6432"',
-      'PGMUX_CLIENT_QUERY_TIMEOUT: expects a duration with a unit, like "250ms", "30s", "5m" or "1h"; add one, not "5"',
+      'PGMUX_CLIENT_QUERY_TIMEOUT: expects a duration with a unit, like "250ms", "30s", "5m" or ' +
+        '"1h"; add one, not "5"',
       '--mode: expects one of session, transaction, statement, not "fast"',
       'PGMUX_POOL_SIZE: expects a whole number from 1 to 100000, not "x"',
       'PGMUX_EMBEDDED_EPHEMERAL: expects true or false, not "maybe"',
@@ -104,8 +105,10 @@ describe('shape', () => {
       problemsOf('pool:\n  size: ${N}\n  query_wait_timeout: ${T\nusers:\n  a: { password: "${P}" }'),
       [
         'config.yaml:2: pool.size: the environment variable N is not set; set it or write ${N:-default}',
-        'config.yaml:3: pool.query_wait_timeout: expects ${NAME} or ${NAME:-default}; write $${ for ${ itself',
-        'config.yaml:5: users.a.password: the environment variable P is not set; set it or write ${P:-default}',
+        'config.yaml:3: pool.query_wait_timeout: expects ${NAME} or ${NAME:-default}; write $${ ' +
+          'for ${ itself',
+        'config.yaml:5: users.a.password: the environment variable P is not set; set it or write ' +
+          '${P:-default}',
       ],
     )
   })
@@ -117,15 +120,18 @@ describe('rules between keys', () => {
       'trust on an open address',
       'client:\n  auth: trust\nlisten:\n  host: 0.0.0.0\n',
       [
-        'config.yaml:2: client.auth: trust lets everybody in who can connect, so it needs a listen.host such as 127.0.0.1',
+        'config.yaml:2: client.auth: trust lets everybody in who can connect, so it needs a ' +
+          'listen.host such as 127.0.0.1',
       ],
     ],
     [
       'an upstream without password on an open address',
       'upstream:\n  url: postgres://u@h/d\nlisten:\n  host: "::"\n',
       [
-        'config.yaml:4: listen.host: other machines could connect without a password, because the upstream has none ' +
-          'and no users are configured; listen on 127.0.0.1, give the upstream a password, or configure users',
+        'config.yaml:4: listen.host: other machines could connect without a password, because the ' +
+          'upstream has none ' +
+          'and no users are configured; listen on 127.0.0.1, give the upstream a password, or ' +
+          'configure users',
       ],
     ],
     [
@@ -138,7 +144,8 @@ describe('rules between keys', () => {
     ],
     [
       'a URL beside its parts',
-      'upstream:\n  url: postgres://u:p@h/d?sslmode=disable\n  port: 1\n  user: x\n  tls: { mode: require }\n',
+      'upstream:\n  url: postgres://u:p@h/d?sslmode=disable\n  port: 1\n  user: x\n  tls: { mode: ' +
+        'require }\n',
       [
         'config.yaml:3: upstream.port: stands beside "url"; put it into the URL or remove the URL',
         'config.yaml:4: upstream.user: stands beside "url"; put it into the URL or remove the URL',
@@ -157,7 +164,8 @@ describe('rules between keys', () => {
       'a hash as password',
       `users:\n  x:\n    password: md5${'0'.repeat(32)}\n`,
       [
-        'config.yaml:3: users.x.password: is a hash, not a plain password; name the key "secret" or "secret_file"',
+        'config.yaml:3: users.x.password: is a hash, not a plain password; name the key "secret" ' +
+          'or "secret_file"',
       ],
     ],
     [
@@ -165,7 +173,8 @@ describe('rules between keys', () => {
       'pool: { size: 3, min_size: 4 }\ndatabases:\n  a: { min_pool_size: 4 }\n  b: { min_pool_size: 3 }\n',
       [
         'config.yaml:1: pool.min_size: is more than the size of the pool (3); raise that or lower this',
-        'config.yaml:3: databases.a.min_pool_size: is more than the size of the pool (3); raise that or lower this',
+        'config.yaml:3: databases.a.min_pool_size: is more than the size of the pool (3); raise ' +
+          'that or lower this',
       ],
     ],
     [
@@ -177,7 +186,8 @@ describe('rules between keys', () => {
       'a bad URL in a database',
       'databases:\n  a:\n    url: postgres://u:p@h/?sslmode=verify-full\n',
       [
-        'config.yaml:3: databases.a.url: has a sslmode that is not supported: it may be disable, prefer, require',
+        'config.yaml:3: databases.a.url: has a sslmode that is not supported: it may be disable, ' +
+          'prefer, require',
       ],
     ],
     [

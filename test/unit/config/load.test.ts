@@ -99,7 +99,8 @@ describe('layers', () => {
 describe('variables in the file', () => {
   it('are replaced, also where a number or boolean is wanted', () => {
     const yaml = [
-      'pool:\n  size: ${N}\n  min_size: "${M:-2}"\n  server_lifetime: ${T:-5m}\n  prepared_memory: ${B:-1024}',
+      'pool:\n  size: ${N}\n  min_size: "${M:-2}"\n  server_lifetime: ${T:-5m}\n  ' +
+        'prepared_memory: ${B:-1024}',
       'embedded: { ephemeral: "${E:-true}" }',
       'users:\n  a: { password: "${N}-$${N}-${EMPTY:-x}" }',
     ].join('\n')

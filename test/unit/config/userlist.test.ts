@@ -6,7 +6,8 @@ import { parseUserList } from '../../../src/config/userlist.ts'
 
 it('reads users, comments, doubled quotes and line ends of both kinds', () => {
   const text =
-    '\uFEFF; a comment\r\n\r\n"alice" "secret"\r\n# another\n  "b""ob"  "md5""x"\n"carol" "" ignored\n"d" "a;b#c"'
+    '\uFEFF; a comment\r\n\r\n"alice" "secret"\r\n# another\n  "b""ob"  "md5""x"\n"carol" "" ' +
+    'ignored\n"d" "a;b#c"'
   const { users, problems } = parseUserList(text)
   assert.deepEqual(problems, [])
   assert.deepEqual(
