@@ -268,6 +268,8 @@ export class Pool<S extends PooledServer> {
   /** Opens servers for the waiters that none of those under way is for. */
   #openMissing(): void {
     if (this.isPaused || this.waiting.size === 0) return
+    // The usual case of a busy pool, on the path of every release: no room and nothing to evict.
+    if (this.idle.length === 0 && this.size >= this.limits.size + this.limits.reserveSize) return
     const now = this.#clock.now()
     if (!this.#backoff.isOver(now)) return
     const underWay = new Map<string, number>()
