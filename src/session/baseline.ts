@@ -40,7 +40,11 @@ export function wishesOf(parameters: ReadonlyMap<string, string>, mode: PoolMode
 export function baselineOf(parameters: [name: string, value: string][]): string {
   if (parameters.length === 0) return ''
   // Of a name given twice, in another case, the last counts for Postgres: their order is part of the key.
-  return JSON.stringify([...parameters].sort((a, b) => (a[0] < b[0] ? -1 : a[0] > b[0] ? 1 : 0)))
+  return JSON.stringify([...parameters].sort((a, b) => compare(a[0].toLowerCase(), b[0].toLowerCase())))
+}
+
+function compare(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0
 }
 
 /** The parameters behind a key. */
