@@ -160,6 +160,21 @@ describe('lingering after end', () => {
     raw.destroy()
   })
 
+  it('reads to the end after end, even if it was paused, so that the peer gets the last bytes', async () => {
+    const { raw, stream, seen } = await rawPair()
+    stream.pause()
+    raw.write(Buffer.alloc(3_000_000))
+    await turns()
+    let last = ''
+    raw.on('data', (chunk) => {
+      last += chunk
+    })
+    raw.once('end', () => raw.end())
+    stream.end(Buffer.from('bye'))
+    await seen.closed()
+    assert.deepEqual([last, seen.bytes, seen.closes], ['bye', 0, ['closed by us']])
+  })
+
   it('throws away what arrives after end', async () => {
     const { raw, stream, seen } = await rawPair()
     raw.resume()
