@@ -370,7 +370,9 @@ export class Answers {
     } else if (isWhole && (ref instanceof NameFix || ref instanceof NamedStatement) && stop - start < 8192) {
       this.#emitRenamed(src.subarray(start, stop), ref)
     } else {
-      this.#pass(framer)
+      // An injected message fails in place of the client's own: in a failed transaction, or since the text does not
+      // parse any more.
+      this.#passAlways(framer)
     }
     this.#failed(head)
   }

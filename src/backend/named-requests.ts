@@ -50,7 +50,7 @@ export class NamedRequests {
     const name = nameOf(src, start + HEADER, nameStop)
     const session = this.#sessionOf()
     if (session.statements.lookup(name) !== undefined) {
-      return this.#renamed(framer, nameStop + 1, TAKEN_NAME, new NameFix(name, TAKEN_NAME))
+      return this.#renamed(framer, nameStop + 1, TAKEN_NAME, new NameFix(fullName(src, start + HEADER, nameStop), TAKEN_NAME))
     }
     if (framer.rest > 0) return this.#parseLarge(framer, name, nameStop + 1)
     const body = src.subarray(nameStop + 1, stop)
@@ -142,7 +142,7 @@ export class NamedRequests {
     if (this.#talk.status !== Status.Idle && statement?.definition.mayEndTransaction) this.#talk.endsTransaction = true
     this.#talk.replies.push(
       Reply.Bind,
-      statement === undefined ? new NameFix(name, MISSING_NAME) : statement,
+      statement === undefined ? new NameFix(fullName(src, nameStart, nameStop), MISSING_NAME) : statement,
     )
     // Header, portal and our name in a message of our own; parameters as they come.
     const portalLength = portalStop - start - HEADER
@@ -170,7 +170,7 @@ export class NamedRequests {
     const serverName = statement === undefined ? MISSING_NAME : this.#ensure(statement)
     this.#talk.replies.push(
       Reply.DescribeStatement,
-      statement === undefined ? new NameFix(name, MISSING_NAME) : statement,
+      statement === undefined ? new NameFix(fullName(src, start + HEADER + 1, nameStop), MISSING_NAME) : statement,
     )
     this.#out.write(targetMessage(FromClient.Describe, serverName))
     return Sent.Taken
@@ -273,6 +273,11 @@ export class NamedRequests {
 /** A statement name, one character a byte, as far as Postgres looks at it. */
 function nameOf(src: Buffer, start: number, stop: number): string {
   return src.toString('latin1', start, Math.min(stop, start + NAME_MAX))
+}
+
+/** The name as it was sent: Postgres compares a part of it, but tells all of it. */
+function fullName(src: Buffer, start: number, stop: number): string {
+  return src.toString('latin1', start, stop)
 }
 
 function factsOf(body: Buffer): number {
