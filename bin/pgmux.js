@@ -17,10 +17,9 @@ const ownNode = fileURLToPath(new URL('../node_modules/node/bin/node', import.me
 if (!old) {
   const source = new URL('../src/main.ts', import.meta.url)
   await import(existsSync(source) ? source : new URL('../dist/main.js', import.meta.url))
-} else if (existsSync(ownNode) && !process.env.PGMUX_RESTARTED) {
-  const env = { ...process.env, PGMUX_RESTARTED: '1' }
+} else if (existsSync(ownNode)) {
   const args = [fileURLToPath(import.meta.url), ...process.argv.slice(2)]
-  const child = spawn(ownNode, args, { stdio: 'inherit', env })
+  const child = spawn(ownNode, args, { stdio: 'inherit' })
   for (const name of ['SIGTERM', 'SIGINT', 'SIGHUP', 'SIGQUIT', 'SIGUSR1', 'SIGUSR2']) {
     process.on(name, () => child.kill(name))
   }

@@ -1,4 +1,4 @@
-// Owns the Postgres that runs when none is configured: from a folder name to a connection string, and its end.
+// Owns the Postgres that runs when none is configured: from a folder to a connection string, and its end.
 // Must never be imported by the pooler's own layers: it is an upstream like any other.
 import { mkdtemp, rm } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
@@ -24,7 +24,7 @@ export interface EmbeddedOptions {
   settings?: Readonly<Record<string, string>>
   /** Folder with bin/ and lib/ of another Postgres than the installed package. */
   native?: string
-  /** Folder that replaces the data folder, and holds copies of the programs, where root's account cannot reach them. */
+  /** Holds data and programs where the account that root lends cannot reach them; SHELTER by default. */
   shelter?: string
   /** Receives each line of Postgres' log. It may hold what clients sent: for a debug log only. */
   onLog?: (line: string) => void

@@ -1,5 +1,6 @@
 // Owns the folder of an embedded Postgres: where it lies, who owns it, what is in it.
-//   <home>/data      Postgres' own data folder        <home>/password  password of the account postgres (0600)
+//   <home>/data      Postgres' own data folder
+//   <home>/password  password of the account postgres (0600)
 //   <home>/owner     process numbers of the pgmux and the Postgres that use it now
 // Must never start Postgres, and never remove a folder that holds kept data.
 import { createHash, randomBytes } from 'node:crypto'
@@ -68,7 +69,7 @@ export async function temporaryRoot(account: Account | null): Promise<string> {
 }
 
 /**
- * Makes sure of a folder that root alone can write: a folder that others can write could be filled beforehand.
+ * Makes sure of a folder that root alone can write: others could fill theirs beforehand.
  * @throws EmbeddedError where it is not such a folder
  */
 export async function makeShelter(shelter: string): Promise<void> {
@@ -101,7 +102,8 @@ export async function passwordOf(home: Home): Promise<string> {
   const text = await readFile(file, 'utf8').catch(() => '')
   if (text.trim()) return text.trim()
   throw new EmbeddedError(
-    `the password of the data in ${home.dir} is gone (${file}): put it back, or remove ${home.dir} to start afresh`,
+    `the password of the data in ${home.dir} is gone (${file}): put it back, or remove ${home.dir} to start ` +
+      'afresh',
   )
 }
 

@@ -115,6 +115,7 @@ async function stopOrphan(pid: number, data: string): Promise<void> {
     await pause(20)
   }
   throw new EmbeddedError(
-    `a Postgres (process ${pid}) that an earlier pgmux left in ${data} does not stop: end that process and start again`,
+    `a Postgres (process ${pid}) that an earlier pgmux left in ${data} does not stop: end that process ` +
+      'and start again',
   )
 }

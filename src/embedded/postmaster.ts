@@ -66,8 +66,8 @@ export async function checkVersion(binaries: Binaries, home: Home): Promise<void
   if (Number(text) === binaries.major) return
   const theirs = text.trim() ? `was made by Postgres ${text.trim()}` : 'holds no complete Postgres data'
   throw new EmbeddedError(
-    `the data folder ${home.dir} ${theirs}, and this is Postgres ${binaries.major}: name another folder, move it ` +
-      `away to start afresh, or run a Postgres of that version yourself and name it with --upstream`,
+    `the data folder ${home.dir} ${theirs}, and this is Postgres ${binaries.major}: name another folder, ` +
+      `move it away to start afresh, or run a Postgres of that version yourself and name it with --upstream`,
   )
 }
 

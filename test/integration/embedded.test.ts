@@ -1,5 +1,5 @@
-// Owns the proof that the embedded Postgres starts, keeps or removes its data, and outlives or ends with us as
-// promised. Runs the real programs; nothing here goes through pgmux' ports.
+// Owns the proof that the embedded Postgres starts, keeps or removes its data, and ends with us as promised.
+// Runs the real programs; nothing here goes through pgmux' ports.
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'

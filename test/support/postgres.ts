@@ -58,7 +58,7 @@ const ENGINE_SOCKET = '/var/run/docker.sock'
 const ENGINE_LIMIT = 2000
 
 /**
- * Starts (or names) a Postgres. It is stopped at the end of the file, suite or test from which this is called.
+ * Starts (or names) a Postgres. It is stopped at the end of the file, suite or test that calls this.
  * @param options what the server must have
  */
 export async function getPostgres(options: PostgresOptions = {}): Promise<TestPostgres> {
