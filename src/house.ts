@@ -1,5 +1,5 @@
-// The clients of the process: who is at the door, who is in, what each may. It owns these lists and their limits;
-// it knows no pools and no sockets.
+// The clients of the process: who is at the door, who is in, what each may. It owns these lists and their
+// limits; it knows no pools and no sockets.
 import type { ClientAuthContext } from './auth/client-auth.ts'
 import type { Secret } from './auth/secrets.ts'
 import type { ClientConfig, DatabaseConfig, UserConfig } from './config/types.ts'
@@ -90,10 +90,12 @@ export class House implements HouseView {
     const perDatabase = database?.maxClients ?? limits.maxPerDatabase
     const perUser = users.get(visitor.user)?.maxClients ?? limits.maxPerUser
     if (isFull(this.#admitted, limits.maxConnections)) return tooManyClients('client.max_connections')
-    if (isFull(this.#byDatabase.get(visitor.database), perDatabase)) return tooManyClients('client.max_per_database')
+    if (isFull(this.#byDatabase.get(visitor.database), perDatabase))
+      return tooManyClients('client.max_per_database')
     if (isFull(this.#byUser.get(visitor.user), perUser)) return tooManyClients('client.max_per_user')
     const { address } = visitor
-    if (isFull(this.#byAddress.get(address), limits.maxPerAddress)) return tooManyClients('client.max_per_address')
+    if (isFull(this.#byAddress.get(address), limits.maxPerAddress))
+      return tooManyClients('client.max_per_address')
     this.#count(visitor, 1)
     return null
   }

@@ -11,7 +11,8 @@ export { Pooler } from './pooler.ts'
 
 /**
  * Starts a pooler in this process.
- * @param options where the configuration comes from: `file`, `flags` (as on the command line), `env`; and a log.
+ * @param options where the configuration comes from: `file`, `flags` (as on the command line), `env`; and a
+ * log.
  * @returns the running pooler; `drain(ms)` stops it.
  * @throws ConfigError, or an Error of one sentence when a port cannot be opened.
  */

@@ -1,5 +1,6 @@
-// The composition root: makes the parts from a configuration, joins them, and takes them apart again. It owns the
-// process-wide tick, the listeners and the order of a shutdown. It decides nothing about single connections.
+// The composition root: makes the parts from a configuration, joins them, and takes them apart again. It owns
+// the process-wide tick, the listeners and the order of a shutdown. It decides nothing about single
+// connections.
 import { ClientAuthContext } from './auth/client-auth.ts'
 import { PasswordWork } from './auth/password-work.ts'
 import { parseSecret } from './auth/secrets.ts'
@@ -62,10 +63,14 @@ export class Pooler {
     const auth = new ClientAuthContext(systemRandom, this.#work)
     this.#limits = new Limits({
       process: config.pool.maxServers,
-      database: (name) => (config.databases.get(name) ?? config.databases.get('*'))?.maxServers ?? config.pool.maxServersPerDatabase,
+      database: (name) =>
+        (config.databases.get(name) ?? config.databases.get('*'))?.maxServers ??
+        config.pool.maxServersPerDatabase,
       user: (name) => config.users.get(name)?.maxServers ?? config.pool.maxServersPerUser,
     })
-    this.router = new Router(config, { makePool: (database, user, place) => this.#makePool(database, user, place) })
+    this.router = new Router(config, {
+      makePool: (database, user, place) => this.#makePool(database, user, place),
+    })
     this.house = new House({
       random: systemRandom,
       time: this.#time,
@@ -101,7 +106,9 @@ export class Pooler {
   async start(): Promise<void> {
     const { listen: at, admin } = this.config
     try {
-      const main = await listen({ host: at.host, port: at.port, backlog: at.backlog }, (stream) => this.house.accept(stream))
+      const main = await listen({ host: at.host, port: at.port, backlog: at.backlog }, (stream) =>
+        this.house.accept(stream),
+      )
       this.#listeners.push(main)
       const path = at.unixSocketDir === '' ? '' : `${at.unixSocketDir}/.s.PGSQL.${main.port}`
       if (path !== '') {

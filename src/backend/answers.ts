@@ -1,6 +1,6 @@
-// The receiving side of a server: matches what Postgres sends with what it owes, and forwards, swallows or makes
-// up. It owns the run of bytes that goes to the client next and nothing else. A byte that no entry of the queue
-// explains is a protocol violation of the server: it never reaches a client.
+// The receiving side of a server: matches what Postgres sends with what it owes, and forwards, swallows or
+// makes up. It owns the run of bytes that goes to the client next and nothing else. A byte that no entry of
+// the queue explains is a protocol violation of the server: it never reaches a client.
 import type { Lessee } from '../pool/lease.ts'
 import { Fate, Reply, REPLY_KIND, type Replies } from '../pool/replies.ts'
 import { isCarried } from '../session/settings.ts'
@@ -370,8 +370,8 @@ export class Answers {
     } else if (isWhole && (ref instanceof NameFix || ref instanceof NamedStatement) && stop - start < 8192) {
       this.#emitRenamed(src.subarray(start, stop), ref)
     } else {
-      // An injected message fails in place of the client's own: in a failed transaction, or since the text does not
-      // parse any more.
+      // An injected message fails in place of the client's own: in a failed transaction, or since the text
+      // does not parse any more.
       this.#passAlways(framer)
     }
     this.#failed(head)
@@ -420,14 +420,17 @@ export class Answers {
     const isFix = ref instanceof NameFix
     const from = isFix ? ref.serverName : ref.definition.name
     const to = isFix ? ref.clientName : ref.name
-    if (parseErrorResponse(bytes, 0, bytes.length).message.length > NAME_LENGTH_MAX) this.#emit(Buffer.from(bytes))
+    if (parseErrorResponse(bytes, 0, bytes.length).message.length > NAME_LENGTH_MAX)
+      this.#emit(Buffer.from(bytes))
     else this.#emit(replaceName(bytes, from, Buffer.from(to, 'latin1')))
   }
 
   #notification(framer: Framer): void {
-    // Only its own client may see it: in modes that share servers that is one that is pinned because it listens.
+    // Only its own client may see it: in modes that share servers that is one that is pinned because it
+    // listens.
     const session = this.lessee?.session
-    if (session !== undefined && (session.pins.has('listen') || session.pins.has('session'))) this.#passAlways(framer)
+    if (session !== undefined && (session.pins.has('listen') || session.pins.has('session')))
+      this.#passAlways(framer)
   }
 
   #parameterStatus(framer: Framer): void {

@@ -1,5 +1,5 @@
-// Exchanges of our own on a server: the settings diff, statements of other settings, evictions, resets, rollbacks
-// and checks. It owns their bytes and what their end means; their replies never reach a client.
+// Exchanges of our own on a server: the settings diff, statements of other settings, evictions, resets,
+// rollbacks and checks. It owns their bytes and what their end means; their replies never reach a client.
 import { Fate, Reply } from '../pool/replies.ts'
 import type { Settings } from '../session/settings.ts'
 import { type Definition, PREFIX } from '../session/statements.ts'
@@ -57,8 +57,9 @@ export function writeSetup(talk: Talk, out: Output, exchange: InternalExchange):
 
 /**
  * Brings reported settings from what the server has to what the client wants: one transaction in front of the
- * client's messages. If a part fails, the COMMIT is skipped and everything behind it meets a failed transaction
- * (RULES 1). Values travel as parameters, never as literals. It uses the unnamed portal, never the unnamed statement.
+ * client's messages. If a part fails, the COMMIT is skipped and everything behind it meets a failed
+ * transaction (RULES 1). Values travel as parameters, never as literals. It uses the unnamed portal, never
+ * the unnamed statement.
  */
 export function writeDiff(
   talk: Talk,

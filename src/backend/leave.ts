@@ -1,5 +1,6 @@
-// What a server does after its client has gone: finish what was asked for, undo what was half asked for, and become
-// clean again, or close (RULES 23). It never sends a Sync or CopyDone that would commit something half.
+// What a server does after its client has gone: finish what was asked for, undo what was half asked for, and
+// become clean again, or close (RULES 23). It never sends a Sync or CopyDone that would commit something
+// half.
 import type { Departure } from '../pool/lease.ts'
 import { Reply, REPLY_KIND } from '../pool/replies.ts'
 import { copyFail } from '../wire/messages.ts'

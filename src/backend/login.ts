@@ -1,5 +1,5 @@
-// The login to Postgres on a fresh stream: TLS, startup, authentication, parameters. It owns the stream until it
-// reports; it believes nothing a server says before the server has proved itself, and bounds what it says.
+// The login to Postgres on a fresh stream: TLS, startup, authentication, parameters. It owns the stream until
+// it reports; it believes nothing a server says before the server has proved itself, and bounds what it says.
 import { ServerAuth, type ServerAuthOutcome } from '../auth/server-auth.ts'
 import type { Refusal } from '../pool/types.ts'
 import type { SecurableStream, StreamHandler } from '../wire/byte-stream.ts'
@@ -68,7 +68,10 @@ export class Login implements StreamHandler {
 
   /** Took too long. */
   timeOut(): void {
-    this.#fail(this.#unreachable(`the login took longer than ${this.#parts.route.connectTimeoutMs} ms`), false)
+    this.#fail(
+      this.#unreachable(`the login took longer than ${this.#parts.route.connectTimeoutMs} ms`),
+      false,
+    )
   }
 
   onData(chunk: Buffer): void {
@@ -81,7 +84,12 @@ export class Login implements StreamHandler {
     for (;;) {
       const found = this.#framer.next()
       if (found === Found.Nothing || this.#isOver) return
-      if (found === Found.Invalid || found === Found.Body || this.#framer.rest > 0 || ++this.#messages > MESSAGES_MAX) {
+      if (
+        found === Found.Invalid ||
+        found === Found.Body ||
+        this.#framer.rest > 0 ||
+        ++this.#messages > MESSAGES_MAX
+      ) {
         this.#violation(found === Found.Invalid ? this.#framer.problem : 'an endless message')
         return
       }
@@ -234,7 +242,10 @@ export class Login implements StreamHandler {
       this.#violation('a broken ParameterStatus')
       return
     }
-    this.#reported.set(src.toString('latin1', start + 5, nameStop), src.toString('latin1', nameStop + 1, valueStop))
+    this.#reported.set(
+      src.toString('latin1', start + 5, nameStop),
+      src.toString('latin1', nameStop + 1, valueStop),
+    )
   }
 
   #onReady(): void {

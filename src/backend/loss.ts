@@ -6,9 +6,15 @@ import { Status } from '../wire/protocol.ts'
 import type { Server } from './server.ts'
 
 /** The loss of this server for its lessee. `isMidMessage`: the client has half a message of an answer. */
-export function lossOf(server: Server, reason: string, lastWords: Buffer | null, isMidMessage: boolean): ServerLoss {
+export function lossOf(
+  server: Server,
+  reason: string,
+  lastWords: Buffer | null,
+  isMidMessage: boolean,
+): ServerLoss {
   const { talk, lessee, parts } = server
-  const isInside = talk.status !== Status.Idle || lessee?.session.isPinned === true || parts.route.mode === 'session'
+  const isInside =
+    talk.status !== Status.Idle || lessee?.session.isPinned === true || parts.route.mode === 'session'
   const isFatal = isInside || talk.copy === 3
   return {
     refusal: isFatal && talk.endsTransaction ? unknownCommit(reason) : lost(reason, lastWords, isFatal),

@@ -1,5 +1,6 @@
-// Messages that name a prepared statement, in modes that share servers: Parse, Bind, Describe, Close. It renames,
-// injects what the server lacks, and lets Postgres itself make the errors (RULES 13-16). It keeps no state.
+// Messages that name a prepared statement, in modes that share servers: Parse, Bind, Describe, Close. It
+// renames, injects what the server lacks, and lets Postgres itself make the errors (RULES 13-16). It keeps no
+// state.
 import { Sent } from '../pool/lease.ts'
 import { Fate, Reply } from '../pool/replies.ts'
 import { Definition, NAME_MAX, type NamedStatement } from '../session/statements.ts'
@@ -9,7 +10,15 @@ import { errorResponse } from '../wire/error-response.ts'
 import type { Framer } from '../wire/framer.ts'
 import { close } from '../wire/messages.ts'
 import { FromClient, Status } from '../wire/protocol.ts'
-import { changesBetween, internalExchange, MISSING_NAME, namedParse, TAKEN_NAME, writeDiff, writeParse } from './internal.ts'
+import {
+  changesBetween,
+  internalExchange,
+  MISSING_NAME,
+  namedParse,
+  TAKEN_NAME,
+  writeDiff,
+  writeParse,
+} from './internal.ts'
 import type { Output } from './output.ts'
 import { NamedClose, NamedParse, NameFix, Substitute, UNNAMED_CLOSE, UnnamedParse } from './refs.ts'
 import type { Talk } from './talk.ts'
@@ -45,12 +54,18 @@ export class NamedRequests {
     const { src, start, stop } = framer
     const nameStop = src.indexOf(0, start + HEADER)
     // Without an end of its name Postgres refuses it, whatever follows.
-    if (nameStop < 0 || nameStop >= stop) return framer.rest > 0 ? Sent.Refuse : this.#asIs(framer, Reply.Parse, null)
+    if (nameStop < 0 || nameStop >= stop)
+      return framer.rest > 0 ? Sent.Refuse : this.#asIs(framer, Reply.Parse, null)
     if (nameStop === start + HEADER) return this.#parseUnnamed(framer, nameStop + 1)
     const name = nameOf(src, start + HEADER, nameStop)
     const session = this.#sessionOf()
     if (session.statements.lookup(name) !== undefined) {
-      return this.#renamed(framer, nameStop + 1, TAKEN_NAME, new NameFix(fullName(src, start + HEADER, nameStop), TAKEN_NAME))
+      return this.#renamed(
+        framer,
+        nameStop + 1,
+        TAKEN_NAME,
+        new NameFix(fullName(src, start + HEADER, nameStop), TAKEN_NAME),
+      )
     }
     if (framer.rest > 0) return this.#parseLarge(framer, name, nameStop + 1)
     const body = src.subarray(nameStop + 1, stop)
@@ -70,7 +85,10 @@ export class NamedRequests {
     this.#fail(noBlocks())
   }
 
-  /** Sends the Parse, or makes up its answer where the server has the statement and nothing could fail before it. */
+  /**
+   * Sends the Parse, or makes up its answer where the server has the statement and nothing could fail before
+   * it.
+   */
   #parseDefinition(ref: NamedParse): void {
     const talk = this.#talk
     const { definition } = ref
@@ -78,7 +96,8 @@ export class NamedRequests {
     const isKnown = talk.exchanges === 0 && !talk.hasExecuted && talk.status !== Status.Failed
     if (isKnown && talk.statements.has(definition.id)) {
       talk.statements.touch(definition)
-      if (!talk.replies.push(Reply.Parse | Fate.Insert, ref)) this.#sessionOf().statements.withdraw(ref.change)
+      if (!talk.replies.push(Reply.Parse | Fate.Insert, ref))
+        this.#sessionOf().statements.withdraw(ref.change)
       return
     }
     this.#out.write(close('S', definition.name))
@@ -101,7 +120,10 @@ export class NamedRequests {
     return Sent.Taken
   }
 
-  /** Too long to be kept: the statement exists on this server only, and the client stays on it (large_statement). */
+  /**
+   * Too long to be kept: the statement exists on this server only, and the client stays on it
+   * (large_statement).
+   */
   #parseLarge(framer: Framer, name: string, bodyStart: number): number {
     const session = this.#sessionOf()
     const definition = new Definition(this.#largeId--, '', 0, Buffer.alloc(0), Fact.Unclear)
@@ -130,7 +152,8 @@ export class NamedRequests {
     const portalStop = src.indexOf(0, start + HEADER)
     const nameStart = portalStop + 1
     const nameStop = portalStop < 0 ? -1 : src.indexOf(0, nameStart)
-    if (nameStop < 0 || nameStop >= stop) return framer.rest > 0 ? Sent.Refuse : this.#asIs(framer, Reply.Bind, null)
+    if (nameStop < 0 || nameStop >= stop)
+      return framer.rest > 0 ? Sent.Refuse : this.#asIs(framer, Reply.Bind, null)
     if (nameStop === nameStart) {
       this.#ensureUnnamed()
       return this.#asIs(framer, Reply.Bind, null)
@@ -139,7 +162,8 @@ export class NamedRequests {
     const statement = this.#sessionOf().statements.lookup(name)
     if (statement !== undefined && this.#mustConfirm(statement)) return Sent.Hold
     const serverName = statement === undefined ? MISSING_NAME : this.#ensure(statement)
-    if (this.#talk.status !== Status.Idle && statement?.definition.mayEndTransaction) this.#talk.endsTransaction = true
+    if (this.#talk.status !== Status.Idle && statement?.definition.mayEndTransaction)
+      this.#talk.endsTransaction = true
     this.#talk.replies.push(
       Reply.Bind,
       statement === undefined ? new NameFix(fullName(src, nameStart, nameStop), MISSING_NAME) : statement,
@@ -170,7 +194,9 @@ export class NamedRequests {
     const serverName = statement === undefined ? MISSING_NAME : this.#ensure(statement)
     this.#talk.replies.push(
       Reply.DescribeStatement,
-      statement === undefined ? new NameFix(fullName(src, start + HEADER + 1, nameStop), MISSING_NAME) : statement,
+      statement === undefined
+        ? new NameFix(fullName(src, start + HEADER + 1, nameStop), MISSING_NAME)
+        : statement,
     )
     this.#out.write(targetMessage(FromClient.Describe, serverName))
     return Sent.Taken
@@ -189,7 +215,8 @@ export class NamedRequests {
       return this.#asIs(framer, Reply.Close, UNNAMED_CLOSE)
     }
     const change = session.statements.sentClose(nameOf(src, start + HEADER + 1, nameStop))
-    if (!talk.replies.push(Reply.Close | Fate.Insert, new NamedClose(change))) session.statements.withdraw(change)
+    if (!talk.replies.push(Reply.Close | Fate.Insert, new NamedClose(change)))
+      session.statements.withdraw(change)
     return Sent.Taken
   }
 
@@ -205,7 +232,12 @@ export class NamedRequests {
     const session = this.#sessionOf()
     const wanted = definition.settings
     const isOutside = talk.status === Status.Idle && talk.exchanges === 0 && !talk.isBatchOpen
-    if (isOutside && wanted !== null && definition.parseKey !== 0 && wanted.parseKey !== session.settings.parseKey) {
+    if (
+      isOutside &&
+      wanted !== null &&
+      definition.parseKey !== 0 &&
+      wanted.parseKey !== session.settings.parseKey
+    ) {
       const guard = internalExchange('settings of a statement', true, () => {})
       writeDiff(talk, this.#out, changesBetween(session.settings, wanted), guard)
       writeParse(talk, this.#out, definition)
@@ -236,12 +268,18 @@ export class NamedRequests {
     talk.unnamedVersion = session.unnamedVersion
   }
 
-  /** While a settings diff is not confirmed, nothing that could end its failed transaction may follow (RULES 1). */
+  /**
+   * While a settings diff is not confirmed, nothing that could end its failed transaction may follow (RULES
+   * 1).
+   */
   #mustConfirm(statement: NamedStatement): boolean {
     return this.#talk.unconfirmed > 0 && statement.definition.mayEndTransaction
   }
 
-  /** Behind exchanges in flight the settings at our turn are not known: such a statement is shared with nobody. */
+  /**
+   * Behind exchanges in flight the settings at our turn are not known: such a statement is shared with
+   * nobody.
+   */
   #parseKey(): number {
     const talk = this.#talk
     const isKnown = talk.exchanges === 0 && !talk.hasExecuted
@@ -300,7 +338,8 @@ function statementsFull(): Buffer {
     severity: 'ERROR',
     code: '53400',
     message: 'too many prepared statements',
-    detail: 'The text of all prepared statements of this pool, or of this client, exceeds pool.prepared_memory.',
+    detail:
+      'The text of all prepared statements of this pool, or of this client, exceeds pool.prepared_memory.',
     hint: 'Close statements that are not used any more, or raise pool.prepared_memory.',
   })
 }

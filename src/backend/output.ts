@@ -1,5 +1,5 @@
-// Collects what is to be written to one stream so that neighbouring bytes of a chunk leave as one slice. It owns
-// the run that is not written yet; it never copies.
+// Collects what is to be written to one stream so that neighbouring bytes of a chunk leave as one slice. It
+// owns the run that is not written yet; it never copies.
 import type { ByteStream } from '../wire/byte-stream.ts'
 
 const EMPTY = Buffer.alloc(0)

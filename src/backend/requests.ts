@@ -1,5 +1,5 @@
-// The sending side of a server: takes the client's messages, renames statements, injects what the server lacks,
-// and notes for each what Postgres will answer. It owns nothing but the way out; the state is in Talk.
+// The sending side of a server: takes the client's messages, renames statements, injects what the server
+// lacks, and notes for each what Postgres will answer. It owns nothing but the way out; the state is in Talk.
 // It must never complete a message that a client left half, nor send what a client did not ask for except
 // exchanges whose answers are swallowed.
 import type { PoolMode } from '../config/types.ts'
@@ -164,7 +164,10 @@ export class Requests {
     return Sent.Taken
   }
 
-  /** Ends a Query that was replaced by a message that must fail: its error and ReadyForQuery are as of a Query. */
+  /**
+   * Ends a Query that was replaced by a message that must fail: its error and ReadyForQuery are as of a
+   * Query.
+   */
   #ownSync(): number {
     this.#replies.push(Reply.Sync, null)
     this.#talk.exchanges++
@@ -175,7 +178,12 @@ export class Requests {
   /** An empty Query whose answer shows where the server stands when Syncs may have been eaten by a COPY. */
   writeFence(): void {
     this.#talk.needsFence = false
-    writeQuery(this.#talk, this.#out, '', internalExchange('fence', false, () => {}))
+    writeQuery(
+      this.#talk,
+      this.#out,
+      '',
+      internalExchange('fence', false, () => {}),
+    )
   }
 
   /** In front of a new batch: too many statements are closed, as long as nothing in flight uses them. */
@@ -183,7 +191,12 @@ export class Requests {
     const talk = this.#talk
     if (talk.isBatchOpen || talk.exchanges > 0 || this.#mode === 'session') return
     if (talk.statements.surplus(this.#statementsMax) === null) return
-    writeEvictions(talk, this.#out, this.#statementsMax, internalExchange('evict', false, () => {}))
+    writeEvictions(
+      talk,
+      this.#out,
+      this.#statementsMax,
+      internalExchange('evict', false, () => {}),
+    )
   }
 
   /** A new exchange must not start now. */

@@ -1,6 +1,6 @@
-// One connection to Postgres: its life from login to close, and the lease of the client it works for. It owns the
-// stream and the Talk; requests.ts and answers.ts do the two directions, leave.ts what follows when a client goes.
-// It never decides who gets it next: that is the pool's.
+// One connection to Postgres: its life from login to close, and the lease of the client it works for. It owns
+// the stream and the Talk; requests.ts and answers.ts do the two directions, leave.ts what follows when a
+// client goes. It never decides who gets it next: that is the pool's.
 import type { LeasedServer, Departure, Lessee } from '../pool/lease.ts'
 import { Fate } from '../pool/replies.ts'
 import type { Refusal, ServerState } from '../pool/types.ts'
@@ -12,7 +12,14 @@ import { TERMINATE } from '../wire/messages.ts'
 import { FromClient, SERVER_RULES, Status } from '../wire/protocol.ts'
 import { Answers, type AnswerEvents } from './answers.ts'
 import { CancelConnection } from './cancel.ts'
-import { changesBetween, type InternalExchange, internalExchange, writeDiff, writeQuery, writeSetup } from './internal.ts'
+import {
+  changesBetween,
+  type InternalExchange,
+  internalExchange,
+  writeDiff,
+  writeQuery,
+  writeSetup,
+} from './internal.ts'
 import { type Leaving, leave, settleLeaving } from './leave.ts'
 import { Login, type LoginEvents, type LoginResult } from './login.ts'
 import { lossOf, refusalOf } from './loss.ts'
@@ -98,7 +105,11 @@ export class Server implements LeasedServer, StreamHandler, LoginEvents, AnswerE
     })
     if (route.mode === 'session') this.#usable()
     else {
-      writeSetup(this.talk, this.out, internalExchange('setup', false, (_status, setup) => this.#onSetUp(setup)))
+      writeSetup(
+        this.talk,
+        this.out,
+        internalExchange('setup', false, (_status, setup) => this.#onSetUp(setup)),
+      )
       this.out.flush()
     }
   }
@@ -335,7 +346,8 @@ export class Server implements LeasedServer, StreamHandler, LoginEvents, AnswerE
     }
     if (talk.settings === null) return
     talk.settings = talk.settings.with(name, value)
-    const isClients = this.lessee !== null && talk.replies.size > 0 && (talk.replies.head & Fate.Internal) === 0
+    const isClients =
+      this.lessee !== null && talk.replies.size > 0 && (talk.replies.head & Fate.Internal) === 0
     if (isClients && this.lessee !== null) this.lessee.session.settings = talk.settings
   }
 
@@ -362,7 +374,8 @@ export class Server implements LeasedServer, StreamHandler, LoginEvents, AnswerE
       this.#isGone = true
       this.#stream?.destroy(reason)
       const words = this.#lastWords
-      const refusal = words === null ? unreachable(this.parts.route.where, reason) : refusalOf(words, 'server_login')
+      const refusal =
+        words === null ? unreachable(this.parts.route.where, reason) : refusalOf(words, 'server_login')
       this.parts.owner.onOpenFailed(this, { refusal, isFinal: false })
       return
     }
@@ -373,7 +386,8 @@ export class Server implements LeasedServer, StreamHandler, LoginEvents, AnswerE
   /** After each event: does the lease end, may what was held go on, is the clean-up over? */
   #settle(): void {
     const { talk, lessee } = this
-    if (talk.isCancelWanted && talk.replies.size > 0 && (talk.replies.head & Fate.Internal) === 0) this.#openCancel()
+    if (talk.isCancelWanted && talk.replies.size > 0 && (talk.replies.head & Fate.Internal) === 0)
+      this.#openCancel()
     if (this.leaving !== null) {
       settleLeaving(this, this.#framer.atBoundary)
       this.out.flush()
@@ -394,7 +408,9 @@ export class Server implements LeasedServer, StreamHandler, LoginEvents, AnswerE
 
   #mayGoOn(): boolean {
     const { talk } = this
-    return talk.cancels === 0 && !talk.isCancelWanted && talk.unconfirmed === 0 && talk.replies.size < RESUME_BELOW
+    return (
+      talk.cancels === 0 && !talk.isCancelWanted && talk.unconfirmed === 0 && talk.replies.size < RESUME_BELOW
+    )
   }
 
   /** Clean and free: back to the pool. */

@@ -1,5 +1,5 @@
-// What pgmux knows about the conversation with one server: what it owes, its status, what state it is in. Plain
-// data with one owner, Server; requests.ts writes the sending side, answers.ts the receiving side.
+// What pgmux knows about the conversation with one server: what it owes, its status, what state it is in.
+// Plain data with one owner, Server; requests.ts writes the sending side, answers.ts the receiving side.
 import type { TalkView } from '../pool/lease.ts'
 import { Replies } from '../pool/replies.ts'
 import type { Settings } from '../session/settings.ts'
@@ -33,7 +33,10 @@ export class Talk implements TalkView {
   readonly parsedInBatch: number[] = []
   /** Exchanges of clients that are not answered up to their ReadyForQuery. */
   exchanges = 0
-  /** Internal exchanges on which the safety of what follows depends (settings diff) and that are not confirmed. */
+  /**
+   * Internal exchanges on which the safety of what follows depends (settings diff) and that are not
+   * confirmed.
+   */
   unconfirmed = 0
   copy: number = Copy.None
   /** A COPY IN failed with Syncs in flight that it may or may not have eaten: count anew behind a fence. */
@@ -73,7 +76,9 @@ export class Talk implements TalkView {
     return this.status !== Status.Idle
   }
 
-  /** Nothing is owed, half sent, open or unknown: the server may go to anybody (DESIGN section 4, RULES 24). */
+  /**
+   * Nothing is owed, half sent, open or unknown: the server may go to anybody (DESIGN section 4, RULES 24).
+   */
   get isFree(): boolean {
     return (
       this.replies.size === 0 &&

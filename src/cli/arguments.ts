@@ -1,4 +1,5 @@
-// The arguments of the command line and what is said about them. It reads nothing but its argument and package.json.
+// The arguments of the command line and what is said about them. It reads nothing but its argument and
+// package.json.
 import { readFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import type { Flags } from '../config/load.ts'
@@ -53,8 +54,10 @@ export function parseArguments(args: readonly string[]): Arguments {
   const { values, positionals } = parsed(args)
   const [command = 'run', extra] = positionals
   if (extra !== undefined) throw new UsageError(`"${extra}" is one argument too many`)
-  if (command !== 'run' && command !== 'check') throw new UsageError(`"${command}" is no command; there are run and check`)
-  if (values.connect === true && command !== 'check') throw new UsageError('--connect belongs to the command check')
+  if (command !== 'run' && command !== 'check')
+    throw new UsageError(`"${command}" is no command; there are run and check`)
+  if (values.connect === true && command !== 'check')
+    throw new UsageError('--connect belongs to the command check')
   const flags: Record<string, unknown> = {}
   for (const [name, value] of Object.entries(values)) {
     if (value === undefined || name === 'connect' || name === 'help' || name === 'version') continue

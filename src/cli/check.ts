@@ -1,5 +1,5 @@
-// `pgmux check`: is the configuration right, and with --connect: does Postgres let us in, and are the pools no larger
-// than it allows? It changes nothing.
+// `pgmux check`: is the configuration right, and with --connect: does Postgres let us in, and are the pools
+// no larger than it allows? It changes nothing.
 import { PasswordWork } from '../auth/password-work.ts'
 import { loadConfig } from '../config/load.ts'
 import type { Config } from '../config/types.ts'
@@ -31,9 +31,10 @@ export async function check(given: Arguments): Promise<number> {
 function targetsOf(config: Config): { database: string; user: string }[] {
   const user = config.upstream.user || [...config.users.keys()][0] || ''
   const named = [...config.databases.keys()].filter((name) => name !== '*')
-  if (named.length > 0) return named.map((database) => ({ database, user: config.databases.get(database)?.user || user }))
+  if (named.length > 0)
+    return named.map((database) => ({ database, user: config.databases.get(database)?.user || user }))
   if (config.upstream.host === '') return []
-  return [{ database: config.upstream.dbname || 'postgres', user }]
+  return [{ database: config.upstream.shownDbname || config.upstream.dbname || 'postgres', user }]
 }
 
 function describe(database: string, user: string, result: ProbeResult, config: Config): string {

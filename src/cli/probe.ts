@@ -1,5 +1,5 @@
-// One login to Postgres to see whether it works and how many connections it allows. It opens one connection and
-// closes it; it is no part of the pooler.
+// One login to Postgres to see whether it works and how many connections it allows. It opens one connection
+// and closes it; it is no part of the pooler.
 import type { PasswordWork } from '../auth/password-work.ts'
 import { Login } from '../backend/login.ts'
 import type { Config } from '../config/types.ts'
@@ -26,7 +26,11 @@ export function probe(
   target: { database: string; user: string },
   work: PasswordWork,
 ): Promise<ProbeResult> {
-  const router = new Router(config, { makePool: () => { throw new Error('a probe makes no pool') } })
+  const router = new Router(config, {
+    makePool: () => {
+      throw new Error('a probe makes no pool')
+    },
+  })
   const place = router.placeOf(target.database, target.user)
   if ('reason' in place) return Promise.resolve({ ok: false, problem: place.message })
   const route = routeOf(config, place, config.pool.mode)
@@ -54,7 +58,8 @@ function ask(stream: SecurableStream, resolve: (result: ProbeResult) => void): v
       while (framer.next() === Found.Message) {
         const { type, src, start, stop } = framer
         if (type === FromServer.DataRow) values = rowValues(src, start)
-        if (type === FromServer.ErrorResponse) resolve({ ok: false, problem: parseErrorResponse(src, start, stop).message })
+        if (type === FromServer.ErrorResponse)
+          resolve({ ok: false, problem: parseErrorResponse(src, start, stop).message })
         if (type !== FromServer.ReadyForQuery) continue
         stream.end(TERMINATE)
         const [version = '', most = '0', reserved = '0'] = values

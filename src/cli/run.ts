@@ -1,5 +1,5 @@
-// `pgmux run`: starts what is configured, prints where it is, and stops it on a signal. It owns the order in which
-// things start and stop: Postgres first and last.
+// `pgmux run`: starts what is configured, prints where it is, and stops it on a signal. It owns the order in
+// which things start and stop: Postgres first and last.
 import { loadConfig } from '../config/load.ts'
 import type { Config } from '../config/types.ts'
 import { type EmbeddedPostgres, startEmbedded } from '../embedded/embedded.ts'
@@ -19,7 +19,10 @@ export async function run(given: Arguments): Promise<number> {
   let postgres: EmbeddedPostgres | null = null
   let config = loaded
   if (loaded.upstream.host === '' && loaded.databases.size === 0) {
-    postgres = await startEmbedded({ ...loaded.embedded, onLog: (line) => log.debug({ postgres: line }, 'Postgres') })
+    postgres = await startEmbedded({
+      ...loaded.embedded,
+      onLog: (line) => log.debug({ postgres: line }, 'Postgres'),
+    })
     config = inFrontOf(loaded, postgres)
   }
   const pooler = new Pooler(config, log)
@@ -56,13 +59,17 @@ function announce(pooler: Pooler, postgres: EmbeddedPostgres | null): void {
   const lines: string[] = []
   if (postgres !== null) {
     const life = config.embedded.ephemeral ? 'removed at the end' : 'kept'
-    lines.push(`Postgres ${postgres.version} of our own on ${postgres.host}:${postgres.port}, data in ${postgres.dataDir} (${life})`)
+    lines.push(
+      `Postgres ${postgres.version} of our own on ${postgres.host}:${postgres.port}, data in ${postgres.dataDir} (${life})`,
+    )
   }
   const { host, port } = addresses.postgres
   lines.push(`clients: ${shown(host)}:${port}, ${config.pool.mode} mode, ${config.pool.size} servers a pool`)
   if (addresses.unixSocket !== '') lines.push(`clients: ${addresses.unixSocket}`)
   if (addresses.admin !== null) {
-    lines.push(`admin: http://${shown(addresses.admin.host)}:${addresses.admin.port}/metrics /healthz /readyz`)
+    lines.push(
+      `admin: http://${shown(addresses.admin.host)}:${addresses.admin.port}/metrics /healthz /readyz`,
+    )
   }
   lines.push(`connect: ${connectionString(pooler, postgres)}`)
   process.stdout.write(`${lines.map((line) => `pgmux ${line}`).join('\n')}\n`)
@@ -75,7 +82,9 @@ function connectionString(pooler: Pooler, postgres: EmbeddedPostgres | null): st
   const user = encodeURIComponent(config.upstream.user || [...config.users.keys()][0] || 'USER')
   const password = postgres === null ? '' : `:${encodeURIComponent(postgres.password)}`
   const named = [...config.databases.keys()].find((name) => name !== '*')
-  const database = encodeURIComponent(named ?? (config.upstream.dbname || 'postgres'))
+  const database = encodeURIComponent(
+    named ?? (config.upstream.shownDbname || config.upstream.dbname || 'postgres'),
+  )
   return `postgres://${user}${password}@${host}:${addresses.postgres.port}/${database}`
 }
 
@@ -90,7 +99,12 @@ function watch(postgres: EmbeddedPostgres, log: Log): Promise<'failed'> {
   })
 }
 
-async function stop(pooler: Pooler, signals: Signals, how: 'drain' | 'now' | 'failed', log: Log): Promise<void> {
+async function stop(
+  pooler: Pooler,
+  signals: Signals,
+  how: 'drain' | 'now' | 'failed',
+  log: Log,
+): Promise<void> {
   log.info({ how }, 'stopping')
   const drained = pooler.drain(how === 'drain' ? pooler.config.shutdownTimeoutMs : 0)
   void signals.now.then(() => pooler.drain(0))

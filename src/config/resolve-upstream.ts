@@ -91,7 +91,10 @@ export function resolveUpstream(
     if (url.user !== '') result.user = url.user
     // The URL's password belongs to the URL's user.
     if (url.password !== null && !own.has('user')) result.password = url.password
-    if (url.dbname !== '') result.dbname = url.dbname
+    // Behind the upstream stands any database that clients name; behind a database of ours, the one of its
+    // URL.
+    if (url.dbname !== '' && section[0] === 'upstream') result.shownDbname = url.dbname
+    else if (url.dbname !== '') result.dbname = url.dbname
   }
   if (own.has('host')) result.host = keys.host!
   if (own.has('port')) result.port = keys.port!

@@ -3,7 +3,7 @@
 
 import { RANK } from './layers.ts'
 import { resolveUpstream } from './resolve-upstream.ts'
-import { locate, type ResolveContext, readableFile, readSecret, readText, rule } from './rules.ts'
+import { type ResolveContext, readableFile, readSecret, readText, rule } from './rules.ts'
 import type { FileConfig } from './schema.ts'
 import type { ClientAuth, Config, DatabaseConfig, UpstreamConfig, UserConfig } from './types.ts'
 import { isLoopbackHost } from './units.ts'
@@ -157,7 +157,6 @@ function resolveClient(context: ResolveContext, file: FileConfig, auth: ClientAu
   }
   return {
     auth,
-    usersFile: locate(context, ['client', 'users_file'], client.users_file),
     tls: {
       mode: tls.mode,
       certFile: readableFile(context, ['client', 'tls', 'cert_file'], tls.cert_file),
@@ -216,6 +215,7 @@ export function resolveConfig(context: ResolveContext, file: FileConfig): Config
     user: '',
     password: null,
     dbname: '',
+    shownDbname: '',
     tls: { mode: 'prefer' },
     connectTimeoutMs: file.upstream.connect_timeout,
     ...resolveUpstream(context, ['upstream'], file.upstream),

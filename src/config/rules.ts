@@ -29,7 +29,7 @@ export function rule(context: ResolveContext, paths: readonly Path[], violated: 
 }
 
 /** A file name as absolute path: from the folder of the configuration, or where we run. */
-export function locate(context: ResolveContext, path: Path, name: string): string {
+function locate(context: ResolveContext, path: Path, name: string): string {
   if (name === '') return ''
   const fromFile = context.layers.rank(path) === RANK.file
   return fromFile ? resolvePath(dirname(context.file), name) : resolvePath(name)

@@ -25,8 +25,6 @@ export interface ClientTlsConfig {
 /** Limits and timeouts of the frontend side. 0 means: no limit. */
 export interface ClientConfig {
   auth: ClientAuth
-  /** A userlist.txt: `"user" "secret"` lines; '' for none. */
-  usersFile: string
   tls: ClientTlsConfig
   maxConnections: number
   maxPerDatabase: number
@@ -64,6 +62,10 @@ export interface UpstreamConfig {
   password: string | null
   /** '' : the name that the client asked for. */
   dbname: string
+  /**
+   * The database that the upstream URL named: an example for the connection string that is printed, no more.
+   */
+  shownDbname: string
   tls: ServerTlsConfig
   connectTimeoutMs: number
 }

@@ -1,5 +1,5 @@
-// The cancel keys that clients were given: a number like a process id and a secret. It owns them; the secret is
-// compared in constant time. Numbers are positive, unique, and not guessable from one another.
+// The cancel keys that clients were given: a number like a process id and a secret. It owns them; the secret
+// is compared in constant time. Numbers are positive, unique, and not guessable from one another.
 import { timingSafeEqual } from 'node:crypto'
 import type { Random } from '../util/env.ts'
 
@@ -52,7 +52,8 @@ export class CancelKeys {
   /** The client that this key was given to, or null. */
   find(pid: number, key: Buffer): Cancellable | null {
     const entry = this.#byPid.get(pid)
-    if (entry === undefined || entry.key.length !== key.length || !timingSafeEqual(entry.key, key)) return null
+    if (entry === undefined || entry.key.length !== key.length || !timingSafeEqual(entry.key, key))
+      return null
     return entry.target
   }
 }

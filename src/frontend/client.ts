@@ -1,5 +1,6 @@
-// One client that has logged in: reads its messages, takes a server when it needs one, gives its answers back. It
-// owns the client's stream and what it has not handed over yet. It never touches a server that is not leased to it.
+// One client that has logged in: reads its messages, takes a server when it needs one, gives its answers
+// back. It owns the client's stream and what it has not handed over yet. It never touches a server that is
+// not leased to it.
 import type { Departure, LeasedServer, Lessee, ServerLoss } from '../pool/lease.ts'
 import { Sent } from '../pool/lease.ts'
 import type { Refusal, Waiter } from '../pool/types.ts'
@@ -104,7 +105,8 @@ export class Client implements StreamHandler, Lessee, Waiter<LeasedServer> {
 
   /** The client will send no more. What it asked for is answered, as Postgres would, but not for long. */
   onEnd(): void {
-    if (this.isWaiting || this.server?.talk.isBusy !== true) this.leave('lost', 'the client closed the connection')
+    if (this.isWaiting || this.server?.talk.isBusy !== true)
+      this.leave('lost', 'the client closed the connection')
     else this.#endDeadline = this.#house.time.now + this.#house.limits.abandonGraceMs
   }
 
@@ -282,7 +284,8 @@ export class Client implements StreamHandler, Lessee, Waiter<LeasedServer> {
       return
     }
     this.#house.onRefused(this.visitor, refusal)
-    const error = lastWords === null ? errorResponse({ ...refusal, severity: 'ERROR' }) : withSeverity(lastWords, 'ERROR')
+    const error =
+      lastWords === null ? errorResponse({ ...refusal, severity: 'ERROR' }) : withSeverity(lastWords, 'ERROR')
     for (let exchange = 0; exchange < loss.exchanges; exchange++) {
       this.stream.write(error)
       this.stream.write(READY_IDLE)
@@ -365,7 +368,8 @@ export class Client implements StreamHandler, Lessee, Waiter<LeasedServer> {
     this.#drainIfIdle()
     const { server } = this
     if (server !== null) this.#tickLeased(server, now)
-    else if (!this.isWaiting && isOver(this.#idleSince, limits.idleTimeoutMs, now)) this.fatal(timedOut('idle'))
+    else if (!this.isWaiting && isOver(this.#idleSince, limits.idleTimeoutMs, now))
+      this.fatal(timedOut('idle'))
   }
 
   #tickLeased(server: LeasedServer, now: number): void {
@@ -379,7 +383,8 @@ export class Client implements StreamHandler, Lessee, Waiter<LeasedServer> {
     } else if (talk.isBusy) {
       this.#tickBusy(server, now)
     } else if (talk.isInTransaction) {
-      if (isOver(talk.idleSince, limits.idleTransactionTimeoutMs, now)) this.fatal(timedOut('idle transaction'))
+      if (isOver(talk.idleSince, limits.idleTransactionTimeoutMs, now))
+        this.fatal(timedOut('idle transaction'))
     } else if (!this.#ownServer && isOver(talk.idleSince, limits.idleTimeoutMs, now)) {
       this.fatal(timedOut('idle'))
     }

@@ -1,5 +1,5 @@
-// From "authenticated" to "logged in": finds the pool, has Postgres judge the startup parameters, and tells the
-// client what Postgres tells at a login. It owns this step only; it ends in a Client or in a refusal.
+// From "authenticated" to "logged in": finds the pool, has Postgres judge the startup parameters, and tells
+// the client what Postgres tells at a login. It owns this step only; it ends in a Client or in a refusal.
 import type { LeasedServer, Lessee, ServerLoss } from '../pool/lease.ts'
 import type { Refusal, Waiter } from '../pool/types.ts'
 import { type StartupWishes, wishesOf } from '../session/baseline.ts'
@@ -110,7 +110,12 @@ export class Entry implements Waiter<LeasedServer>, Lessee {
     const welcome = access?.welcome(this.baseline) ?? null
     if (access === null || welcome === null) {
       server.close('it told no parameters')
-      this.#refuse({ severity: 'FATAL', code: '08006', message: 'Postgres told no parameters', reason: 'server_login' })
+      this.#refuse({
+        severity: 'FATAL',
+        code: '08006',
+        message: 'Postgres told no parameters',
+        reason: 'server_login',
+      })
       return
     }
     this.#onWelcome(access, welcome, server)
@@ -209,7 +214,9 @@ export class Entry implements Waiter<LeasedServer>, Lessee {
     if (access.mode === 'session' || own !== null) session.pins.add('session')
     const holder = { target: null as Client | null }
     const { pid, key } = house.cancelKeys.issue(
-      { cancelRequest: (onOver) => (holder.target === null ? onOver() : holder.target.cancelRequest(onOver)) },
+      {
+        cancelRequest: (onOver) => (holder.target === null ? onOver() : holder.target.cancelRequest(onOver)),
+      },
       keyLength,
     )
     const applicationName = parameters.get('application_name') ?? ''

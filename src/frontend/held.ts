@@ -1,5 +1,5 @@
-// Bytes of a client that wait until its messages can be handed over. Owns them; bounded by whoever asks `isFull`
-// and stops reading the stream.
+// Bytes of a client that wait until its messages can be handed over. Owns them; bounded by whoever asks
+// `isFull` and stops reading the stream.
 
 /** Above this the client's stream is not read any more. */
 const HELD_MAX = 64 * 1024

@@ -1,4 +1,5 @@
-// The words for what the frontend refuses: Postgres' own where Postgres has the case (DESIGN section 8). Data only.
+// The words for what the frontend refuses: Postgres' own where Postgres has the case (DESIGN section 8). Data
+// only.
 import type { Refusal } from '../pool/types.ts'
 
 function refusal(severity: 'ERROR' | 'FATAL', code: string, message: string, reason: string): Refusal {
@@ -26,7 +27,12 @@ export function cancelled(): Refusal {
 export function timedOut(what: 'idle' | 'idle transaction' | 'transaction' | 'batch' | 'login'): Refusal {
   switch (what) {
     case 'idle':
-      return refusal('FATAL', '57P05', 'terminating connection due to idle-session timeout', 'client_idle_timeout')
+      return refusal(
+        'FATAL',
+        '57P05',
+        'terminating connection due to idle-session timeout',
+        'client_idle_timeout',
+      )
     case 'idle transaction':
       return refusal(
         'FATAL',
@@ -35,16 +41,29 @@ export function timedOut(what: 'idle' | 'idle transaction' | 'transaction' | 'ba
         'idle_transaction_timeout',
       )
     case 'transaction':
-      return refusal('FATAL', '25P04', 'terminating connection due to transaction timeout', 'transaction_timeout')
+      return refusal(
+        'FATAL',
+        '25P04',
+        'terminating connection due to transaction timeout',
+        'transaction_timeout',
+      )
     case 'batch':
-      return refusal('FATAL', '08P01', 'client_batch_timeout: a message or batch was left half sent', 'batch_timeout')
+      return refusal(
+        'FATAL',
+        '08P01',
+        'client_batch_timeout: a message or batch was left half sent',
+        'batch_timeout',
+      )
     case 'login':
       return refusal('FATAL', '08P01', 'client_login_timeout', 'login_timeout')
   }
 }
 
 export function tooManyClients(limit: string): Refusal {
-  return { ...refusal('FATAL', '53300', 'sorry, too many clients already', limit), detail: `Limit: ${limit}.` }
+  return {
+    ...refusal('FATAL', '53300', 'sorry, too many clients already', limit),
+    detail: `Limit: ${limit}.`,
+  }
 }
 
 export function tlsRequired(): Refusal {

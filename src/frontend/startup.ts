@@ -1,5 +1,5 @@
-// A connection before its login: TLS, startup packet, cancel request, authentication. It owns the stream until it
-// becomes a Client or closes. Nothing it says reaches a pool or a server before it is authenticated.
+// A connection before its login: TLS, startup packet, cancel request, authentication. It owns the stream
+// until it becomes a Client or closes. Nothing it says reaches a pool or a server before it is authenticated.
 import { ClientAuth, type ClientAuthStep } from '../auth/client-auth.ts'
 import type { Refusal } from '../pool/types.ts'
 import type { SecurableStream, StreamHandler } from '../wire/byte-stream.ts'
@@ -7,7 +7,13 @@ import { errorResponse } from '../wire/error-response.ts'
 import { Found, Framer } from '../wire/framer.ts'
 import { negotiateProtocolVersion } from '../wire/messages.ts'
 import { LOGIN_RULES } from '../wire/protocol.ts'
-import { LATEST_MINOR, peekStartup, type StartupRequest, toText, unsupportedProtocol } from '../wire/startup.ts'
+import {
+  LATEST_MINOR,
+  peekStartup,
+  type StartupRequest,
+  toText,
+  unsupportedProtocol,
+} from '../wire/startup.ts'
 import { Entry } from './entry.ts'
 import { shuttingDown, timedOut, tlsRequired } from './refusals.ts'
 import type { House, Visitor } from './types.ts'
@@ -98,7 +104,12 @@ export class Startup implements StreamHandler, Visitor {
           this.#onCancel(packet.pid, packet.key)
           return
         case 'invalid':
-          this.#refuse({ severity: 'FATAL', code: packet.code, message: packet.message, reason: 'bad_startup' })
+          this.#refuse({
+            severity: 'FATAL',
+            code: packet.code,
+            message: packet.message,
+            reason: 'bad_startup',
+          })
           return
         case 'startup':
           this.#bytes = this.#bytes.subarray(packet.length)
@@ -194,7 +205,12 @@ export class Startup implements StreamHandler, Visitor {
     this.database = toText(parameters.get('database') ?? '') || this.user
     if (request.minor > LATEST_MINOR || request.unknownOptions.length > 0) {
       const minor = Math.min(request.minor, LATEST_MINOR)
-      this.#stream.write(negotiateProtocolVersion(minor, request.unknownOptions.map((name) => Buffer.from(name, 'latin1'))))
+      this.#stream.write(
+        negotiateProtocolVersion(
+          minor,
+          request.unknownOptions.map((name) => Buffer.from(name, 'latin1')),
+        ),
+      )
     }
     if (this.#house.isDraining) {
       this.#refuse(shuttingDown())
@@ -321,7 +337,8 @@ function unencrypted(what: string): Refusal {
     severity: 'FATAL',
     code: '08P01',
     message: `received unencrypted data after ${what} request`,
-    detail: 'This could be either a client-software bug or evidence of an attempted man-in-the-middle attack.',
+    detail:
+      'This could be either a client-software bug or evidence of an attempted man-in-the-middle attack.',
     reason: 'unencrypted_data',
   }
 }

@@ -1,4 +1,5 @@
-// Owns opening connections to Postgres over TCP and Unix sockets. Must never retry: that is the pool's decision.
+// Owns opening connections to Postgres over TCP and Unix sockets. Must never retry: that is the pool's
+// decision.
 import { connect, type Socket } from 'node:net'
 import { reportHandlerError } from './handler-errors.ts'
 import { errorCode, errorWords } from './peer.ts'
@@ -25,9 +26,9 @@ export type DialCallback = (error: DialError | null, stream: TcpStream | null) =
 export const KEEPALIVE_MS = 30_000
 
 /**
- * Connects. `callback` is called once, in a later turn, unless `cancel` was called before. A name with several
- * addresses is tried on all of them (`localhost` may be ::1 or 127.0.0.1). The stream is read from as soon as the
- * callback has returned: give it its handler there.
+ * Connects. `callback` is called once, in a later turn, unless `cancel` was called before. A name with
+ * several addresses is tried on all of them (`localhost` may be ::1 or 127.0.0.1). The stream is read from as
+ * soon as the callback has returned: give it its handler there.
  */
 export function dial(target: DialTarget, timeoutMs: number, callback: DialCallback): { cancel(): void } {
   let over = false

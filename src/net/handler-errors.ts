@@ -1,5 +1,5 @@
-// Owns what happens to an exception that a handler of a stream throws: it is reported here and ends one stream
-// only. Must never throw and never let an exception of one connection reach the process.
+// Owns what happens to an exception that a handler of a stream throws: it is reported here and ends one
+// stream only. Must never throw and never let an exception of one connection reach the process.
 
 /** `where` says in words what was running, for example `onData of a tcp stream`. */
 export type HandlerErrorReporter = (error: Error, where: string) => void

@@ -7,7 +7,10 @@ import { errorCode, errorWords } from './peer.ts'
 import { withSharedReads } from './shared-read.ts'
 import { TcpStream } from './tcp-stream.ts'
 
-/** A TCP address (port 0: any free one) or the path of a Unix socket with the mode of its file (default 0o777). */
+/**
+ * A TCP address (port 0: any free one) or the path of a Unix socket with the mode of its file (default
+ * 0o777).
+ */
 export type ListenOptions =
   | { host: string; port: number; backlog?: number }
   | { path: string; mode?: number; backlog?: number }
@@ -123,8 +126,9 @@ function accept(socket: Socket, unix: boolean, onStream: (stream: TcpStream) => 
   }
 }
 
-// Memory or buffers may run out; that is told, but not for each connection. Without open files left Node accepts and
-// closes what waits and says nothing: it neither spins nor gets here, and only a limit on clients prevents it.
+// Memory or buffers may run out; that is told, but not for each connection. Without open files left Node
+// accepts and closes what waits and says nothing: it neither spins nor gets here, and only a limit on clients
+// prevents it.
 function acceptErrorReporter(options: ListenOptions): (error: Error) => void {
   const name = 'path' in options ? options.path : `${options.host}:${options.port}`
   let quietUntil = 0

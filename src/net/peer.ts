@@ -1,4 +1,5 @@
-// Owns what is said about the other end of a socket and why a socket failed, in words. Must never do I/O of its own.
+// Owns what is said about the other end of a socket and why a socket failed, in words. Must never do I/O of
+// its own.
 import type { Socket } from 'node:net'
 import type { PeerInfo } from '../wire/byte-stream.ts'
 
@@ -10,7 +11,9 @@ export function describePeer(socket: Socket, unix: boolean): PeerInfo {
   return { kind: 'tcp', address, port, encrypted: false, loopback: isLoopback(address) }
 }
 
-/** An IPv4 address that came in over an IPv6 socket (`::ffff:10.0.0.1`) is an IPv4 address to everybody else. */
+/**
+ * An IPv4 address that came in over an IPv6 socket (`::ffff:10.0.0.1`) is an IPv4 address to everybody else.
+ */
 export function plainAddress(address: string): string {
   return address.startsWith('::ffff:') && address.includes('.') ? address.slice(7) : address
 }

@@ -1,5 +1,5 @@
-// Owns the memory for small chunks: reads, and the writes of one turn that are joined. Must never hand out the same
-// bytes twice.
+// Owns the memory for small chunks: reads, and the writes of one turn that are joined. Must never hand out
+// the same bytes twice.
 
 const SLAB_SIZE = 64 * 1024
 
@@ -19,8 +19,8 @@ export function join(first: Uint8Array, more: readonly Uint8Array[], total: numb
 }
 
 /**
- * Memory for `length` bytes, cut from a slab: cheaper than an allocation of its own for each. A slab is given up
- * when full and is freed with the last piece cut from it.
+ * Memory for `length` bytes, cut from a slab: cheaper than an allocation of its own for each. A slab is given
+ * up when full and is freed with the last piece cut from it.
  */
 export function take(length: number): Buffer {
   if (length > SLAB_SIZE / 4) return Buffer.allocUnsafeSlow(length)

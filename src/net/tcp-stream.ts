@@ -1,6 +1,6 @@
-// Owns one TCP or Unix socket (or the TLS on top of it) as a ByteStream: collects writes, back-pressure, the order
-// of closing. The hot path of the pooler: a write makes no closure, no promise and, if it is the only one of its
-// turn, no copy. Must never look into the bytes nor let an exception of a handler out.
+// Owns one TCP or Unix socket (or the TLS on top of it) as a ByteStream: collects writes, back-pressure, the
+// order of closing. The hot path of the pooler: a write makes no closure, no promise and, if it is the only
+// one of its turn, no copy. Must never look into the bytes nor let an exception of a handler out.
 import type { Socket } from 'node:net'
 import type { PeerInfo, SecurableStream, StreamHandler, TlsSettings } from '../wire/byte-stream.ts'
 import { type Flushable, flushAtEndOfTurn } from './flush.ts'
@@ -36,7 +36,8 @@ export class TcpStream implements SecurableStream, Flushable, Lingering {
   handler: StreamHandler = UNOWNED
   peer: PeerInfo
   #socket: Socket
-  // What was written in this turn: almost always one chunk, so the list for the others is made when first needed.
+  // What was written in this turn: almost always one chunk, so the list for the others is made when first
+  // needed.
   #first: Uint8Array | null = null
   #more: Uint8Array[] | null = null
   #pending = 0
@@ -54,7 +55,9 @@ export class TcpStream implements SecurableStream, Flushable, Lingering {
   #lingerUnsent = 0
   #onWritten: (() => void) | null = null
 
-  /** Takes over a connected socket that was made with `allowHalfOpen`. `unix`: the socket is a Unix socket. */
+  /**
+   * Takes over a connected socket that was made with `allowHalfOpen`. `unix`: the socket is a Unix socket.
+   */
   constructor(socket: Socket, unix: boolean) {
     this.#socket = socket
     this.peer = describePeer(socket, unix)
@@ -117,8 +120,8 @@ export class TcpStream implements SecurableStream, Flushable, Lingering {
     this.#held = null
     this.#lingerUnsent = this.unsent
     this.#socket.end()
-    // What still arrives is thrown away, but must be read: closing a socket with unread bytes resets the connection,
-    // and the peer could lose what we just sent.
+    // What still arrives is thrown away, but must be read: closing a socket with unread bytes resets the
+    // connection, and the peer could lose what we just sent.
     this.#socket.resume()
     startLingering(this)
   }

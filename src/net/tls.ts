@@ -6,7 +6,9 @@ import { connect, createSecureContext, type SecureContext, TLSSocket } from 'nod
 import type { TlsSettings } from '../wire/byte-stream.ts'
 import { errorCode, errorWords } from './peer.ts'
 
-/** The name that Postgres registered for its protocol; direct TLS requires it (Postgres 17, `sslnegotiation`). */
+/**
+ * The name that Postgres registered for its protocol; direct TLS requires it (Postgres 17, `sslnegotiation`).
+ */
 const ALPN = 'postgresql'
 const MIN_VERSION = 'TLSv1.2'
 
@@ -52,8 +54,8 @@ export function serverTls(options: { certFile: string; keyFile: string }): TlsSe
 }
 
 /**
- * For connections to `host`. `prefer` and `require` encrypt and verify nothing, as in libpq; the modes that verify
- * will differ in the context made here.
+ * For connections to `host`. `prefer` and `require` encrypt and verify nothing, as in libpq; the modes that
+ * verify will differ in the context made here.
  */
 export function clientTls(options: { mode: 'prefer' | 'require'; host: string }): TlsSettings {
   const serverName = isIP(options.host) === 0 && !options.host.startsWith('/') ? options.host : ''

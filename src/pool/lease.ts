@@ -1,5 +1,5 @@
-// The contract between a client and the server that works for it. Types and constants only, so that frontend/ and
-// backend/ need not know each other.
+// The contract between a client and the server that works for it. Types and constants only, so that frontend/
+// and backend/ need not know each other.
 import type { VirtualSession } from '../session/virtual-session.ts'
 import type { Framer } from '../wire/framer.ts'
 import type { PooledServer, Refusal } from './types.ts'
@@ -73,7 +73,9 @@ export interface LeasedServer extends PooledServer {
 export interface TalkView {
   /** Something of the client's is not answered yet. */
   readonly isBusy: boolean
-  /** The client has to send more before Postgres can go on: half a message, or a batch without Flush or Sync. */
+  /**
+   * The client has to send more before Postgres can go on: half a message, or a batch without Flush or Sync.
+   */
   readonly isClientsTurn: boolean
   /** Last status was T or E. */
   readonly isInTransaction: boolean

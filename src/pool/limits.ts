@@ -1,5 +1,6 @@
-// Limits on servers that go beyond one pool: per database, per user, per process; and which pool gets a place that
-// becomes free. It owns the list of pools and of those that starve; counts are always taken from the pools.
+// Limits on servers that go beyond one pool: per database, per user, per process; and which pool gets a place
+// that becomes free. It owns the list of pools and of those that starve; counts are always taken from the
+// pools.
 import type { Pool } from './pool.ts'
 import type { PooledServer } from './types.ts'
 
@@ -16,7 +17,9 @@ export interface SharedLimits {
 export class Limits {
   limits: SharedLimits
   readonly #pools = new Set<AnyPool>()
-  /** Pools with waiters that a shared limit keeps from opening, in the order in which they began to starve. */
+  /**
+   * Pools with waiters that a shared limit keeps from opening, in the order in which they began to starve.
+   */
   readonly #starving = new Set<AnyPool>()
   #isServing = false
   /** Servers that belong to no pool (replication), by the pool whose place they count for. */
@@ -54,7 +57,10 @@ export class Limits {
     return this.#bindingPools(pool) === null
   }
 
-  /** Room for one more server of this pool, if need be by closing an idle one of another; else the pool starves. */
+  /**
+   * Room for one more server of this pool, if need be by closing an idle one of another; else the pool
+   * starves.
+   */
   makeRoom(pool: AnyPool): boolean {
     for (;;) {
       const rivals = this.#bindingPools(pool)
@@ -69,7 +75,9 @@ export class Limits {
     }
   }
 
-  /** Should a server that this pool has free go to a starving one? Only to one that waits longer and has less. */
+  /**
+   * Should a server that this pool has free go to a starving one? Only to one that waits longer and has less.
+   */
   owesTo(pool: AnyPool): boolean {
     const own = pool.waiting.first
     for (const other of this.#starving) {

@@ -166,7 +166,8 @@ export class Pool<S extends PooledServer> {
 
   /** Time has passed: expired waiters are refused, idle servers retired, the pool kept at its minimum. */
   tick(now: number): void {
-    for (const waiter of this.waiting.expired(now)) waiter.onRefuse(this.#waitTimeout(now - waiter.waitingSince))
+    for (const waiter of this.waiting.expired(now))
+      waiter.onRefuse(this.#waitTimeout(now - waiter.waitingSince))
     for (let index = this.idle.length - 1; index >= 0; index--) {
       const server = this.idle[index]
       const reason = this.#reasonToRetire(server) ?? this.#reasonIdle(server, now)
@@ -218,7 +219,10 @@ export class Pool<S extends PooledServer> {
     return false
   }
 
-  /** The idle server that suits best: the last one used, one with equal settings, the one used last by anybody. */
+  /**
+   * The idle server that suits best: the last one used, one with equal settings, the one used last by
+   * anybody.
+   */
   #pick(waiter: Waiter<S>): S | null {
     const idle = this.idle
     const last = waiter.lastServer
@@ -314,7 +318,8 @@ export class Pool<S extends PooledServer> {
 
   #reasonIdle(server: S, now: number): string | null {
     const limit = this.limits.serverIdleTimeoutMs
-    if (limit > 0 && now - server.idleSince > limit && this.size > this.limits.minSize) return 'server_idle_timeout'
+    if (limit > 0 && now - server.idleSince > limit && this.size > this.limits.minSize)
+      return 'server_idle_timeout'
     const lifetime = this.limits.serverLifetimeMs
     return lifetime > 0 && now - server.openedAt > lifetime ? 'server_lifetime' : null
   }
@@ -342,7 +347,8 @@ export class Pool<S extends PooledServer> {
 
   #waitTimeout(waitedMs: number): Refusal {
     const failure = this.lastFailure
-    const cause = failure === null ? `all ${this.size} servers of the pool are in use` : failure.refusal.message
+    const cause =
+      failure === null ? `all ${this.size} servers of the pool are in use` : failure.refusal.message
     return {
       severity: 'ERROR',
       code: '53300',

@@ -98,8 +98,8 @@ export class Replies {
   }
 
   /**
-   * An ErrorResponse came in an extended batch: drops the entries up to the next Sync, each given to `dropped`
-   * (with its code). Without a Sync in the queue, skipping goes on with what is appended.
+   * An ErrorResponse came in an extended batch: drops the entries up to the next Sync, each given to
+   * `dropped` (with its code). Without a Sync in the queue, skipping goes on with what is appended.
    */
   skipToSync(dropped: (code: number, ref: unknown) => void): void {
     while (this.size > 0) {

@@ -27,7 +27,9 @@ export interface OpenFailure {
 /** A server as its pool sees it. `state` is written by pool/states.ts only. */
 export interface PooledServer {
   state: ServerState
-  /** The startup parameters that it was opened with, as a key: only clients of the same baseline may use it. */
+  /**
+   * The startup parameters that it was opened with, as a key: only clients of the same baseline may use it.
+   */
   readonly baseline: string
   readonly settings: Settings | null
   openedAt: number

@@ -1,5 +1,5 @@
-// One (database, user) as clients and servers see it: its pool, what its servers tell at login, the statements its
-// clients share. It owns these tables and opens servers; who gets one is the pool's decision.
+// One (database, user) as clients and servers see it: its pool, what its servers tell at login, the
+// statements its clients share. It owns these tables and opens servers; who gets one is the pool's decision.
 import type { Server } from '../backend/server.ts'
 import { Server as BackendServer } from '../backend/server.ts'
 import type { Route, ServerOwner, ServerParts } from '../backend/route.ts'
@@ -166,7 +166,8 @@ export class PoolEntry implements PoolAccess, ServerOwner {
   *servers(): Generator<Server> {
     const { pool } = this
     for (const server of pool.idle) yield server as Server
-    for (const list of [pool.active, pool.opening, pool.testing]) for (const server of list) yield server as Server
+    for (const list of [pool.active, pool.opening, pool.testing])
+      for (const server of list) yield server as Server
     yield* this.own
   }
 

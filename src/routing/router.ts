@@ -1,5 +1,5 @@
-// From (database, user) to a pool. It owns the pool entries and makes them from the configuration when they are
-// first asked for, which only a client that has logged in can do.
+// From (database, user) to a pool. It owns the pool entries and makes them from the configuration when they
+// are first asked for, which only a client that has logged in can do.
 import { parseSecret, type Secret } from '../auth/secrets.ts'
 import type { Route } from '../backend/route.ts'
 import type { Config, DatabaseConfig, UserConfig } from '../config/types.ts'

@@ -1,5 +1,5 @@
-// Startup parameters of a client: which of them a server must have been opened with (its baseline), and which are
-// carried as settings. Pure. Values are kept one character a byte.
+// Startup parameters of a client: which of them a server must have been opened with (its baseline), and which
+// are carried as settings. Pure. Values are kept one character a byte.
 import type { PoolMode } from '../config/types.ts'
 
 /** Ours to answer or part of the route, never passed on as they came. */
@@ -7,9 +7,14 @@ const NOT_SETTINGS = new Set(['user', 'database', 'replication'])
 
 /** Names that Postgres reports in every version and that are followed by value; compared without case. */
 const CARRIED = new Map(
-  ['application_name', 'client_encoding', 'DateStyle', 'IntervalStyle', 'TimeZone', 'standard_conforming_strings'].map(
-    (name) => [name.toLowerCase(), name],
-  ),
+  [
+    'application_name',
+    'client_encoding',
+    'DateStyle',
+    'IntervalStyle',
+    'TimeZone',
+    'standard_conforming_strings',
+  ].map((name) => [name.toLowerCase(), name]),
 )
 
 /** What a client's startup packet asks for. */

@@ -11,7 +11,9 @@ const FACTS = new Set([
   'session_authorization',
 ])
 
-/** What parse analysis reads of the reported settings: a statement parsed under others is another statement. */
+/**
+ * What parse analysis reads of the reported settings: a statement parsed under others is another statement.
+ */
 const READ_BY_PARSE = new Set([
   'DateStyle',
   'IntervalStyle',
@@ -67,7 +69,10 @@ export class Settings {
   }
 }
 
-/** Combinations kept for comparison; beyond it the oldest are forgotten (and would only be compared as different). */
+/**
+ * Combinations kept for comparison; beyond it the oldest are forgotten (and would only be compared as
+ * different).
+ */
 const COMBINATIONS_MAX = 20_000
 const STEPS_MAX = 64
 

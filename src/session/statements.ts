@@ -76,7 +76,8 @@ export class Registry {
   }
 
   /**
-   * The definition for the body of a Parse message, with one more reference. `facts` is asked for new texts only.
+   * The definition for the body of a Parse message, with one more reference. `facts` is asked for new texts
+   * only.
    * @returns null when the budget is used up.
    */
   acquire(body: Buffer, parseKey: number, facts: (body: Buffer) => number): Definition | null {

@@ -1,5 +1,5 @@
-// What one client believes about its session: settings, named statements, the unnamed statement, pins. It owns
-// these beliefs and knows no connections; the server that works for the client keeps them in step.
+// What one client believes about its session: settings, named statements, the unnamed statement, pins. It
+// owns these beliefs and knows no connections; the server that works for the client keeps them in step.
 import type { Settings } from './settings.ts'
 import { ClientStatements, type Registry } from './statements.ts'
 
@@ -37,7 +37,10 @@ export class VirtualSession {
   readonly statements: ClientStatements
   /** What the unnamed statement is, once Postgres has parsed it; null: none. */
   unnamed: Unnamed | null = null
-  /** Grows with each message that changes the unnamed statement: tells a server whether it has the present one. */
+  /**
+   * Grows with each message that changes the unnamed statement: tells a server whether it has the present
+   * one.
+   */
   unnamedVersion = 0
   readonly pins = new Set<PinReason>()
   /** One spare object, so that the usual Parse of the unnamed statement allocates nothing. */

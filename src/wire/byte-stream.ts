@@ -58,9 +58,9 @@ export interface TlsSettings {
 /** A stream that can turn to TLS in its middle. */
 export interface SecurableStream extends ByteStream {
   /**
-   * Starts TLS on this stream, in the role that `settings` names. `early` are bytes already read that belong to
-   * the handshake (direct TLS). `done` is called once; after an error the stream is being destroyed.
-   * The handler, `pause` and `write` may be used again when `done` was called without an error.
+   * Starts TLS on this stream, in the role that `settings` names. `early` are bytes already read that belong
+   * to the handshake (direct TLS). `done` is called once; after an error the stream is being destroyed. The
+   * handler, `pause` and `write` may be used again when `done` was called without an error.
    */
   secure(settings: TlsSettings, early: Buffer | null, done: (error: Error | null) => void): void
 }

@@ -41,7 +41,9 @@ export class Framer {
   #carry: Buffer = EMPTY
   #carried = 0
 
-  /** @param wholeMax longest message that is collected in one piece; `prefixMax` is given out of longer ones. */
+  /**
+   * @param wholeMax longest message that is collected in one piece; `prefixMax` is given out of longer ones.
+   */
   constructor(rules: FrameRules, wholeMax: number, prefixMax: number) {
     this.#rules = rules
     this.#wholeMax = wholeMax
@@ -80,7 +82,8 @@ export class Framer {
     const type = chunk[pos]
     const length = (chunk[pos + 1] << 24) | (chunk[pos + 2] << 16) | (chunk[pos + 3] << 8) | chunk[pos + 4]
     const take = this.#rules.take[type]
-    if (take === Take.Refuse || length < 4 || length > this.#rules.lengthMax[type]) return this.#invalid(type, length)
+    if (take === Take.Refuse || length < 4 || length > this.#rules.lengthMax[type])
+      return this.#invalid(type, length)
     const size = length + 1
     if (available >= size) {
       this.type = type
@@ -108,7 +111,9 @@ export class Framer {
     const fromChunk = this.src === this.#chunk
     const from = fromChunk ? this.start : this.#pos
     const tail = this.#chunk.subarray(from, this.#end)
-    const bytes = fromChunk ? Buffer.from(tail) : Buffer.concat([this.src.subarray(this.start, this.stop), tail])
+    const bytes = fromChunk
+      ? Buffer.from(tail)
+      : Buffer.concat([this.src.subarray(this.start, this.stop), tail])
     this.#chunk = EMPTY
     this.#pos = this.#end = 0
     this.src = EMPTY
@@ -116,7 +121,9 @@ export class Framer {
     return bytes
   }
 
-  /** Bytes of the chunk that were not given out yet; they are forgotten. For streams that stop being messages. */
+  /**
+   * Bytes of the chunk that were not given out yet; they are forgotten. For streams that stop being messages.
+   */
   takeTail(): Buffer {
     const tail = Buffer.from(this.#chunk.subarray(this.#pos, this.#end))
     this.#pos = this.#end
@@ -139,7 +146,10 @@ export class Framer {
     return size < this.#prefixMax ? size : this.#prefixMax
   }
 
-  /** Copies the last bytes of the chunk to the carry, which grows with what has come, not with what was announced. */
+  /**
+   * Copies the last bytes of the chunk to the carry, which grows with what has come, not with what was
+   * announced.
+   */
   #keep(available: number, needed: number): number {
     if (available > 0) {
       const wanted = this.#carried + available
@@ -162,7 +172,8 @@ export class Framer {
     const type = carry[0]
     const length = (carry[1] << 24) | (carry[2] << 16) | (carry[3] << 8) | carry[4]
     const take = this.#rules.take[type]
-    if (take === Take.Refuse || length < 4 || length > this.#rules.lengthMax[type]) return this.#invalid(type, length)
+    if (take === Take.Refuse || length < 4 || length > this.#rules.lengthMax[type])
+      return this.#invalid(type, length)
     const size = length + 1
     const needed = this.#needed(take, size)
     if (this.#carried < needed && !this.#topUp(needed)) return Found.Nothing
@@ -187,7 +198,8 @@ export class Framer {
 
   #invalid(type: number, length: number): number {
     this.type = type
-    this.problem = this.#rules.take[type] === Take.Refuse ? 'invalid message type' : `invalid message length ${length}`
+    this.problem =
+      this.#rules.take[type] === Take.Refuse ? 'invalid message type' : `invalid message length ${length}`
     return Found.Invalid
   }
 }

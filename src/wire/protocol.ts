@@ -63,7 +63,9 @@ export const Take = {
   Prefix: 3,
 } as const
 
-/** What is taken how, and how long a message may be (the length field, without the type byte), by type byte. */
+/**
+ * What is taken how, and how long a message may be (the length field, without the type byte), by type byte.
+ */
 export interface FrameRules {
   readonly take: Uint8Array
   readonly lengthMax: Float64Array
@@ -107,7 +109,10 @@ export const CLIENT_RULES: FrameRules = rules([
 /** A client that is logging in: password and SASL messages only. */
 export const LOGIN_RULES: FrameRules = rules([[C.Password, Take.Whole, TOKEN]])
 
-/** A server. It may send longer messages than it takes; small ones that we read whole are bounded by the framer. */
+/**
+ * A server. It may send longer messages than it takes; small ones that we read whole are bounded by the
+ * framer.
+ */
 export const SERVER_RULES: FrameRules = rules([
   [S.ParseComplete, Take.Stream, 4],
   [S.BindComplete, Take.Stream, 4],

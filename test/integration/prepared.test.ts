@@ -31,7 +31,13 @@ describe('prepared statements', () => {
       await rival()
       await client.run(m.describe('S', 's1'), m.sync())
       await rival()
-      await client.run(m.bind({ statement: 's1' }), m.execute(), m.bind({ statement: 's1' }), m.execute(), m.sync())
+      await client.run(
+        m.bind({ statement: 's1' }),
+        m.execute(),
+        m.bind({ statement: 's1' }),
+        m.execute(),
+        m.sync(),
+      )
     }))
 
   it('a hundred clients use one name for a hundred texts', async () => {
@@ -41,7 +47,8 @@ describe('prepared statements', () => {
       for (let number = 0; number < 100; number++) {
         clients.push(await WireClient.connect(through(two.pooler, postgres)))
       }
-      const parse = (client: WireClient, number: number) => client.run(...prepared(`select ${number}`, 'same'))
+      const parse = (client: WireClient, number: number) =>
+        client.run(...prepared(`select ${number}`, 'same'))
       await Promise.all(clients.map(parse))
       for (let round = 0; round < 3; round++) {
         const results = await Promise.all(clients.map((client) => client.run(...run('same'))))
@@ -61,7 +68,10 @@ describe('prepared statements', () => {
     await using european = await WireClient.connect({ ...options, params: { datestyle: 'ISO, DMY' } })
     const text = "select '01/02/2030'::date"
     for (let round = 0; round < 2; round++) {
-      for (const [client, day] of [[american, '2030-01-02'], [european, '2030-02-01']] as const) {
+      for (const [client, day] of [
+        [american, '2030-01-02'],
+        [european, '2030-02-01'],
+      ] as const) {
         if (round === 0) await client.run(...prepared(text, 'd'))
         const { rows } = await client.run(...run('d'))
         assert.deepEqual(rows, [[day]])
@@ -79,7 +89,11 @@ describe('prepared statements', () => {
       await rival()
       await client.run(...run('s1'))
       await client.query('show datestyle')
-      await client.run(...prepared("select '01/02/2030'::date", 'second'), ...run('second').slice(0, 3), m.sync())
+      await client.run(
+        ...prepared("select '01/02/2030'::date", 'second'),
+        ...run('second').slice(0, 3),
+        m.sync(),
+      )
       await client.until('Z')
       await client.run(...run('s1'))
     }))
@@ -110,9 +124,14 @@ describe('prepared statements', () => {
 })
 
 describe('errors about names', () => {
-  it('an unknown name: Postgres\' words with the client\'s name, batch skipped, connection kept', () =>
+  it("an unknown name: Postgres' words with the client's name, batch skipped, connection kept", () =>
     assertSame(postgres, all, async (client, rival) => {
-      await client.run(m.bind({ statement: 'nobody' }), m.execute(), m.parse('select 2', { name: 'late' }), m.sync())
+      await client.run(
+        m.bind({ statement: 'nobody' }),
+        m.execute(),
+        m.parse('select 2', { name: 'late' }),
+        m.sync(),
+      )
       await rival()
       await client.run(m.describe('S', 'nobody'), m.sync())
       await client.run(m.bind({ statement: 'late' }), m.execute(), m.sync())
@@ -170,7 +189,12 @@ describe('errors about names', () => {
       await client.query('select 1/0')
       await client.run(m.parse('select 1 as known', { name: 's2' }), m.sync())
       await client.run(m.bind({ statement: 's1' }), m.sync())
-      await client.run(m.parse('rollback', { name: 'back' }), m.bind({ statement: 'back' }), m.execute(), m.sync())
+      await client.run(
+        m.parse('rollback', { name: 'back' }),
+        m.bind({ statement: 'back' }),
+        m.execute(),
+        m.sync(),
+      )
       await client.run(...run('s2'))
       await client.run(...run('s1'))
     }))
@@ -179,7 +203,11 @@ describe('errors about names', () => {
     assertSame(postgres, [...stages, session], async (client) => {
       await client.run(...prepared('select 1 as known', 's1'))
       await client.query('begin')
-      client.send(m.query('select 1/0'), m.parse('select 1 as known', { name: 's2' }), m.bind({ statement: 's2' }))
+      client.send(
+        m.query('select 1/0'),
+        m.parse('select 1 as known', { name: 's2' }),
+        m.bind({ statement: 's2' }),
+      )
       client.send(m.execute(), m.sync(), m.query('rollback'))
       for (let count = 0; count < 3; count++) await client.until('Z')
       await client.run(...run('s2'))
@@ -230,7 +258,13 @@ describe('names', () => {
   it('Close: named, twice, unknown, unnamed, portals', () =>
     assertSame(postgres, all, async (client, rival) => {
       await client.run(...prepared('select 1', 's1'))
-      await client.run(m.close('S', 's1'), m.close('S', 's1'), m.close('S', 'unknown'), m.close('P', 'none'), m.sync())
+      await client.run(
+        m.close('S', 's1'),
+        m.close('S', 's1'),
+        m.close('S', 'unknown'),
+        m.close('P', 'none'),
+        m.sync(),
+      )
       await rival()
       await client.run(...run('s1'))
       await client.run(...prepared('select 2', 's1'))
@@ -245,7 +279,188 @@ describe('names', () => {
       await client.run(...prepared('select 1', 's1'))
       await client.run(m.bind({ statement: 'nobody' }), m.close('S', 's1'), m.sync())
       await client.run(...run('s1'))
-      await client.run(m.bind({ statement: 'nobody' }), m.close('S', 's1'), m.parse('select 2', { name: 's1' }), m.sync())
+      await client.run(
+        m.bind({ statement: 'nobody' }),
+        m.close('S', 's1'),
+        m.parse('select 2', { name: 's1' }),
+        m.sync(),
+      )
       await client.run(...run('s1'))
+    }))
+})
+
+describe('pipelined names', () => {
+  it('a Parse behind a failed Parse of the same name', () =>
+    assertSame(postgres, all, async (client) => {
+      client.send(
+        ...prepared('selekt 1', 's1'),
+        ...prepared('select 2', 's1'),
+        ...run('s1'),
+        ...prepared('select 3', 's1'),
+      )
+      for (let count = 0; count < 4; count++) await client.until('Z')
+      await client.run(...run('s1'))
+    }))
+
+  it('a Bind behind a failed Parse in another batch', () =>
+    assertSame(postgres, all, async (client) => {
+      client.send(...prepared('selekt 1', 's1'), ...run('s1'))
+      for (let count = 0; count < 2; count++) await client.until('Z')
+    }))
+
+  it('a Bind behind a skipped Parse of a text that the server has', () =>
+    assertSame(postgres, all, async (client) => {
+      await client.run(...prepared('select 2 as known', 'other'))
+      client.send(m.bind({ statement: 'nobody' }), ...prepared('select 2 as known', 's1'), ...run('s1'))
+      for (let count = 0; count < 2; count++) await client.until('Z')
+    }))
+
+  it('a Bind behind a skipped Close', () =>
+    assertSame(postgres, all, async (client) => {
+      await client.run(...prepared('select 2', 's1'))
+      client.send(m.bind({ statement: 'nobody' }), m.close('S', 's1'), m.sync(), ...run('s1'))
+      for (let count = 0; count < 2; count++) await client.until('Z')
+    }))
+
+  it('Parse, Close and Parse again in flight', () =>
+    assertSame(postgres, all, async (client) => {
+      for (let round = 0; round < 3; round++) {
+        client.send(...prepared(`select ${round}`, 's1'), ...run('s1'), m.close('S', 's1'), m.sync())
+        client.send(
+          ...run('s1'),
+          ...prepared(`select ${round}0`, 's1'),
+          ...run('s1'),
+          m.close('S', 's1'),
+          m.sync(),
+        )
+        for (let count = 0; count < 7; count++) await client.until('Z')
+      }
+    }))
+
+  it('a Parse behind a SET that is not answered yet keeps the new settings', () =>
+    assertSame(postgres, all, async (client, rival) => {
+      client.send(m.query("set datestyle = 'ISO, DMY'"), ...prepared("select '01/02/2030'::date", 's1'))
+      client.send(m.query("set datestyle = 'ISO, MDY'"), ...run('s1'))
+      for (let count = 0; count < 4; count++) await client.until('Z')
+      await rival()
+      await client.run(...run('s1'))
+    }))
+})
+
+/** A script that runs after another connection has used up, or replaced, all that the server had. */
+describe('a statement on a server that never had it', () => {
+  for (const inside of [false, true]) {
+    it(`is parsed under its own settings${inside ? ' inside a transaction' : ''}`, async () => {
+      const { pooler } = await stage(postgres, 'fresh', { pool: { mode: 'transaction', size: 1 } })
+      await using client = await WireClient.connect(through(pooler, postgres))
+      client.send(
+        m.query("set datestyle = 'ISO, DMY'"),
+        ...prepared("select '01/02/2030'::date, 1", 'pipelined'),
+      )
+      await client.until('Z')
+      await client.until('Z')
+      await client.run(...prepared("select '01/02/2030'::date", 's1'))
+      await client.query("set datestyle = 'ISO, MDY'")
+      const { rows } = await client.query('select pg_backend_pid()')
+      await postgres.admin('select pg_terminate_backend($1)', [rows[0]?.[0]])
+      await gone(client, String(rows[0]?.[0]))
+      if (inside) await client.query('begin')
+      const batch = [m.parse('select 5', { name: 'first' }), m.bind({ statement: 'first' }), m.execute()]
+      assert.deepEqual((await client.run(...batch, ...run('s1'))).rows, [['5'], ['2030-02-01']])
+      assert.deepEqual((await client.run(...run('pipelined'))).rows, [['2030-02-01', '1']])
+      assert.deepEqual((await client.query("select '01/02/2030'::date")).rows, [['2030-01-02']])
+      assert.equal(client.parameters.get('DateStyle'), 'ISO, MDY')
+      if (inside) await client.query('commit')
+    })
+  }
+
+  /** Until the client works on another server than this. */
+  async function gone(client: WireClient, pid: string): Promise<void> {
+    for (let tries = 0; tries < 200; tries++) {
+      const { rows, error } = await client.query('select pg_backend_pid()')
+      if (error === null && rows[0]?.[0] !== pid) return
+    }
+    assert.fail('the server did not go away')
+  }
+})
+
+describe('the unnamed statement', () => {
+  it('lives on in the next exchange, whoever used the server between', () =>
+    assertSame(postgres, all, async (client, rival) => {
+      await client.run(m.parse('select $1::int + 1'), m.describe('S'), m.sync())
+      await rival()
+      await client.run(...run('', ['41']))
+      await rival()
+      await client.run(m.describe('S'), m.sync())
+      await rival()
+      await client.run(...run('', ['1']))
+    }))
+
+  it('goes with a simple Query, with a failed Parse, with Close', () =>
+    assertSame(postgres, all, async (client, rival) => {
+      const drops = [
+        [m.query('select 0')],
+        [m.query('')],
+        [m.parse('selekt'), m.sync()],
+        [m.close('S'), m.sync()],
+      ]
+      for (const dropped of drops) {
+        await client.run(m.parse('select 1'), m.sync())
+        await client.run(...dropped)
+        await rival()
+        await client.run(...run(''))
+        await client.run(m.describe('S'), m.sync())
+      }
+    }))
+
+  it("is nobody else's", () =>
+    assertSame(postgres, all, async (client, rival) => {
+      await rival()
+      await client.run(...run(''))
+      await rival()
+      await client.run(m.describe('S'), m.sync())
+      await rival()
+      await client.run(m.bind({ statement: 'nobody' }), m.bind(), m.sync())
+      await client.run(...run(''))
+      await client.run(...run(''))
+    }))
+
+  it('a skipped Parse changes nothing', () =>
+    assertSame(postgres, all, async (client, rival) => {
+      await client.run(m.parse('select 1'), m.sync())
+      await rival()
+      await client.run(m.bind({ statement: 'nobody' }), m.parse('select 2'), m.sync())
+      await rival()
+      await client.run(...run(''))
+    }))
+
+  it('pipelined behind messages that are skipped', () =>
+    assertSame(postgres, all, async (client, rival) => {
+      await client.run(m.parse('select 1'), m.sync())
+      const nobody = m.bind({ statement: 'nobody' })
+      const batches = [
+        [nobody, m.bind(), m.sync(), ...run('')],
+        [nobody, m.parse('select 2'), m.sync(), ...run('')],
+        [nobody, m.close('S'), m.sync(), ...run('')],
+        [nobody, m.parse('select 3'), m.sync(), m.parse('select 4'), m.sync(), ...run('')],
+        [m.parse('selekt'), m.sync(), ...run('')],
+        [nobody, m.bind(), m.sync(), ...run('')],
+      ]
+      for (const batch of batches) {
+        await rival()
+        client.send(...batch)
+        for (const bytes of batch) if (bytes[0] === 0x53) await client.until('Z')
+      }
+    }))
+
+  it('in a failed transaction', () =>
+    assertSame(postgres, [...stages, session], async (client, rival) => {
+      await client.run(m.parse('select 1'), m.sync())
+      await rival()
+      await client.query('begin')
+      await client.run(m.parse('select 1/0'), ...run(''))
+      await client.run(...run(''))
+      await client.run(m.parse('rollback'), ...run(''))
+      await client.run(...run(''))
     }))
 })

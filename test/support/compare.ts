@@ -1,5 +1,5 @@
-// Owns: running one script on a direct connection and through poolers, and holding the transcripts against each
-// other. Must never relax a comparison: what differs for a client differs here.
+// Owns: running one script on a direct connection and through poolers, and holding the transcripts against
+// each other. Must never relax a comparison: what differs for a client differs here.
 import assert from 'node:assert/strict'
 import { after } from 'node:test'
 import * as m from './messages.ts'
@@ -24,7 +24,11 @@ export function direct(postgres: TestPostgres, extra: ClientOptions = {}): Clien
 }
 
 /** The same account through a pooler. */
-export function through(pooler: TestPooler, postgres: TestPostgres, extra: ClientOptions = {}): ClientOptions {
+export function through(
+  pooler: TestPooler,
+  postgres: TestPostgres,
+  extra: ClientOptions = {},
+): ClientOptions {
   return { ...direct(postgres, extra), host: pooler.host, port: pooler.port }
 }
 
@@ -43,7 +47,11 @@ export async function transactionStages(postgres: TestPostgres): Promise<Stage[]
 }
 
 /** All that a client receives while it runs the script on a connection of its own, the login included. */
-export async function transcriptOf(options: ClientOptions, script: Script, rival?: WireClient): Promise<string[]> {
+export async function transcriptOf(
+  options: ClientOptions,
+  script: Script,
+  rival?: WireClient,
+): Promise<string[]> {
   await using client = await WireClient.connect(options)
   await script(client, async () => {
     if (rival !== undefined) await disturb(rival)

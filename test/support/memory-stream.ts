@@ -1,12 +1,14 @@
-// Owns a pair of connected streams in memory with the behaviour of the real ones: back-pressure, half-close, reset,
-// delivery in a later turn. Must never deliver from inside a call of the other side.
+// Owns a pair of connected streams in memory with the behaviour of the real ones: back-pressure, half-close,
+// reset, delivery in a later turn. Must never deliver from inside a call of the other side.
 import type { PeerInfo, SecurableStream, StreamHandler, TlsSettings } from '../../src/wire/byte-stream.ts'
 
 /** How a pair behaves. All may be left out. */
 export interface MemoryPairOptions {
   /** `write` returns false while more bytes than this are on their way to the peer (default 64 KiB). */
   capacity?: number
-  /** Runs a step later; default setImmediate. A simulation gives its own and decides when and in which order. */
+  /**
+   * Runs a step later; default setImmediate. A simulation gives its own and decides when and in which order.
+   */
   schedule?: (step: () => void) => void
   /** How many of the queued bytes the next delivery takes (at least 1 is taken); default all. */
   chunker?: (queued: Buffer) => number
@@ -100,7 +102,10 @@ export class MemoryStream implements SecurableStream {
     if (this.#other.#unsent > 0) this.#other.#deliverLater()
   }
 
-  /** Ends the connection as a RST does: what is on its way is lost and the peer sees 'connection reset by peer'. */
+  /**
+   * Ends the connection as a RST does: what is on its way is lost and the peer sees 'connection reset by
+   * peer'.
+   */
   reset(): void {
     if (this.#closed) return
     this.#close('connection reset by us')

@@ -24,7 +24,11 @@ export interface LogLine {
 
 /** Starts a pooler on a free loopback port in front of `upstream` (a postgres:// URL). */
 export async function startPooler(upstream: string, overrides: Overrides = {}): Promise<TestPooler> {
-  const { config } = loadConfig({ env: {}, flags: { upstream, listen: '127.0.0.1:0', admin: 'off' }, terminal: false })
+  const { config } = loadConfig({
+    env: {},
+    flags: { upstream, listen: '127.0.0.1:0', admin: 'off' },
+    terminal: false,
+  })
   const lines: LogLine[] = []
   const pooler = new Pooler(merge(config, overrides), logTo(lines, {}))
   await pooler.start()

@@ -10,7 +10,10 @@ export interface SocketOptions {
   /** Host name or address; a path that starts with `/` is a Unix socket (the folder or the socket itself). */
   host?: string
   port?: number
-  /** `request`: SSLRequest, which must be granted; `prefer`: go on in the clear if refused; `direct`: TLS at once. */
+  /**
+   * `request`: SSLRequest, which must be granted; `prefer`: go on in the clear if refused; `direct`: TLS at
+   * once.
+   */
   ssl?: false | 'request' | 'prefer' | 'direct'
   /** Options for TLS; certificates are not checked unless `rejectUnauthorized` says so. */
   tls?: ConnectionOptions

@@ -55,10 +55,17 @@ function columnText(columns: readonly Column[]): string {
   return columns.map((column) => `${column.name}:${column.type}:${column.modifier}:${column.format}`).join()
 }
 
-function rowText(message: MessageOf<'D'>, columns: readonly Column[]): string {
-  const masked = message.values.map((value, i) =>
-    PID_COLUMNS.test(columns[i]?.name ?? '') ? '#' : show(value),
-  )
+/** What is masked in values. */
+interface Mask {
+  columns: readonly Column[]
+  pids: ReadonlySet<string>
+}
+
+function rowText(message: MessageOf<'D'>, { columns, pids }: Mask): string {
+  const masked = message.values.map((value, i) => {
+    const text = show(value)
+    return PID_COLUMNS.test(columns[i]?.name ?? '') || pids.has(text) ? '#' : text
+  })
   return `D[${masked.join('|')}]`
 }
 
@@ -72,16 +79,19 @@ function reportText(message: MessageOf<'E' | 'N'>): string {
 }
 
 /**
- * All that a client can see, one message per item, values included. Masked: process numbers (columns named `pid`
- * or `pg_backend_pid`, "process 123" in error texts), cancel keys, source places in errors. ParameterStatus
- * messages that stand together are sorted, as Postgres versions send them in different orders.
+ * All that a client can see, one message per item, values included. Masked: process numbers (columns named
+ * `pid` or `pg_backend_pid`, "process 123" in error texts), cancel keys, source places in errors.
+ * ParameterStatus messages that stand together are sorted, as Postgres versions send them in different
+ * orders.
+ * @param pids process numbers to mask in values of any column: results that were not described have no names
  */
-export function normalise(messages: readonly BackendMessage[]): string[] {
+export function normalise(messages: readonly BackendMessage[], pids: readonly number[] = []): string[] {
   const out: string[] = []
-  let columns: readonly Column[] = []
+  const mask: Mask = { columns: [], pids: new Set(pids.map(String)) }
   let statuses = 0
   for (const message of messages) {
-    if (message.type === 'T') columns = message.columns
+    if (message.type === 'T') mask.columns = message.columns
+    if (message.type === 'Z') mask.columns = []
     if (message.type === 'S') {
       statuses++
       out.push(short(message))
@@ -89,15 +99,16 @@ export function normalise(messages: readonly BackendMessage[]): string[] {
     }
     sortLast(out, statuses)
     statuses = 0
-    out.push(full(message, columns))
+    out.push(full(message, mask))
   }
   sortLast(out, statuses)
   return out
 }
 
-function full(message: BackendMessage, columns: readonly Column[]): string {
+function full(message: BackendMessage, mask: Mask): string {
   if (message.type === 'T') return `T(${columnText(message.columns)})`
-  if (message.type === 'D') return rowText(message, columns)
+  if (message.type === 'D') return rowText(message, mask)
+  if (message.type === 'V' && mask.pids.has(show(message.value))) return 'V(#)'
   if (message.type === 'd') return `d[${message.data.toString('latin1')}]`
   if (message.type === 'E' || message.type === 'N') return reportText(message)
   return short(message)

@@ -70,7 +70,9 @@ export class WireClient {
   readonly parameters = new Map<string, string>()
   /** Everything received so far. */
   readonly received: BackendMessage[] = []
-  /** Settled once, when the connection is gone; `error` if it did not end in an orderly way. Never rejects. */
+  /**
+   * Settled once, when the connection is gone; `error` if it did not end in an orderly way. Never rejects.
+   */
   readonly closed: Promise<{ error?: Error }>
   pid = 0
   key: Buffer = Buffer.alloc(0)
@@ -211,7 +213,10 @@ export class WireClient {
     this.#socket.write(Buffer.concat(bytes))
   }
 
-  /** Sends in pieces that end at these offsets, each in its own turn and, as far as TCP lets us, its own segment. */
+  /**
+   * Sends in pieces that end at these offsets, each in its own turn and, as far as TCP lets us, its own
+   * segment.
+   */
   async sendCut(bytes: Buffer, cuts: readonly number[]): Promise<void> {
     let from = 0
     for (const to of [...cuts, bytes.length]) {
@@ -272,7 +277,9 @@ export class WireClient {
     return this.drain()
   }
 
-  /** Sends these bytes and collects the answer up to ReadyForQuery. An error of the server is in the result. */
+  /**
+   * Sends these bytes and collects the answer up to ReadyForQuery. An error of the server is in the result.
+   */
   async run(...bytes: Uint8Array[]): Promise<Result> {
     this.send(...bytes)
     return result(await this.until('Z'))
@@ -291,7 +298,10 @@ export class WireClient {
     return this.run(parsed, bound, m.describe('P', portal), m.execute(portal, maxRows), m.sync())
   }
 
-  /** Sends a CancelRequest for this session on a connection of its own; resolves when the server closed that one. */
+  /**
+   * Sends a CancelRequest for this session on a connection of its own; resolves when the server closed that
+   * one.
+   */
   async cancel(key: Uint8Array = this.key, pid = this.pid): Promise<void> {
     const socket = await openSocket(this.options)
     const gone = new Promise<void>((resolve) => {

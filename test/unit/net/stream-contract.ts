@@ -1,4 +1,5 @@
-// Owns the one contract that every ByteStream keeps. Run by stream-contract.test.ts for memory, TCP, Unix and TLS.
+// Owns the one contract that every ByteStream keeps. Run by stream-contract.test.ts for memory, TCP, Unix and
+// TLS.
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import type { ByteStream, StreamHandler } from '../../../src/wire/byte-stream.ts'

@@ -28,8 +28,8 @@ interface Handshake {
 }
 
 /**
- * Node's TLS client against our server, which starts TLS with the first bytes (`direct`) or after one byte, as after
- * an SSLRequest.
+ * Node's TLS client against our server, which starts TLS with the first bytes (`direct`) or after one byte,
+ * as after an SSLRequest.
  */
 async function handshake(
   direct: boolean,

@@ -1,5 +1,6 @@
-// The framer's promise: what it gives out depends on the stream of bytes and not on where chunks end, a message
-// that decides something comes in one piece, and memory follows what has come, never what a length announces.
+// The framer's promise: what it gives out depends on the stream of bytes and not on where chunks end, a
+// message that decides something comes in one piece, and memory follows what has come, never what a length
+// announces.
 
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
