@@ -43,5 +43,6 @@ function describe(database: string, user: string, result: ProbeResult, config: C
   const size = config.pool.size
   const free = result.maxConnections - result.reserved
   const fits = size <= free ? 'fits' : 'is more than that: lower pool.size or raise max_connections'
-  return `${where}: connected, Postgres ${result.version}, ${free} connections for clients, a pool of ${size} ${fits}`
+  const found = `connected, Postgres ${result.version}, ${free} connections for clients`
+  return `${where}: ${found}, a pool of ${size} ${fits}`
 }

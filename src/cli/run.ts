@@ -34,8 +34,10 @@ export async function run(given: Arguments): Promise<number> {
   }
   for (const notice of postgres?.notices ?? []) process.stdout.write(`pgmux ${notice}\n`)
   announce(pooler, postgres)
-  const failed = postgres === null ? null : watch(postgres, log)
+  let isStopping = false
+  const failed = postgres === null ? null : watch(postgres, log, () => isStopping)
   const how = await (failed === null ? signals.first : Promise.race([signals.first, failed]))
+  isStopping = true
   await stop(pooler, signals, how, log)
   await postgres?.stop()
   return how === 'failed' ? 1 : 0
@@ -60,7 +62,8 @@ function announce(pooler: Pooler, postgres: EmbeddedPostgres | null): void {
   if (postgres !== null) {
     const life = config.embedded.ephemeral ? 'removed at the end' : 'kept'
     lines.push(
-      `Postgres ${postgres.version} of our own on ${postgres.host}:${postgres.port}, data in ${postgres.dataDir} (${life})`,
+      `Postgres ${postgres.version} of our own on ${postgres.host}:${postgres.port},` +
+        ` data in ${postgres.dataDir} (${life})`,
     )
   }
   const { host, port } = addresses.postgres
@@ -92,9 +95,10 @@ function shown(host: string): string {
   return host.includes(':') ? `[${host}]` : host
 }
 
-function watch(postgres: EmbeddedPostgres, log: Log): Promise<'failed'> {
+function watch(postgres: EmbeddedPostgres, log: Log, isStopping: () => boolean): Promise<'failed'> {
   return postgres.exited.then((exit) => {
-    log.error({ exit }, 'the Postgres of our own has stopped')
+    // Also told when we stop it ourselves, which is no failure.
+    if (!isStopping()) log.error({ exit }, 'the Postgres of our own has stopped')
     return 'failed' as const
   })
 }

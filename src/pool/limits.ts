@@ -1,11 +1,18 @@
 // Limits on servers that go beyond one pool: per database, per user, per process; and which pool gets a place
 // that becomes free. It owns the list of pools and of those that starve; counts are always taken from the
 // pools.
-import type { Pool } from './pool.ts'
 import type { PooledServer } from './types.ts'
 
-// biome-ignore lint/suspicious/noExplicitAny: the limits do not care what kind of server a pool holds.
-type AnyPool = Pool<any>
+/** What the limits see of a pool: they do not care what kind of server it holds. */
+interface AnyPool {
+  readonly database: string
+  readonly user: string
+  readonly size: number
+  readonly idle: readonly PooledServer[]
+  readonly waiting: { readonly size: number; readonly first: { readonly waitingSince: number } | null }
+  serve(): void
+  evict(reason: string): boolean
+}
 
 /** Most servers; 0: no limit. */
 export interface SharedLimits {

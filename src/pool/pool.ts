@@ -347,13 +347,14 @@ export class Pool<S extends PooledServer> {
 
   #waitTimeout(waitedMs: number): Refusal {
     const failure = this.lastFailure
+    const whom = `database "${this.database}" and user "${this.user}"`
     const cause =
       failure === null ? `all ${this.size} servers of the pool are in use` : failure.refusal.message
     return {
       severity: 'ERROR',
       code: '53300',
       message: 'query_wait_timeout',
-      detail: `No server for database "${this.database}" and user "${this.user}" within ${Math.round(waitedMs)} ms: ${cause}.`,
+      detail: `No server for ${whom} within ${Math.round(waitedMs)} ms: ${cause}.`,
       hint: 'Raise pool.size or pool.query_wait_timeout, or make transactions shorter.',
       reason: 'query_wait_timeout',
     }

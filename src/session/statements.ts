@@ -23,17 +23,17 @@ export class Definition {
   /** Registry key. */
   readonly key: string
   readonly parseKey: number
-  /** Settings under which it was parsed first; any with the same `parseKey` would do. */
+  /** Settings under which it was parsed first (any with the same `parseKey` would do); null: not known yet. */
   settings: Settings | null = null
   references = 0
 
-  constructor(id: number, key: string, parseKey: number, body: Buffer, facts: number) {
+  constructor(id: number, body: Buffer, facts: number, of: { key: string; parseKey: number }) {
     this.id = id
     this.name = PREFIX + id
-    this.key = key
-    this.parseKey = parseKey
     this.body = body
     this.facts = facts
+    this.key = of.key
+    this.parseKey = of.parseKey
   }
 
   /** Bytes that it costs us, roughly. */
@@ -85,7 +85,7 @@ export class Registry {
     const key = parseKey === 0 ? `private\0${this.#nextId}` : `${parseKey}\0${body.toString('latin1')}`
     let definition = this.#byKey.get(key)
     if (definition === undefined) {
-      definition = new Definition(this.#nextId, key, parseKey, Buffer.from(body), facts(body))
+      definition = new Definition(this.#nextId, Buffer.from(body), facts(body), { key, parseKey })
       if (!this.#makeRoom(definition.cost)) return null
       this.#nextId++
       this.#bytes += definition.cost
@@ -134,10 +134,13 @@ export class NamedStatement {
 export class PendingName {
   readonly name: string
   readonly to: NamedStatement | null
+  /** Number of the batch in which it was sent. */
+  readonly batch: number
 
-  constructor(name: string, to: NamedStatement | null) {
+  constructor(name: string, to: NamedStatement | null, batch: number) {
     this.name = name
     this.to = to
+    this.batch = batch
   }
 }
 
@@ -172,17 +175,29 @@ export class ClientStatements {
     return this.#confirmed.get(name)
   }
 
+  /**
+   * Does `lookup` rest on an answer that is still to come? Within one batch that does not matter: if Postgres does
+   * not come to the one message, it does not come to the other.
+   */
+  isUncertain(name: string, batch: number): boolean {
+    for (let index = this.#pending.length - 1; index >= 0; index--) {
+      const change = this.#pending[index]
+      if (change.name === name) return change.batch !== batch
+    }
+    return false
+  }
+
   /** A Parse under this name was sent. Takes over the caller's reference to the definition. */
-  sentParse(name: string, definition: Definition): PendingName {
-    const change = new PendingName(name, new NamedStatement(name, definition))
+  sentParse(name: string, definition: Definition, batch: number): PendingName {
+    const change = new PendingName(name, new NamedStatement(name, definition), batch)
     this.#bytes += definition.cost
     this.#pending.push(change)
     return change
   }
 
   /** A Close of this name was sent. */
-  sentClose(name: string): PendingName {
-    const change = new PendingName(name, null)
+  sentClose(name: string, batch: number): PendingName {
+    const change = new PendingName(name, null, batch)
     this.#pending.push(change)
     return change
   }

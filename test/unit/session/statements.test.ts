@@ -59,7 +59,7 @@ describe('registry', () => {
   })
 
   it('keeps what nobody uses until the room is needed, the oldest goes first', () => {
-    const cost = new Definition(1, '', 1, body('select 0'), 0).cost
+    const cost = new Definition(1, body('select 0'), 0, { key: '', parseKey: 1 }).cost
     const registry = new Registry(cost * 2)
     const [one, two] = [acquire(registry, 'select 1'), acquire(registry, 'select 2')]
     registry.release(one)
@@ -225,7 +225,7 @@ describe('statements of a client', () => {
 })
 
 describe('statements of a server', () => {
-  const define = (id: number) => new Definition(id, '', 1, body(`select ${id}`), 0)
+  const define = (id: number) => new Definition(id, body(`select ${id}`), 0, { key: '', parseKey: 1 })
 
   it('give up the one that was used least recently', () => {
     const server = new ServerStatements()
