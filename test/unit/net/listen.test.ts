@@ -38,10 +38,11 @@ describe('listen', () => {
   })
 
   it('says what to do when the port is taken', async () => {
+    const taken = 'it is in use by another process; stop that process or choose another port'
     const first = await listen({ host: '127.0.0.1', port: 0 }, refuse)
     await assert.rejects(listen({ host: '127.0.0.1', port: first.port }, refuse), {
       code: 'EADDRINUSE',
-      message: `cannot listen on 127.0.0.1:${first.port}: it is in use by another process; stop that process or choose another port`,
+      message: `cannot listen on 127.0.0.1:${first.port}: ${taken}`,
     })
     await first.close()
   })
