@@ -10,7 +10,15 @@ import { Found, type Framer } from '../wire/framer.ts'
 import { CLOSE_COMPLETE, PARSE_COMPLETE } from '../wire/messages.ts'
 import { FromServer, Status } from '../wire/protocol.ts'
 import type { InternalExchange } from './internal.ts'
-import { NamedClose, NamedParse, NameFix, Substitute, UNNAMED_CLOSE, UnnamedParse } from './refs.ts'
+import {
+  NamedClose,
+  NamedParse,
+  NameFix,
+  Substitute,
+  UNNAMED_CLOSE,
+  UnnamedFix,
+  UnnamedParse,
+} from './refs.ts'
 import { Copy, type Talk } from './talk.ts'
 
 const S = FromServer
@@ -281,19 +289,31 @@ export class Answers {
     }
     const ref = replies.headRef
     if ((replies.head & Fate.Swallow) !== 0) {
-      if (ref !== null) this.#talk.statements.add(ref as NamedParse['definition'])
+      if (ref instanceof UnnamedFix) this.#confirmUnnamed(ref.version)
+      else this.#talk.statements.add(ref as NamedParse['definition'])
     } else {
       this.#pass(framer)
-      if (ref instanceof NamedParse) this.#parsed(ref, true)
-      else if (ref instanceof UnnamedParse) this.lessee?.session.setUnnamed(ref.unnamed)
+      if (ref instanceof UnnamedParse) {
+        this.lessee?.session.setUnnamed(ref.unnamed)
+        this.#confirmUnnamed(ref.version)
+      } else if (ref instanceof NamedParse) this.#parsed(ref, true)
     }
     replies.shift()
     this.drainInserts()
   }
 
   #parsed(ref: NamedParse, isNew: boolean): void {
-    if (isNew && ref.definition.id > 0) this.#talk.statements.add(ref.definition)
-    this.lessee?.session.statements.confirm(ref.change)
+    const { definition } = ref
+    if (isNew && definition.id > 0) this.#talk.statements.add(definition)
+    const session = this.lessee?.session
+    if (session === undefined) return
+    // Behind exchanges in flight the settings were not known when it was sent; now they are.
+    if (definition.parseKey === 0) definition.settings = session.settings
+    session.statements.confirm(ref.change)
+  }
+
+  #confirmUnnamed(version: number): void {
+    if (this.lessee !== null) this.#talk.confirmUnnamed(this.lessee.session, version)
   }
 
   #closeComplete(framer: Framer): void {
@@ -304,7 +324,8 @@ export class Answers {
     }
     const ref = replies.headRef
     if ((replies.head & Fate.Swallow) !== 0) {
-      if (ref !== null) this.#talk.statements.delete((ref as NamedParse['definition']).id)
+      if (ref instanceof UnnamedFix) this.#confirmUnnamed(ref.version)
+      else this.#talk.statements.delete((ref as NamedParse['definition']).id)
     } else {
       this.#pass(framer)
       if (ref === UNNAMED_CLOSE) this.lessee?.session.setUnnamed(null)
@@ -382,7 +403,11 @@ export class Answers {
     const talk = this.#talk
     const kind = head & REPLY_KIND
     const wasCopyIn = talk.copy === Copy.In
-    if (wasCopyIn && this.#hasDoubtful()) talk.needsFence = true
+    if (wasCopyIn) {
+      if (this.#hasDoubtful()) talk.needsFence = true
+      // It may have eaten messages that were to change the unnamed statement.
+      talk.unnamedOf = null
+    }
     talk.copy = Copy.None
     if (kind === Reply.Query || kind === Reply.FunctionCall) return
     const ref = this.#replies.headRef
@@ -392,6 +417,7 @@ export class Answers {
       this.#replies.shift()
     }
     this.#replies.skipToSync((code, dropped) => this.#onDropped(code, dropped))
+    if (this.#replies.isSkipping) talk.isBatchOpen = true
   }
 
   #hasDoubtful(): boolean {
@@ -408,7 +434,7 @@ export class Answers {
     else if (ref instanceof UnnamedParse) {
       session?.giveBack(ref.unnamed)
       this.#talk.unnamedOf = null
-    } else if (ref === UNNAMED_CLOSE) this.#talk.unnamedOf = null
+    } else if (ref === UNNAMED_CLOSE || ref instanceof UnnamedFix) this.#talk.unnamedOf = null
     const kind = code & REPLY_KIND
     if (kind === Reply.Query || kind === Reply.FunctionCall) {
       if ((code & Fate.Internal) === 0) this.#talk.exchanges--

@@ -84,6 +84,20 @@ export function writeDiff(
   talk.unconfirmed++
 }
 
+/** Changes settings in the middle of a client's batch; an error there is the client's. */
+export function writeSettings(
+  talk: Talk,
+  out: Output,
+  changes: readonly [name: string, value: string | null][],
+): void {
+  for (const [name, value] of changes) {
+    talk.replies.push(Reply.Bind | Fate.Swallow, null)
+    talk.replies.push(Reply.Execute | Fate.Swallow, null)
+    out.write(bind('', SET, [fromBinary(name), value === null ? null : fromBinary(value)]))
+    out.write(EXECUTE)
+  }
+}
+
 /** Parses a statement outside any exchange of a client, so that settings can be changed before and after. */
 export function writeParse(talk: Talk, out: Output, definition: Definition): void {
   const exchange = internalExchange('parse', false, (_status, { error }) => {

@@ -47,9 +47,7 @@ export function leave(server: Server, how: Departure, needsReset: boolean): void
     writeQuery(talk, out, 'ROLLBACK', cleanup())
     writeSync(talk, out, cleanup())
   }
-  talk.isBatchOpen = false
-  talk.hasExecuted = false
-  talk.parsedInBatch.length = 0
+  talk.endBatch()
   out.flush()
 }
 

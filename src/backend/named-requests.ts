@@ -18,15 +18,26 @@ import {
   TAKEN_NAME,
   writeDiff,
   writeParse,
+  writeSettings,
 } from './internal.ts'
 import type { Output } from './output.ts'
-import { NamedClose, NamedParse, NameFix, Substitute, UNNAMED_CLOSE, UnnamedParse } from './refs.ts'
+import {
+  NamedClose,
+  NamedParse,
+  NameFix,
+  Substitute,
+  UNNAMED_CLOSE,
+  UnnamedFix,
+  UnnamedParse,
+} from './refs.ts'
 import type { Talk } from './talk.ts'
 
 const HEADER = 5
 const CLOSE_UNNAMED = close('S', '')
 const EMPTY_TEXT = Buffer.from([0, 0, 0])
 const STATEMENT = 0x53
+/** A statement that is not in the registry: nobody else ever finds it. */
+const LARGE = { key: '', parseKey: 0 }
 
 export class NamedRequests {
   readonly #talk: Talk
@@ -59,6 +70,7 @@ export class NamedRequests {
     if (nameStop === start + HEADER) return this.#parseUnnamed(framer, nameStop + 1)
     const name = nameOf(src, start + HEADER, nameStop)
     const session = this.#sessionOf()
+    if (session.statements.isUncertain(name, this.#talk.batch)) return Sent.Hold
     if (session.statements.lookup(name) !== undefined) {
       return this.#renamed(
         framer,
@@ -74,8 +86,8 @@ export class NamedRequests {
       this.#fail(statementsFull())
       return Sent.Taken
     }
-    definition.settings ??= session.settings
-    const change = session.statements.sentParse(name, definition)
+    if (definition.parseKey !== 0) definition.settings ??= session.settings
+    const change = session.statements.sentParse(name, definition, this.#talk.batch)
     this.#parseDefinition(new NamedParse(change, definition))
     return Sent.Taken
   }
@@ -113,9 +125,8 @@ export class NamedRequests {
     const unnamed = session.takeUnnamed()
     if (framer.rest > 0 || framer.stop - bodyStart > UNNAMED_MAX) unnamed.setLarge()
     else unnamed.set(framer.src, bodyStart, framer.stop)
-    talk.unnamedVersion = ++session.unnamedVersion
-    talk.unnamedOf = session
-    if (!talk.replies.push(Reply.Parse, new UnnamedParse(unnamed))) this.#unnamedUnknown()
+    const ref = new UnnamedParse(unnamed)
+    ref.version = talk.changesUnnamed(session, talk.replies.push(Reply.Parse, ref))
     this.#out.forward(framer.src, framer.start, framer.stop)
     return Sent.Taken
   }
@@ -126,8 +137,8 @@ export class NamedRequests {
    */
   #parseLarge(framer: Framer, name: string, bodyStart: number): number {
     const session = this.#sessionOf()
-    const definition = new Definition(this.#largeId--, '', 0, Buffer.alloc(0), Fact.Unclear)
-    const change = session.statements.sentParse(name, definition)
+    const definition = new Definition(this.#largeId--, Buffer.alloc(0), Fact.Unclear, LARGE)
+    const change = session.statements.sentParse(name, definition, this.#talk.batch)
     session.pins.add('large_statement')
     return this.#renamed(framer, bodyStart, definition.name, new NamedParse(change, definition))
   }
@@ -155,12 +166,12 @@ export class NamedRequests {
     if (nameStop < 0 || nameStop >= stop)
       return framer.rest > 0 ? Sent.Refuse : this.#asIs(framer, Reply.Bind, null)
     if (nameStop === nameStart) {
-      this.#ensureUnnamed()
+      if (!this.#ensureUnnamed()) return Sent.Hold
       return this.#asIs(framer, Reply.Bind, null)
     }
     const name = nameOf(src, nameStart, nameStop)
     const statement = this.#sessionOf().statements.lookup(name)
-    if (statement !== undefined && this.#mustConfirm(statement)) return Sent.Hold
+    if (this.#mustWait(name, statement)) return Sent.Hold
     const serverName = statement === undefined ? MISSING_NAME : this.#ensure(statement)
     if (this.#talk.status !== Status.Idle && statement?.definition.mayEndTransaction)
       this.#talk.endsTransaction = true
@@ -186,11 +197,12 @@ export class NamedRequests {
     const nameStop = src.indexOf(0, start + HEADER + 1)
     if (nameStop !== stop - 1) return this.#asIs(framer, Reply.DescribeStatement, null)
     if (nameStop === start + HEADER + 1) {
-      this.#ensureUnnamed()
+      if (!this.#ensureUnnamed()) return Sent.Hold
       return this.#asIs(framer, Reply.DescribeStatement, null)
     }
     const name = nameOf(src, start + HEADER + 1, nameStop)
     const statement = this.#sessionOf().statements.lookup(name)
+    if (this.#mustWait(name, statement)) return Sent.Hold
     const serverName = statement === undefined ? MISSING_NAME : this.#ensure(statement)
     this.#talk.replies.push(
       Reply.DescribeStatement,
@@ -210,11 +222,10 @@ export class NamedRequests {
     const nameStop = src.indexOf(0, start + HEADER + 1)
     if (nameStop !== stop - 1) return this.#asIs(framer, Reply.Close, null)
     if (nameStop === start + HEADER + 1) {
-      talk.unnamedVersion = ++session.unnamedVersion
-      talk.unnamedOf = session
+      talk.changesUnnamed(session, !talk.replies.isSkipping)
       return this.#asIs(framer, Reply.Close, UNNAMED_CLOSE)
     }
-    const change = session.statements.sentClose(nameOf(src, start + HEADER + 1, nameStop))
+    const change = session.statements.sentClose(nameOf(src, start + HEADER + 1, nameStop), talk.batch)
     if (!talk.replies.push(Reply.Close | Fate.Insert, new NamedClose(change)))
       session.statements.withdraw(change)
     return Sent.Taken
@@ -231,49 +242,67 @@ export class NamedRequests {
     }
     const session = this.#sessionOf()
     const wanted = definition.settings
-    const isOutside = talk.status === Status.Idle && talk.exchanges === 0 && !talk.isBatchOpen
-    if (
-      isOutside &&
-      wanted !== null &&
-      definition.parseKey !== 0 &&
-      wanted.parseKey !== session.settings.parseKey
-    ) {
-      const guard = internalExchange('settings of a statement', true, () => {})
-      writeDiff(talk, this.#out, changesBetween(session.settings, wanted), guard)
-      writeParse(talk, this.#out, definition)
-      writeDiff(talk, this.#out, changesBetween(wanted, session.settings), guard)
+    // In a failed transaction only texts that depend on no setting can be parsed.
+    if (wanted === null || wanted.parseKey === session.settings.parseKey || talk.status === Status.Failed) {
+      this.#inject(definition)
       return definition.name
     }
+    const there = changesBetween(session.settings, wanted)
+    const back = changesBetween(wanted, session.settings)
+    if (talk.status === Status.Idle && talk.exchanges === 0 && !talk.isBatchOpen) {
+      const guard = internalExchange('settings of a statement', true, () => {})
+      writeDiff(talk, this.#out, there, guard)
+      writeParse(talk, this.#out, definition)
+      writeDiff(talk, this.#out, back, guard)
+    } else {
+      writeSettings(talk, this.#out, there)
+      this.#inject(definition)
+      writeSettings(talk, this.#out, back)
+    }
+    return definition.name
+  }
+
+  #inject(definition: Definition): void {
+    const talk = this.#talk
     this.#out.write(close('S', definition.name))
     this.#out.write(namedParse(definition.name, definition.body))
     talk.replies.push(Reply.Close | Fate.Swallow, definition)
     if (talk.replies.push(Reply.Parse | Fate.Swallow, definition)) talk.parsedInBatch.push(definition.id)
-    return definition.name
-  }
-
-  /** Makes the server's unnamed statement the client's own: its text, or none. */
-  #ensureUnnamed(): void {
-    const talk = this.#talk
-    const session = this.#sessionOf()
-    if (talk.unnamedOf === session && talk.unnamedVersion === session.unnamedVersion) return
-    const unnamed = session.unnamed
-    if (unnamed === null || unnamed.isLarge) {
-      this.#out.write(CLOSE_UNNAMED)
-      if (!talk.replies.push(Reply.Close | Fate.Swallow, null)) return
-    } else {
-      this.#out.write(namedParse('', unnamed.body.subarray(0, unnamed.length)))
-      if (!talk.replies.push(Reply.Parse | Fate.Swallow, null)) return
-    }
-    talk.unnamedOf = session
-    talk.unnamedVersion = session.unnamedVersion
   }
 
   /**
-   * While a settings diff is not confirmed, nothing that could end its failed transaction may follow (RULES
-   * 1).
+   * Makes the server's unnamed statement the client's own: its text, or none.
+   * @returns false while that depends on answers that are still to come.
    */
-  #mustConfirm(statement: NamedStatement): boolean {
-    return this.#talk.unconfirmed > 0 && statement.definition.mayEndTransaction
+  #ensureUnnamed(): boolean {
+    const talk = this.#talk
+    const session = this.#sessionOf()
+    if (talk.isUnnamedInBatch || talk.hasUnnamedOf(session)) return true
+    if (talk.exchanges > 0) return false
+    const { unnamed, unnamedVersion } = session
+    const ref = new UnnamedFix(unnamedVersion)
+    let isSent: boolean
+    if (unnamed === null || unnamed.isLarge) {
+      this.#out.write(CLOSE_UNNAMED)
+      isSent = talk.replies.push(Reply.Close | Fate.Swallow, ref)
+    } else {
+      this.#out.write(namedParse('', unnamed.body.subarray(0, unnamed.length)))
+      isSent = talk.replies.push(Reply.Parse | Fate.Swallow, ref)
+    }
+    talk.isUnnamedInBatch = true
+    talk.unnamedOf = isSent && !talk.isBatchOpen ? session : null
+    talk.unnamedVersion = unnamedVersion
+    return true
+  }
+
+  /**
+   * Does a message that uses this name have to wait? While a settings diff is not confirmed, nothing that could
+   * end its failed transaction may follow (RULES 1); and what the name stands for may depend on answers to come.
+   */
+  #mustWait(name: string, statement: NamedStatement | undefined): boolean {
+    const talk = this.#talk
+    if (talk.unconfirmed > 0 && statement?.definition.mayEndTransaction === true) return true
+    return talk.exchanges > 0 && this.#sessionOf().statements.isUncertain(name, talk.batch)
   }
 
   /**
@@ -296,10 +325,6 @@ export class NamedRequests {
     this.#talk.replies.push(reply, ref)
     this.#out.forward(framer.src, framer.start, framer.stop)
     return Sent.Taken
-  }
-
-  #unnamedUnknown(): void {
-    this.#talk.unnamedOf = null
   }
 
   #sessionOf(): VirtualSession {

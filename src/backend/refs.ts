@@ -37,9 +37,20 @@ export class NamedParse {
 /** A Parse of the unnamed statement. */
 export class UnnamedParse {
   readonly unnamed: Unnamed
+  /** Of the client's unnamed statement, once this is done. */
+  version = 0
 
   constructor(unnamed: Unnamed) {
     this.unnamed = unnamed
+  }
+}
+
+/** A message of ours that brings the client's unnamed statement to the server, or takes another's away. */
+export class UnnamedFix {
+  readonly version: number
+
+  constructor(version: number) {
+    this.version = version
   }
 }
 

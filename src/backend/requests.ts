@@ -72,7 +72,10 @@ export class Requests {
         this.#replies.push(Reply.CopyEnd, null)
         return this.#forward(framer)
       case FromClient.FunctionCall:
-        if (this.#replies.push(Reply.FunctionCall, null)) talk.exchanges++
+        if (this.#replies.push(Reply.FunctionCall, null)) {
+          talk.exchanges++
+          talk.endBatch()
+        }
         return this.#forward(framer)
       default:
         return this.#extended(framer, type)
@@ -140,13 +143,12 @@ export class Requests {
     if (talk.status !== Status.Idle && beginsLikeCommit(framer.src[framer.start + 5])) {
       talk.endsTransaction ||= (textFacts(framer, false) & Fact.Ends) !== 0
     }
-    const session = this.#session
-    if (session !== null) {
-      talk.unnamedOf = session
-      talk.unnamedVersion = ++session.unnamedVersion
+    const isSent = this.#replies.push(Reply.Query, null)
+    if (this.#session !== null) talk.changesUnnamed(this.#session, isSent)
+    if (isSent) {
+      talk.exchanges++
+      talk.endBatch()
     }
-    if (this.#replies.push(Reply.Query, null)) talk.exchanges++
-    else talk.unnamedOf = null
     return this.#forward(framer)
   }
 
@@ -156,9 +158,7 @@ export class Requests {
     const isDoubtful = talk.copy === Copy.In && !hasCopyEnd(replies)
     replies.push(isDoubtful ? Reply.Sync | Fate.Doubtful : Reply.Sync, null)
     talk.exchanges++
-    talk.isBatchOpen = false
-    talk.hasExecuted = false
-    talk.parsedInBatch.length = 0
+    talk.endBatch()
     this.#forward(framer)
     if (talk.needsFence) this.writeFence()
     return Sent.Taken
@@ -178,6 +178,7 @@ export class Requests {
   /** An empty Query whose answer shows where the server stands when Syncs may have been eaten by a COPY. */
   writeFence(): void {
     this.#talk.needsFence = false
+    if (this.#session !== null) this.#session.unnamedVersion++
     writeQuery(
       this.#talk,
       this.#out,

@@ -346,8 +346,8 @@ export class Server implements LeasedServer, StreamHandler, LoginEvents, AnswerE
     }
     if (talk.settings === null) return
     talk.settings = talk.settings.with(name, value)
-    const isClients =
-      this.lessee !== null && talk.replies.size > 0 && (talk.replies.head & Fate.Internal) === 0
+    const ours = Fate.Internal | Fate.Swallow
+    const isClients = this.lessee !== null && talk.replies.size > 0 && (talk.replies.head & ours) === 0
     if (isClients && this.lessee !== null) this.lessee.session.settings = talk.settings
   }
 

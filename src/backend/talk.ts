@@ -29,6 +29,10 @@ export class Talk implements TalkView {
   isFlushed = false
   /** An Execute was sent since the last Sync: it may have changed what statements the server has. */
   hasExecuted = false
+  /** Number of the open batch, or of the next one. */
+  batch = 0
+  /** The open batch has a message that makes the server's unnamed statement the client's own. */
+  isUnnamedInBatch = false
   /** Statements parsed or injected since the last Sync. */
   readonly parsedInBatch: number[] = []
   /** Exchanges of clients that are not answered up to their ReadyForQuery. */
@@ -47,7 +51,10 @@ export class Talk implements TalkView {
   failedParse: { id: number; error: Buffer } | null = null
   /** Bytes of a client's message that are still to be handed over. */
   restOut = 0
-  /** Whose unnamed statement the server has, and in which version; null: nobody's or unknown. */
+  /**
+   * Whose unnamed statement the server has for certain, and in which version, once all that was sent is done; null:
+   * nobody's or unknown.
+   */
   unnamedOf: VirtualSession | null = null
   unnamedVersion = 0
   /** Cancel connections aimed at this server that Postgres has not closed. */
@@ -62,6 +69,41 @@ export class Talk implements TalkView {
 
   constructor(time: CoarseTime) {
     this.time = time
+  }
+
+  /** A message was sent behind which the next begins a batch of its own. */
+  endBatch(): void {
+    this.isBatchOpen = false
+    this.hasExecuted = false
+    this.isUnnamedInBatch = false
+    this.parsedInBatch.length = 0
+    this.batch++
+  }
+
+  /** The server's unnamed statement is what this client believes it to be. */
+  hasUnnamedOf(session: VirtualSession): boolean {
+    return this.unnamedOf === session && this.unnamedVersion === session.unnamedVersion
+  }
+
+  /**
+   * A message was sent that changes the client's unnamed statement. Unless it is the first of its batch an error may
+   * make Postgres skip it, so that what the server had before is still there: nobody's, unless it was the client's.
+   * @returns the version that it makes.
+   */
+  changesUnnamed(session: VirtualSession, isSent: boolean): number {
+    const isCertain = isSent && (!this.isBatchOpen || this.hasUnnamedOf(session))
+    const version = ++session.unnamedVersion
+    this.unnamedOf = isCertain ? session : null
+    this.unnamedVersion = version
+    this.isUnnamedInBatch = true
+    return version
+  }
+
+  /** The answer to a message that made the server's unnamed statement this client's, in this version. */
+  confirmUnnamed(session: VirtualSession, version: number): void {
+    if (this.unnamedOf !== null && (this.unnamedOf !== session || this.unnamedVersion >= version)) return
+    this.unnamedOf = session
+    this.unnamedVersion = version
   }
 
   get isBusy(): boolean {
