@@ -1,13 +1,14 @@
 // Owns where the Postgres programs come from: the optional package of this platform, made usable, and copied
 // to a place that the running account can read when the package lies in a folder closed to it.
-// Must never download anything, and never write outside the package and the shelter.
+// Must never download anything, and never write outside the package, the shelter and our account's cache.
 import { execFile } from 'node:child_process'
-import { randomBytes } from 'node:crypto'
+import { createHash, randomBytes } from 'node:crypto'
 import { constants } from 'node:fs'
 import { access, chmod, copyFile, lstat, mkdir, readdir, readFile, readlink } from 'node:fs/promises'
 import { realpath, rename, rm, stat, symlink } from 'node:fs/promises'
 import { createRequire } from 'node:module'
-import { dirname, join, relative, resolve } from 'node:path'
+import { homedir } from 'node:os'
+import { dirname, join, relative } from 'node:path'
 import { promisify } from 'node:util'
 import { type Account, canReach, EmbeddedError } from './account.ts'
 import { makeShelter } from './home.ts'
@@ -32,8 +33,7 @@ export function program(native: string, name: 'postgres' | 'initdb' | 'pg_ctl'):
  * @throws EmbeddedError where there are none for this platform or they do not run
  */
 export async function findBinaries(native?: string): Promise<Binaries> {
-  const folder = native ?? (await packageFolder())
-  if (native === undefined) await makeLinks(folder)
+  const folder = native ?? (await withLinks(await packageFolder(), cacheFolder()))
   const { stdout } = await promisify(execFile)(program(folder, 'postgres'), ['--version']).catch((cause) => {
     throw new EmbeddedError(
       `the embedded Postgres in ${folder} does not run on this machine (${firstLine(cause)}): ` +
@@ -43,6 +43,10 @@ export async function findBinaries(native?: string): Promise<Binaries> {
   const version = /\(PostgreSQL\) (\d+)(\S*)/.exec(stdout)
   if (!version) throw new EmbeddedError(`${folder} holds no Postgres: it calls itself "${stdout.trim()}"`)
   return { native: folder, version: `${version[1]}${version[2]}`, major: Number(version[1]) }
+}
+
+function cacheFolder(): string {
+  return join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'pgmux')
 }
 
 async function packageFolder(): Promise<string> {
@@ -61,21 +65,59 @@ async function packageFolder(): Promise<string> {
 
 /**
  * npm packages cannot hold symbolic links; the package lists them in a file and its install script makes
- * them. Install scripts are often not allowed, so they are made here, in the folder as it is.
+ * them. Install scripts are often not allowed, so they are made here.
+ * @param native the programs as they came from the package
+ * @param cache a folder of our own account's, made when needed
+ * @returns `native`, or a copy in `cache` where another account has installed it and ours may not write
+ * @throws EmbeddedError where neither can be written
  */
+export async function withLinks(native: string, cache: string): Promise<string> {
+  try {
+    await makeLinks(native)
+    return native
+  } catch {
+    const mark = createHash('sha256').update(native).digest('hex').slice(0, 12)
+    const facts = await readFile(join(native, '..', 'package.json'), 'utf8').catch(() => '{}')
+    const target = join(cache, `postgres-${JSON.parse(facts).version ?? 'unknown'}-${mark}`)
+    if (await exists(target)) return target
+    try {
+      await mkdir(cache, { recursive: true, mode: 0o700 })
+      return await settle(target, async (half) => {
+        await copyFolder(native, half)
+        await makeLinks(half)
+      })
+    } catch (cause) {
+      throw new EmbeddedError(
+        `the embedded Postgres needs links in ${native} and this account can write neither there nor ` +
+          `in ${cache} (${(cause as NodeJS.ErrnoException).code}): make one of them writable, or name your own ` +
+          'Postgres with --upstream',
+      )
+    }
+  }
+}
+
 async function makeLinks(native: string): Promise<void> {
   const list = await readFile(join(native, 'pg-symlinks.json'), 'utf8').catch(() => '[]')
   for (const { source, target } of JSON.parse(list) as { source: string; target: string }[]) {
-    const link = resolve(native, '..', target)
+    // Both begin with `native/`.
+    const link = join(native, relative('native', target))
     if (await lstat(link).catch(() => null)) continue
-    await symlink(relative(dirname(link), resolve(native, '..', source)), link).catch((cause) => {
-      if (cause.code === 'EEXIST') return
-      throw new EmbeddedError(
-        `cannot create ${link} (${cause.code}), which the embedded Postgres needs: ` +
-          'start pgmux once under the account that installed it, or name your own Postgres with --upstream',
-      )
+    await symlink(relative(dirname(target), source), link).catch((cause) => {
+      if (cause.code !== 'EEXIST') throw cause
     })
   }
+}
+
+/** Fills a new folder under another name, so that nobody sees half of it. */
+async function settle(target: string, fill: (half: string) => Promise<void>): Promise<string> {
+  const half = `${target}.${randomBytes(6).toString('hex')}`
+  await fill(half).catch(async (cause) => {
+    await rm(half, { recursive: true, force: true })
+    throw cause
+  })
+  // Another start may have been quicker: its copy is as good as ours.
+  await rename(half, target).catch(() => rm(half, { recursive: true, force: true }))
+  return target
 }
 
 /**
@@ -89,12 +131,7 @@ export async function reachableBinaries(from: Binaries, account: Account | null,
   if (shareOpen && (await canReach(program(from.native, 'postgres'), account, wanted))) return from
   await makeShelter(shelter)
   const target = join(shelter, `postgres-${from.version}-${process.platform}-${process.arch}`)
-  if (!(await exists(target))) {
-    const half = `${target}.${randomBytes(6).toString('hex')}`
-    await copyFolder(from.native, half)
-    // Another start may have been quicker: its copy is as good as ours.
-    await rename(half, target).catch(() => rm(half, { recursive: true, force: true }))
-  }
+  if (!(await exists(target))) await settle(target, (half) => copyFolder(from.native, half))
   return { ...from, native: target }
 }
 

@@ -102,8 +102,8 @@ export async function passwordOf(home: Home): Promise<string> {
   const text = await readFile(file, 'utf8').catch(() => '')
   if (text.trim()) return text.trim()
   throw new EmbeddedError(
-    `the password of the data in ${home.dir} is gone (${file}): put it back, or remove ${home.dir} to start ` +
-      'afresh',
+    `the password of the data in ${home.dir} is gone (${file}): put it back, or remove ` +
+      `${home.dir} to start afresh`,
   )
 }
 

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, statSync } from 'node:fs'
-import { chmod, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises'
+import { chmod, mkdir, mkdtemp, readFile, readlink, rm, symlink, writeFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
@@ -12,6 +12,7 @@ import { createInterface } from 'node:readline'
 import { after, test } from 'node:test'
 import { Client } from 'pg'
 import { parsePasswd } from '../../src/embedded/account.ts'
+import { withLinks } from '../../src/embedded/binaries.ts'
 import {
   EmbeddedError,
   type EmbeddedOptions,
@@ -233,6 +234,33 @@ test('under root, programs and data move where Postgres’ account can reach the
   await again.stop()
   await chmod(join(folder, 'shelter'), 0o777)
   await assert.rejects(started(options), refused(/only root can write/))
+})
+
+test('where the package cannot be written, a copy with its links is made once', async () => {
+  const native = join(folder, 'package', 'native')
+  await mkdir(join(native, 'lib'), { recursive: true })
+  await writeFile(join(native, 'lib', 'libx.so.1.2'), 'x')
+  const links = [{ source: 'native/lib/libx.so.1.2', target: 'native/lib/libx.so.1' }]
+  await writeFile(join(native, 'pg-symlinks.json'), JSON.stringify(links))
+  await writeFile(join(folder, 'package', 'package.json'), '{"version":"1.0.0"}')
+  await chmod(join(native, 'lib'), 0o555)
+  const cache = join(folder, 'cache')
+  await mkdir(cache)
+  await chmod(cache, 0o777)
+  // Root may write everywhere: as somebody else for the length of the calls.
+  if (root) process.seteuid!(65534)
+  try {
+    const copy = await withLinks(native, cache)
+    assert.equal(dirname(copy), cache)
+    assert.equal(await readFile(join(copy, 'lib', 'libx.so.1'), 'utf8'), 'x')
+    assert.equal(await withLinks(native, cache), copy)
+    await assert.rejects(withLinks(native, join(native, 'lib', 'no')), refused(/make one of them writable/))
+  } finally {
+    if (root) process.seteuid!(0)
+  }
+  await chmod(join(native, 'lib'), 0o755)
+  assert.equal(await withLinks(native, cache), native)
+  assert.equal(await readlink(join(native, 'lib', 'libx.so.1')), 'libx.so.1.2')
 })
 
 test('lines of a passwd file that are none are left out', () => {
