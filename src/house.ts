@@ -10,6 +10,7 @@ import { Startup } from './frontend/startup.ts'
 import type { House as HouseView, PoolAccess, Visitor } from './frontend/types.ts'
 import type { Counters } from './observe/counters.ts'
 import type { Log } from './observe/log.ts'
+import type { LimitedLog } from './observe/log-limit.ts'
 import type { Refusal } from './pool/types.ts'
 import type { Random } from './util/env.ts'
 import type { SecurableStream, TlsSettings } from './wire/byte-stream.ts'
@@ -26,6 +27,8 @@ export interface HouseParts {
   readonly secrets: ReadonlyMap<string, Secret>
   readonly tls: TlsSettings | null
   readonly log: Log
+  /** For what strangers can cause as often as they like. */
+  readonly limitedLog: LimitedLog
   route(database: string, user: string): PoolAccess | Refusal
 }
 
@@ -131,7 +134,8 @@ export class House implements HouseView {
   onRefused(visitor: Visitor, refusal: Refusal): void {
     this.counters.errors.add([refusal.code, refusal.reason])
     const { code, reason, message } = refusal
-    this.#parts.log.info({ ...labels(visitor), code, reason, error: message }, 'client refused')
+    const fields = { ...labels(visitor), code, error: message }
+    this.#parts.limitedLog.write('info', reason, { fields, message: 'client refused' })
   }
 
   /** Stops: those at the door are refused, those in go at the next boundary of a transaction. */

@@ -15,6 +15,7 @@ import { systemRandom } from './net/random.ts'
 import { serverTls } from './net/tls.ts'
 import { Counters } from './observe/counters.ts'
 import type { Log } from './observe/log.ts'
+import { LimitedLog } from './observe/log-limit.ts'
 import { type Gauges, Metrics } from './observe/metrics.ts'
 import { Limits } from './pool/limits.ts'
 import type { PoolLimits, Refusal } from './pool/types.ts'
@@ -45,6 +46,7 @@ export class Pooler {
   readonly house: House
   readonly router: Router
   readonly #log: Log
+  readonly #limitedLog: LimitedLog
   readonly #counters = new Counters()
   readonly #metrics = new Metrics()
   readonly #time = { now: systemClock.now() }
@@ -59,6 +61,7 @@ export class Pooler {
   constructor(config: Config, log: Log) {
     this.config = config
     this.#log = log
+    this.#limitedLog = new LimitedLog(log, systemClock)
     const { tls } = config.client
     const auth = new ClientAuthContext(systemRandom, this.#work)
     this.#limits = new Limits({
@@ -82,6 +85,7 @@ export class Pooler {
       secrets: secretsOf(config.users),
       tls: tls.mode === 'disable' ? null : serverTls(tls),
       log,
+      limitedLog: this.#limitedLog,
       route: (database, user) => this.router.get(database, user),
     })
     for (const [name, { secret }] of config.users) {
@@ -214,6 +218,7 @@ export class Pooler {
     const now = systemClock.now()
     this.#time.now = now
     this.house.tick(now)
+    this.#limitedLog.tick()
     for (const entry of this.router.entries()) entry.tick(now)
   }
 
@@ -238,7 +243,8 @@ export class Pooler {
       onServerOpened: (server) => log.debug({ pid: server.pid }, 'server opened'),
       onServerFailed: (_server, { refusal }) => {
         this.#counters.errors.add([refusal.code, refusal.reason])
-        log.warn({ code: refusal.code, error: refusal.message }, 'login to Postgres failed')
+        const fields = { database, user, code: refusal.code, error: refusal.message }
+        this.#limitedLog.write('warn', refusal.reason, { fields, message: 'login to Postgres failed' })
       },
       onServerClosed: (server, reason) => log.debug({ pid: server.pid, reason }, 'server closed'),
     })

@@ -1,5 +1,6 @@
 // `pgmux run`: starts what is configured, prints where it is, and stops it on a signal. It owns the order in
 // which things start and stop: Postgres first and last.
+import { readFileSync } from 'node:fs'
 import { loadConfig } from '../config/load.ts'
 import type { Config } from '../config/types.ts'
 import { type EmbeddedPostgres, startEmbedded } from '../embedded/embedded.ts'
@@ -15,6 +16,7 @@ export async function run(given: Arguments): Promise<number> {
   const { config: loaded, warnings } = loadConfig({ flags: given.flags })
   const log = createLog(loaded.log)
   for (const warning of warnings) log.warn({}, warning)
+  warnOfFiles(loaded, log)
   const signals = new Signals()
   let postgres: EmbeddedPostgres | null = null
   let config = loaded
@@ -52,6 +54,31 @@ function inFrontOf(config: Config, postgres: EmbeddedPostgres): Config {
     ...config,
     users,
     upstream: { ...config.upstream, host, port, user, password, tls: { mode: 'disable' } },
+  }
+}
+
+/** Files that a process needs besides its connections. */
+const OTHER_FILES = 64
+
+/** Without enough open files Node closes new connections without a word, so it is said before. */
+function warnOfFiles(config: Config, log: Log): void {
+  const limit = openFilesMax()
+  const needed = config.client.maxConnections + config.pool.size + OTHER_FILES
+  if (limit === null || needed <= limit) return
+  const fields = { open_files: limit, needed }
+  log.warn(
+    fields,
+    'fewer open files are allowed than client.max_connections needs: raise ulimit -n or lower it',
+  )
+}
+
+/** The soft limit of open files, where the system tells it. */
+function openFilesMax(): number | null {
+  try {
+    const line = /^Max open files\s+(\d+)/m.exec(readFileSync('/proc/self/limits', 'utf8'))
+    return line === null ? null : Number(line[1])
+  } catch {
+    return null
   }
 }
 
