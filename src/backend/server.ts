@@ -402,6 +402,8 @@ export class Server implements LeasedServer, StreamHandler, LoginEvents, AnswerE
     if (!talk.isFree || !this.#framer.atBoundary || this.#isHolding) return
     if (this.parts.route.mode === 'session' || lessee.session.isPinned) return
     this.#dropLessee()
+    // The client has its whole answer, if not read yet: the next one must not wait for it.
+    if (this.#answers.isBlocked) this.resume()
     this.release()
     lessee.onLeaseEnd()
   }

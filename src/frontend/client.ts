@@ -56,6 +56,8 @@ export class Client implements StreamHandler, Lessee, Waiter<LeasedServer> {
   /** What the message that is held, or handled now, is answered instead of getting a server. */
   #refusal: Refusal | null = null
   #isServerFull = false
+  /** It has not taken its last answer: no more is read from it, since each further answer would be kept here. */
+  #isUnread = false
   #isDraining = false
   #endDeadline = 0
   #idleSince: number
@@ -101,6 +103,9 @@ export class Client implements StreamHandler, Lessee, Waiter<LeasedServer> {
   onDrain(): void {
     this.#blockedSince = 0
     this.server?.resume()
+    if (!this.#isUnread) return
+    this.#isUnread = false
+    this.#resumeStream()
   }
 
   /** The client will send no more. What it asked for is answered, as Postgres would, but not for long. */
@@ -219,7 +224,7 @@ export class Client implements StreamHandler, Lessee, Waiter<LeasedServer> {
     const wasFull = this.#held.isFull
     this.#framer.push(this.#held.take())
     this.#pump()
-    if (wasFull && !this.#held.isFull && !this.#isServerFull && !this.isGone) this.stream.resume()
+    if (wasFull) this.#resumeStream()
   }
 
   // ---- waiting ----
@@ -260,12 +265,16 @@ export class Client implements StreamHandler, Lessee, Waiter<LeasedServer> {
   onServerDrain(): void {
     if (!this.#isServerFull) return
     this.#isServerFull = false
-    if (!this.#held.isFull) this.stream.resume()
+    this.#resumeStream()
   }
 
   onLeaseEnd(): void {
     this.#letGo()
     this.#idleSince = this.#house.time.now
+    if (this.#blockedSince > 0) {
+      this.#isUnread = true
+      this.stream.pause()
+    }
     if (this.#isDraining) this.fatal(SHUTDOWN)
     else if (this.#endDeadline > 0) this.leave('terminated', 'the client closed the connection')
   }
@@ -297,12 +306,16 @@ export class Client implements StreamHandler, Lessee, Waiter<LeasedServer> {
     this.#resumeHeld()
   }
 
+  #resumeStream(): void {
+    if (!this.#isServerFull && !this.#isUnread && !this.#held.isFull && !this.isGone) this.stream.resume()
+  }
+
   #letGo(): void {
     this.server = null
     this.#sendsBody = false
     if (!this.#isServerFull) return
     this.#isServerFull = false
-    if (!this.#held.isFull) this.stream.resume()
+    this.#resumeStream()
   }
 
   // ---- from outside ----
