@@ -88,9 +88,9 @@ export async function withLinks(native: string, cache: string): Promise<string> 
       })
     } catch (cause) {
       throw new EmbeddedError(
-        `the embedded Postgres needs links in ${native} and this account can write neither there nor ` +
-          `in ${cache} (${(cause as NodeJS.ErrnoException).code}): make one of them writable, or name your own ` +
-          'Postgres with --upstream',
+        `the embedded Postgres needs links in ${native}, and this account can write neither there nor ` +
+          `in ${cache} (${(cause as NodeJS.ErrnoException).code}): make one of them writable, or name ` +
+          'your own Postgres with --upstream',
       )
     }
   }
