@@ -149,6 +149,17 @@ async function unknownName(app: Application, client: WireClient): Promise<void> 
   app.count(1)
 }
 
+/** The unnamed statement, described in one exchange and run in the next, as many drivers do. */
+async function describedFirst(app: Application, client: WireClient): Promise<void> {
+  const mark = app.mark()
+  const described = await client.run(m.parse(`select $1::text, '${mark}'`), m.describe('S'), m.sync())
+  assert.equal(described.error, null)
+  const { rows, error } = await client.run(m.bind({ params: [mark] }), m.execute(), m.sync())
+  assert.equal(error, null)
+  assert.deepEqual(rows, [[mark, mark]])
+  app.count(2)
+}
+
 async function failing(app: Application, client: WireClient): Promise<void> {
   const mark = app.mark()
   const { error } = await client.query(`select '${mark}'::int`)
@@ -298,6 +309,8 @@ const ACTS: readonly Act[] = [
   simple,
   extended,
   extended,
+  describedFirst,
+  describedFirst,
   named,
   named,
   named,
@@ -319,6 +332,7 @@ const ACTS: readonly Act[] = [
 export const PLAIN_ACTS: readonly Act[] = [
   simple,
   extended,
+  describedFirst,
   named,
   unknownName,
   failing,
