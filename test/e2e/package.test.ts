@@ -1,0 +1,72 @@
+// Owns the proof that what `npm pack` makes works in an empty folder, as a program and as a library, and
+// that the start guard deals with an old Node. Must never touch the clone besides dist/, which prepack builds.
+import assert from 'node:assert/strict'
+import { execFile } from 'node:child_process'
+import { existsSync } from 'node:fs'
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, test } from 'node:test'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+import { notRun } from '../support/postgres.ts'
+
+const run = promisify(execFile)
+const clone = fileURLToPath(new URL('../..', import.meta.url))
+const { version } = JSON.parse(await readFile(join(clone, 'package.json'), 'utf8')) as { version: string }
+const folder = await mkdtemp(join(tmpdir(), 'pgmux-package-'))
+after(() => rm(folder, { recursive: true, force: true }))
+
+/** Makes Node call itself 20.1.0. */
+const OLD = 'data:text/javascript,Object.defineProperty(process.versions, "node", { value: "20.1.0" })'
+
+async function packed(): Promise<{ files: string[]; tarball: string }> {
+  const { stdout } = await run('npm', ['pack', '--json', '--pack-destination', folder], { cwd: clone })
+  // What prepack prints stands in front.
+  const [facts] = JSON.parse(stdout.slice(stdout.search(/^\[/m))) as [
+    { filename: string; files: { path: string }[] },
+  ]
+  return { files: facts.files.map(({ path }) => path), tarball: join(folder, facts.filename) }
+}
+
+test('a packed pgmux, installed in an empty folder, runs and can be imported', async () => {
+  const { files, tarball } = await packed()
+  const strange = files.filter((path) => /^(src|test|bench|node_modules|\.)/.test(path))
+  assert.deepEqual(strange, [])
+  for (const path of ['bin/pgmux.js', 'dist/main.js', 'dist/index.js', 'dist/index.d.ts', 'config.yaml']) {
+    assert.ok(files.includes(path), `${path} is missing in the package`)
+  }
+  await writeFile(join(folder, 'package.json'), '{"private":true,"type":"module"}')
+  await run('npm', ['install', '--prefer-offline', '--no-audit', '--no-fund', tarball], { cwd: folder })
+  const { stdout } = await run('npx', ['--no-install', 'pgmux', '--version'], { cwd: folder })
+  assert.equal(stdout.trim(), `pgmux ${version}`)
+  const code = `import { createPooler, ConfigError } from 'pgmux'
+    console.log(typeof createPooler)
+    await createPooler({ flags: { mode: 'wrong' } }).catch((e) => console.log(e instanceof ConfigError))`
+  const library = await run(process.execPath, ['--input-type=module', '-e', code], { cwd: folder })
+  assert.deepEqual(library.stdout.trim().split('\n'), ['function', 'true'])
+})
+
+test('an old Node is refused in one sentence, when there is no newer one beside pgmux', async () => {
+  const guard = join(folder, 'node_modules', 'pgmux', 'bin', 'pgmux.js')
+  const started = run(process.execPath, ['--import', OLD, guard, '--version'])
+  await assert.rejects(started, (cause: Error & { code: number; stderr: string }) => {
+    assert.equal(cause.code, 1)
+    assert.match(
+      cause.stderr,
+      /^pgmux needs Node 22\.18 or newer and this is 20\.1\.0: install a newer one.*\n$/,
+    )
+    return true
+  })
+})
+
+test('in a clone, an old Node hands over to the one that npm has installed', async (t) => {
+  if (!existsSync(join(clone, 'node_modules', 'node', 'bin', 'node'))) {
+    return notRun(t, 'the package node is not installed: install scripts were not allowed')
+  }
+  const guard = join(clone, 'bin', 'pgmux.js')
+  const { stdout } = await run(process.execPath, ['--import', OLD, guard, '--version'])
+  assert.equal(stdout.trim(), `pgmux ${version}`)
+  const failed = run(process.execPath, ['--import', OLD, guard, '--no-such-option'])
+  await assert.rejects(failed, { code: 2 }, 'the exit code is passed on')
+})
