@@ -9,7 +9,7 @@ import type { FakeCluster } from '../fake-postgres.ts'
 const NOBODY: StreamHandler = { onData() {}, onDrain() {}, onEnd() {}, onClose() {} }
 
 /** A plain ByteStream over a socket. */
-export class SocketStream implements ByteStream {
+class SocketStream implements ByteStream {
   readonly peer: PeerInfo
   handler: StreamHandler = NOBODY
   readonly #socket: Socket

@@ -1,15 +1,24 @@
-// Owns: proof that the test client says and reads the protocol rightly. Must never need a Postgres:
-// these tests run against hand-written bytes and a stub server.
+// Owns: proof that the test client says and reads the protocol rightly. Must never use
+// src/wire: hand-written bytes, a stub server and a real Postgres are what it is held against.
 
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
+import { mkdtemp, rm } from 'node:fs/promises'
 import { type AddressInfo, createServer, type Socket } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { describe, it } from 'node:test'
+import { createSecureContext, TLSSocket } from 'node:tls'
 import { every, everySplit } from '../../support/chop.ts'
 import * as m from '../../support/messages.ts'
+import { getPostgres } from '../../support/postgres.ts'
 import { normalise, transcript } from '../../support/transcript.ts'
 import { LoginError, WireClient } from '../../support/wire-client.ts'
 
+const pem = (end: string) => readFileSync(new URL(`../../support/certs/localhost.${end}`, import.meta.url))
+const { host, port, user, password, database } = await getPostgres()
+const address = { host, port, user, password, database }
 const hex = (text: string) => Buffer.from(text.replaceAll(' ', ''), 'hex')
 const LOGIN = [
   hex('52 00000008 00000000'),
@@ -133,4 +142,79 @@ describe('the wire client', () => {
       9,
     )
   })
+
+  for (const ssl of ['request', 'direct'] as const) {
+    it(`turns to TLS: ${ssl}`, async () => {
+      const secureContext = createSecureContext({ cert: pem('crt'), key: pem('key') })
+      const protocols: unknown[] = []
+      const serve = (socket: Socket) => {
+        const secure = new TLSSocket(socket, { isServer: true, secureContext, ALPNProtocols: ['postgresql'] })
+        secure.once('secure', () => protocols.push(secure.alpnProtocol))
+        secure.once('data', () => secure.end(Buffer.concat(LOGIN)))
+      }
+      await using server = await stub((socket) => {
+        if (ssl === 'direct') return serve(socket)
+        socket.once('readable', () => {
+          assert.deepEqual(socket.read(), m.sslRequest())
+          socket.write('S', () => serve(socket))
+        })
+      })
+      await using client = await WireClient.connect({ port: server.port, ssl })
+      assert.deepEqual([client.pid, protocols], [42, ['postgresql']])
+    })
+  }
+
+  it('goes on in the clear only where it may', async () => {
+    await using server = await stub((socket) => {
+      socket.once('data', () => {
+        socket.write('N')
+        socket.once('data', () => socket.end(Buffer.concat(LOGIN)))
+      })
+    })
+    await using client = await WireClient.connect({ port: server.port, ssl: 'prefer' })
+    assert.equal(client.pid, 42)
+    await assert.rejects(WireClient.connect({ port: server.port, ssl: 'request' }), /answered with 'N'/)
+  })
+
+  it('speaks through a Unix socket', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'wire-'))
+    const server = createServer((socket) => socket.once('data', () => socket.end(Buffer.concat(LOGIN))))
+    server.listen(join(folder, '.s.PGSQL.7'))
+    await once(server, 'listening')
+    const client = await WireClient.connect({ host: folder, port: 7 })
+    assert.equal(client.pid, 42)
+    await client.closed
+    server.close()
+    await rm(folder, { recursive: true })
+  })
+})
+
+describe('logging in to a real Postgres', () => {
+  for (const method of ['md5', 'scram-sha-256']) {
+    it(`with a password kept as ${method}`, async () => {
+      const role = `kept_${method.replaceAll('-', '_')}`
+      await using admin = await WireClient.connect(address)
+      const made = await admin.query(
+        `set password_encryption = '${method}'; create role ${role} login password 'p'`,
+      )
+      assert.equal(made.error, null)
+      const methods = async (password: string) => {
+        await using client = await WireClient.connect({
+          ...address,
+          user: role,
+          password,
+          database: 'postgres',
+        })
+        return client.received.flatMap((message) => (message.type === 'R' ? [message.method] : []))
+      }
+      // A Postgres that wants SCRAM refuses a role that has no such secret: only the words differ then.
+      const wanted = (await admin.query("select auth_method from pg_hba_file_rules where type = 'host'")).rows
+      const expected = method === 'md5' ? [5, 0] : [10, 11, 12, 0]
+      if (method === 'md5' && wanted.every(([name]) => name === 'scram-sha-256'))
+        await assert.rejects(methods('p'), /28P01/)
+      else assert.deepEqual(await methods('p'), expected)
+      await assert.rejects(methods('wrong'), /28P01/)
+      await admin.query(`drop role ${role}`)
+    })
+  }
 })
