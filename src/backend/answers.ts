@@ -304,7 +304,7 @@ export class Answers {
 
   #parsed(ref: NamedParse, isNew: boolean): void {
     const { definition } = ref
-    if (isNew && definition.id > 0) this.#talk.statements.add(definition)
+    if (isNew && !definition.isLarge) this.#talk.statements.add(definition)
     const session = this.lessee?.session
     if (session === undefined) return
     // Behind exchanges in flight the settings were not known when it was sent; now they are.
@@ -329,6 +329,7 @@ export class Answers {
     } else {
       this.#pass(framer)
       if (ref === UNNAMED_CLOSE) this.lessee?.session.setUnnamed(null)
+      else if (ref instanceof NamedClose) this.lessee?.session.statements.confirm(ref.change)
     }
     replies.shift()
     this.drainInserts()

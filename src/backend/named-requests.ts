@@ -139,7 +139,6 @@ export class NamedRequests {
     const session = this.#sessionOf()
     const definition = new Definition(this.#largeId--, Buffer.alloc(0), Fact.Unclear, LARGE)
     const change = session.statements.sentParse(name, definition, this.#talk.batch)
-    session.pins.add('large_statement')
     return this.#renamed(framer, bodyStart, definition.name, new NamedParse(change, definition))
   }
 
@@ -225,7 +224,15 @@ export class NamedRequests {
       talk.changesUnnamed(session, !talk.replies.isSkipping)
       return this.#asIs(framer, Reply.Close, UNNAMED_CLOSE)
     }
-    const change = session.statements.sentClose(nameOf(src, start + HEADER + 1, nameStop), talk.batch)
+    const name = nameOf(src, start + HEADER + 1, nameStop)
+    const statement = session.statements.lookup(name)
+    if (this.#mustWait(name, statement)) return Sent.Hold
+    const change = session.statements.sentClose(name, talk.batch)
+    if (statement?.definition.isLarge === true) {
+      if (!talk.replies.push(Reply.Close, new NamedClose(change))) session.statements.withdraw(change)
+      this.#out.write(close('S', statement.definition.name))
+      return Sent.Taken
+    }
     if (!talk.replies.push(Reply.Close | Fate.Insert, new NamedClose(change)))
       session.statements.withdraw(change)
     return Sent.Taken
@@ -235,7 +242,7 @@ export class NamedRequests {
   #ensure(statement: NamedStatement): string {
     const talk = this.#talk
     const { definition } = statement
-    if (definition.id <= 0 || talk.parsedInBatch.includes(definition.id)) return definition.name
+    if (definition.isLarge || talk.parsedInBatch.includes(definition.id)) return definition.name
     if (talk.statements.has(definition.id)) {
       talk.statements.touch(definition)
       return definition.name

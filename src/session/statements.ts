@@ -41,6 +41,11 @@ export class Definition {
     return this.body.length * 2 + DEFINITION_OVERHEAD
   }
 
+  /** Too long to be kept: it is on one server only, and cannot be brought to another. */
+  get isLarge(): boolean {
+    return this.id <= 0
+  }
+
   /** Could running it end a transaction, as far as its text tells? */
   get mayEndTransaction(): boolean {
     return (this.facts & (Fact.Ends | Fact.Unclear)) !== 0
@@ -151,6 +156,8 @@ export class ClientStatements {
   /** In the order sent; usually empty or of one element. */
   readonly #pending: PendingName[] = []
   #bytes = 0
+  /** Names whose text was too long to be kept: they exist on one server only. */
+  #large = 0
 
   constructor(registry: Registry) {
     this.#registry = registry
@@ -158,6 +165,10 @@ export class ClientStatements {
 
   get size(): number {
     return this.#confirmed.size
+  }
+
+  get hasLarge(): boolean {
+    return this.#large > 0
   }
 
   /** The definition for a Parse of this client, or null when it or the pool may keep no more text. */
@@ -191,6 +202,7 @@ export class ClientStatements {
   sentParse(name: string, definition: Definition, batch: number): PendingName {
     const change = new PendingName(name, new NamedStatement(name, definition), batch)
     this.#bytes += definition.cost
+    if (definition.isLarge) this.#large++
     this.#pending.push(change)
     return change
   }
@@ -230,7 +242,8 @@ export class ClientStatements {
 
   #release(definition: Definition): void {
     this.#bytes -= definition.cost
-    this.#registry.release(definition)
+    if (definition.isLarge) this.#large--
+    else this.#registry.release(definition)
   }
 
   #forget(change: PendingName): void {

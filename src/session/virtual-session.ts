@@ -52,7 +52,7 @@ export class VirtualSession {
   }
 
   get isPinned(): boolean {
-    return this.pins.size > 0
+    return this.pins.size > 0 || this.statements.hasLarge
   }
 
   /** An object for a Parse of the unnamed statement that is being sent. */
