@@ -1,5 +1,5 @@
 // Owns the proof that what `npm pack` makes works in an empty folder, as a program and as a library, and
-// that the start guard deals with an old Node. Must never touch the clone besides dist/, which prepack builds.
+// that the start guard deals with an old Node. Must never touch the clone besides dist/, which prepack makes.
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
 import { existsSync } from 'node:fs'
