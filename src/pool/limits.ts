@@ -29,6 +29,8 @@ export class Limits {
    */
   readonly #starving = new Set<AnyPool>()
   #isServing = false
+  /** A place became free while the starving were served. */
+  #serveAgain = false
   /** Servers that belong to no pool (replication), by the pool whose place they count for. */
   readonly #outside = new Map<AnyPool, number>()
 
@@ -75,7 +77,7 @@ export class Limits {
         this.#starving.delete(pool)
         return true
       }
-      if (!evictLongestIdle(rivals)) {
+      if (!evictLongestIdle(rivals, pool)) {
         this.#starving.add(pool)
         return false
       }
@@ -97,12 +99,19 @@ export class Limits {
 
   /** A place may have become free: the pools that starve try again, in turn. */
   serveStarving(): void {
-    if (this.#isServing || this.#starving.size === 0) return
-    this.#isServing = true
-    for (const pool of [...this.#starving]) {
-      this.#starving.delete(pool)
-      pool.serve()
+    if (this.#starving.size === 0) return
+    if (this.#isServing) {
+      this.#serveAgain = true
+      return
     }
+    this.#isServing = true
+    do {
+      this.#serveAgain = false
+      for (const pool of [...this.#starving]) {
+        this.#starving.delete(pool)
+        pool.serve()
+      }
+    } while (this.#serveAgain)
     this.#isServing = false
   }
 
@@ -129,13 +138,15 @@ export class Limits {
   }
 }
 
-function evictLongestIdle(pools: AnyPool[]): boolean {
+function evictLongestIdle(pools: AnyPool[], wanting: AnyPool): boolean {
   let longest: AnyPool | null = null
   let since = Number.POSITIVE_INFINITY
   for (const pool of pools) {
     const server: PooledServer | undefined = pool.idle[0]
-    // A pool with waiters keeps what it has; it grants in its own turn.
-    if (server === undefined || pool.waiting.size > 0 || server.idleSince >= since) continue
+    if (server === undefined || server.idleSince >= since) continue
+    // Another pool with waiters keeps what it has and grants in its own turn. What the pool itself has left is of
+    // no use to those who wait in it.
+    if (pool !== wanting && pool.waiting.size > 0) continue
     longest = pool
     since = server.idleSince
   }

@@ -43,6 +43,8 @@ export class Pool<S extends PooledServer> {
   readonly #backoff: Backoff
   #isServing = false
   #serveAgain = false
+  /** More servers were closed than are opened in their place. */
+  #hasFreedPlaces = false
 
   constructor(parts: PoolParts<S>) {
     this.database = parts.database
@@ -90,6 +92,7 @@ export class Pool<S extends PooledServer> {
   leave(waiter: Waiter<S>): void {
     this.waiting.remove(waiter)
     this.#shared.notStarving(this)
+    if (this.idle.length > 0) this.#offerPlace(false)
   }
 
   /** A leased server is free and clean. It goes to the next waiter at once. */
@@ -101,7 +104,7 @@ export class Pool<S extends PooledServer> {
     this.idle.push(server)
     if (reason !== null) this.#drop(server, reason)
     if (this.waiting.size > 0) this.serve()
-    else if (this.#shared.isAnyStarving) this.#shared.serveStarving()
+    this.#offerPlace(reason !== null)
   }
 
   /** A login has succeeded. */
@@ -155,6 +158,9 @@ export class Pool<S extends PooledServer> {
     } finally {
       this.#isServing = false
     }
+    const hasFreed = this.#hasFreedPlaces
+    this.#hasFreedPlaces = false
+    if (hasFreed || this.idle.length > 0) this.#offerPlace(hasFreed)
   }
 
   /** Closes an idle server for the benefit of somebody else. @returns false when there is none. */
@@ -168,22 +174,31 @@ export class Pool<S extends PooledServer> {
   tick(now: number): void {
     for (const waiter of this.waiting.expired(now))
       waiter.onRefuse(this.#waitTimeout(now - waiter.waitingSince))
-    for (let index = this.idle.length - 1; index >= 0; index--) {
+    const before = this.idle.length
+    for (let index = before - 1; index >= 0; index--) {
       const server = this.idle[index]
       const reason = this.#reasonToRetire(server) ?? this.#reasonIdle(server, now)
       if (reason !== null) this.#drop(server, reason)
     }
+    const isAnyClosed = this.idle.length < before
     if (this.waiting.size > 0) this.serve()
     else if (!this.isPaused) this.#keepMinimum(now)
+    if (isAnyClosed || this.idle.length > 0) this.#offerPlace(isAnyClosed)
   }
 
   #nowIdle(server: S): void {
     move(server, 'idle')
     server.idleSince = this.#clock.now()
     this.idle.push(server)
-    if (server.isRetired) this.#drop(server, 'retired')
+    const { isRetired } = server
+    if (isRetired) this.#drop(server, 'retired')
     this.serve()
-    if (this.waiting.size === 0) this.#shared.serveStarving()
+    this.#offerPlace(isRetired)
+  }
+
+  /** To the pools that starve, if there is one: a server was closed, or the idle ones are not wanted here. */
+  #offerPlace(isClosed: boolean): void {
+    if (this.#shared.isAnyStarving && (isClosed || this.waiting.size === 0)) this.#shared.serveStarving()
   }
 
   #grantAll(): void {
@@ -196,7 +211,8 @@ export class Pool<S extends PooledServer> {
       const waiter = this.#nextWaiter()
       if (waiter === null) return
       const server = this.#pick(waiter)
-      if (server === null) return
+      // Null: those that suit are being tested now. What else is idle may suit another waiter.
+      if (server === null) continue
       this.waiting.remove(waiter)
       this.#take(server)
       waiter.lastServer = server
@@ -294,7 +310,10 @@ export class Pool<S extends PooledServer> {
   #makeRoom(waitedMs: number): boolean {
     const reserve = waitedMs >= this.limits.reserveTimeoutMs ? this.limits.reserveSize : 0
     const sizeMax = this.limits.size + reserve
-    if (this.size >= sizeMax && !this.evict('another baseline is wanted')) return false
+    const surplus = this.size + 1 - sizeMax
+    if (surplus > this.idle.length) return false
+    for (let count = 0; count < surplus; count++) this.evict('another baseline is wanted')
+    if (surplus > 1) this.#hasFreedPlaces = true
     return this.#shared.makeRoom(this)
   }
 
@@ -304,7 +323,8 @@ export class Pool<S extends PooledServer> {
   }
 
   #keepMinimum(now: number): void {
-    if (this.size >= this.limits.minSize || this.opening.size >= this.limits.maxLogins) return
+    const { size, minSize, maxLogins } = this.limits
+    if (this.size >= Math.min(size, minSize) || this.opening.size >= maxLogins) return
     if (this.#backoff.isOver(now) && this.#shared.hasRoom(this)) this.#openOne('')
   }
 
