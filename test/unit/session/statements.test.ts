@@ -115,10 +115,10 @@ describe('statements of a client', () => {
   const make = () => {
     const registry = new Registry(1e6)
     const statements = new ClientStatements(registry)
-    const parse = (name: string, text: string) => {
+    const parse = (name: string, text: string, batch = 1) => {
       const definition = statements.define(body(text), 1, noFacts)
       assert.ok(definition !== null)
-      return statements.sentParse(name, definition)
+      return statements.sentParse(name, definition, batch)
     }
     return { registry, statements, parse }
   }
@@ -130,17 +130,27 @@ describe('statements of a client', () => {
     assert.equal(statements.size, 0)
     statements.confirm(change)
     assert.equal(statements.size, 1)
-    const close = statements.sentClose('a')
+    const close = statements.sentClose('a', 1)
     assert.equal(statements.lookup('a'), undefined)
     statements.withdraw(close)
     assert.equal(statements.lookup('a'), change.to)
+  })
+
+  it('is uncertain while the answer to an earlier batch is to come', () => {
+    const { statements, parse } = make()
+    const change = parse('a', 'select 1', 1)
+    assert.equal(statements.isUncertain('a', 1), false)
+    assert.equal(statements.isUncertain('a', 2), true)
+    assert.equal(statements.isUncertain('b', 2), false)
+    statements.confirm(change)
+    assert.equal(statements.isUncertain('a', 2), false)
   })
 
   it('a failed Parse leaves the name as it was', () => {
     const { statements, parse, registry } = make()
     const first = parse('a', 'select 1')
     statements.confirm(first)
-    const close = statements.sentClose('a')
+    const close = statements.sentClose('a', 1)
     const second = parse('a', 'select 2')
     statements.withdraw(close)
     statements.withdraw(second)
@@ -177,7 +187,7 @@ describe('statements of a client', () => {
     for (; count < 100; count++) {
       const definition = statements.define(body(`select ${'x'.repeat(100)} ${count}`), 1, noFacts)
       if (definition === null) break
-      statements.confirm(statements.sentParse(`s${count}`, definition))
+      statements.confirm(statements.sentParse(`s${count}`, definition, count))
     }
     assert.ok(count > 0 && count < 100)
     assert.ok(registry.bytes <= 4000)
@@ -197,7 +207,7 @@ describe('statements of a client', () => {
       const sent: PendingName[] = []
       for (const { do: what, name, text } of acts) {
         if (what === 'parse') sent.push(parse(name, `select ${text}`))
-        else if (what === 'close') sent.push(statements.sentClose(name))
+        else if (what === 'close') sent.push(statements.sentClose(name, 1))
         else if (what === 'clear') {
           statements.clear()
           map.clear()
