@@ -9,7 +9,7 @@ import { field, parseErrorResponse, replaceName } from '../wire/error-response.t
 import { Found, type Framer } from '../wire/framer.ts'
 import { CLOSE_COMPLETE, PARSE_COMPLETE } from '../wire/messages.ts'
 import { FromServer, Status } from '../wire/protocol.ts'
-import type { InternalExchange } from './internal.ts'
+import { FENCE, type InternalExchange } from './internal.ts'
 import {
   NamedClose,
   NamedParse,
@@ -66,6 +66,7 @@ export class Answers {
     }
     this.#forwardsBody = false
     if ((this.#replies.head & Fate.Insert) !== 0) this.drainInserts()
+    if (this.#talk.isDoubtful) this.#dropEatenSyncs(framer.type)
     switch (framer.type) {
       case S.DataRow:
       case S.CopyData:
@@ -213,6 +214,18 @@ export class Answers {
     talk.copy = Copy.None
   }
 
+  /** Behind a failed COPY IN: what answers no Sync shows that the Syncs in front were eaten. */
+  #dropEatenSyncs(type: number): void {
+    if (type === S.ReadyForQuery || type === S.NoticeResponse) return
+    if (type === S.ParameterStatus || type === S.NotificationResponse) return
+    const replies = this.#replies
+    while (replies.head === Reply.Sync || replies.head === (Reply.Sync | Fate.Doubtful)) {
+      this.#talk.exchanges--
+      replies.shift()
+      this.drainInserts()
+    }
+  }
+
   #watchTag(framer: Framer): void {
     const { src, start, stop } = framer
     if (stop - start > 64) return
@@ -247,6 +260,8 @@ export class Answers {
     this.#pass(framer)
     replies.shift()
     talk.exchanges--
+    // All were answered, so none was eaten.
+    if (replies.size === 0) talk.needsFence = talk.isDoubtful = false
     if (kind === Reply.Query) this.lessee?.session.setUnnamed(null)
     this.#events.onExchangeEnd()
     this.drainInserts()
@@ -359,8 +374,9 @@ export class Answers {
       return
     }
     // Behind a failed COPY IN: the fence is reached, so what stands in front of it was eaten by the COPY.
-    while (replies.size > 0 && (replies.head & Fate.Internal) === 0) {
-      if ((replies.head & REPLY_KIND) === Reply.Sync) this.#talk.exchanges--
+    while (replies.size > 0 && !isFence(replies)) {
+      const isClients = (replies.head & Fate.Internal) === 0
+      if (isClients && (replies.head & REPLY_KIND) === Reply.Sync) this.#talk.exchanges--
       replies.shift()
     }
     if (replies.size === 0) this.#violation('an empty query response')
@@ -405,7 +421,7 @@ export class Answers {
     const kind = head & REPLY_KIND
     const wasCopyIn = talk.copy === Copy.In
     if (wasCopyIn) {
-      if (this.#hasDoubtful()) talk.needsFence = true
+      talk.needsFence = talk.isDoubtful = this.#hasDoubtful()
       // It may have eaten messages that were to change the unnamed statement.
       talk.unnamedOf = null
     }
@@ -525,4 +541,8 @@ export class Answers {
   #violation(what: string): void {
     this.#events.onViolation(`Postgres sent ${what} that nothing asked for`)
   }
+}
+
+function isFence(replies: Replies): boolean {
+  return (replies.head & Fate.Internal) !== 0 && (replies.headRef as InternalExchange).name === FENCE
 }

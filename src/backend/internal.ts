@@ -17,6 +17,9 @@ export const TAKEN_NAME = BEGIN
 /** A statement name that exists on no server. */
 export const MISSING_NAME = `${PREFIX}none`
 
+/** The name of the exchange that `writeFence` makes. */
+export const FENCE = 'fence'
+
 /** One exchange of ours, told what came of it. */
 export interface InternalExchange {
   /** For log lines and errors. */
@@ -131,6 +134,19 @@ export function writeQuery(talk: Talk, out: Output, text: string, exchange: Inte
   out.write(query(text))
   // A simple Query drops the unnamed statement.
   talk.unnamedOf = null
+}
+
+/** An empty Query whose answer shows where the server stands when Syncs may have been eaten by a COPY. */
+export function writeFence(talk: Talk, out: Output): void {
+  talk.needsFence = false
+  writeQuery(
+    talk,
+    out,
+    '',
+    internalExchange(FENCE, false, () => {
+      talk.isDoubtful = false
+    }),
+  )
 }
 
 /** A Sync of ours, behind messages of a client that will never send it. */

@@ -4,13 +4,13 @@
 // exchanges whose answers are swallowed.
 import type { PoolMode } from '../config/types.ts'
 import { Sent } from '../pool/lease.ts'
-import { Fate, Reply, REPLY_KIND, type Replies } from '../pool/replies.ts'
+import { Fate, Reply, type Replies } from '../pool/replies.ts'
 import type { VirtualSession } from '../session/virtual-session.ts'
 import { Fact, scanFacts } from '../sql/scanner.ts'
 import type { Framer } from '../wire/framer.ts'
 import { SYNC } from '../wire/messages.ts'
 import { FromClient, Status } from '../wire/protocol.ts'
-import { internalExchange, writeEvictions, writeQuery } from './internal.ts'
+import { internalExchange, writeEvictions, writeFence } from './internal.ts'
 import { NamedRequests } from './named-requests.ts'
 import type { Output } from './output.ts'
 import { Copy, type Talk } from './talk.ts'
@@ -155,13 +155,29 @@ export class Requests {
   #sync(framer: Framer): number {
     const talk = this.#talk
     const replies = this.#replies
-    const isDoubtful = talk.copy === Copy.In && !hasCopyEnd(replies)
+    const isDoubtful = talk.copy === Copy.In && !talk.hasCopyEnd
     replies.push(isDoubtful ? Reply.Sync | Fate.Doubtful : Reply.Sync, null)
     talk.exchanges++
     talk.endBatch()
     this.#forward(framer)
-    if (talk.needsFence) this.writeFence()
+    if (talk.needsFence) this.#writeFence()
     return Sent.Taken
+  }
+
+  /** Writes the fence behind what was sent, if a Sync that no COPY can have eaten is among it. */
+  fenceIfCertain(): void {
+    if (this.#talk.isBatchOpen) return
+    for (let place = 0; place < this.#replies.size; place++) {
+      if (this.#replies.at(place) !== Reply.Sync) continue
+      this.#writeFence()
+      this.#out.flush()
+      return
+    }
+  }
+
+  #writeFence(): void {
+    if (this.#session !== null) this.#session.unnamedVersion++
+    writeFence(this.#talk, this.#out)
   }
 
   /**
@@ -173,18 +189,6 @@ export class Requests {
     this.#talk.exchanges++
     this.#out.write(SYNC)
     return Sent.Taken
-  }
-
-  /** An empty Query whose answer shows where the server stands when Syncs may have been eaten by a COPY. */
-  writeFence(): void {
-    this.#talk.needsFence = false
-    if (this.#session !== null) this.#session.unnamedVersion++
-    writeQuery(
-      this.#talk,
-      this.#out,
-      '',
-      internalExchange('fence', false, () => {}),
-    )
   }
 
   /** In front of a new batch: too many statements are closed, as long as nothing in flight uses them. */
@@ -242,11 +246,4 @@ function textFacts(framer: Framer, isParse: boolean): number {
 function beginsLikeCommit(byte: number): boolean {
   const lower = byte | 0x20
   return lower === 0x63 || lower === 0x65 || byte < 0x41
-}
-
-function hasCopyEnd(replies: Replies): boolean {
-  for (let place = 0; place < replies.size; place++) {
-    if ((replies.at(place) & REPLY_KIND) === Reply.CopyEnd) return true
-  }
-  return false
 }

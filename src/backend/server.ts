@@ -79,6 +79,10 @@ export class Server implements LeasedServer, StreamHandler, LoginEvents, AnswerE
     return this.talk.settings
   }
 
+  get isMidMessage(): boolean {
+    return this.#framer.rest > 0
+  }
+
   get isEncrypted(): boolean {
     return this.#stream?.peer.encrypted === true
   }
@@ -158,7 +162,11 @@ export class Server implements LeasedServer, StreamHandler, LoginEvents, AnswerE
   send(framer: Framer): number {
     const sent = this.#requests.send(framer)
     if (sent === 1) this.#isHolding = true
-    else if (framer.type === FromClient.Flush || framer.type === FromClient.CopyDone) {
+    else if (
+      framer.type === FromClient.Flush ||
+      framer.type === FromClient.CopyDone ||
+      framer.type === FromClient.CopyFail
+    ) {
       this.#answers.drainInserts()
       this.#answers.flush()
     }
@@ -264,7 +272,7 @@ export class Server implements LeasedServer, StreamHandler, LoginEvents, AnswerE
       if (isClean) stream.end(TERMINATE)
       else stream.destroy(reason)
     }
-    const loss = this.lessee === null ? null : lossOf(this, reason, this.#lastWords, this.#framer.rest > 0)
+    const loss = this.lessee === null ? null : lossOf(this, reason, this.#lastWords, this.isMidMessage)
     const { lessee } = this
     this.#dropLessee()
     if (this.#cancelling === null) this.#cancelsOver()
@@ -394,6 +402,7 @@ export class Server implements LeasedServer, StreamHandler, LoginEvents, AnswerE
       return
     }
     if (lessee === null) return
+    if (talk.needsFence) this.#requests.fenceIfCertain()
     if (this.#isHolding && this.#mayGoOn()) {
       this.#isHolding = false
       lessee.onServerContinue()

@@ -1,7 +1,7 @@
 // What pgmux knows about the conversation with one server: what it owes, its status, what state it is in.
 // Plain data with one owner, Server; requests.ts writes the sending side, answers.ts the receiving side.
 import type { TalkView } from '../pool/lease.ts'
-import { Replies } from '../pool/replies.ts'
+import { Reply, REPLY_KIND, Replies } from '../pool/replies.ts'
 import type { Settings } from '../session/settings.ts'
 import { ServerStatements } from '../session/statements.ts'
 import type { VirtualSession } from '../session/virtual-session.ts'
@@ -45,6 +45,8 @@ export class Talk implements TalkView {
   copy: number = Copy.None
   /** A COPY IN failed with Syncs in flight that it may or may not have eaten: count anew behind a fence. */
   needsFence = false
+  /** Since then, until the fence is answered: a Sync at the head of the queue may be one that was eaten. */
+  isDoubtful = false
   /** The statements of our own exchanges are gone: the server must not be used for another lease. */
   lostSetup = false
   /** The last Parse of our own that failed: its error is what a use of the statement must tell. */
@@ -114,6 +116,19 @@ export class Talk implements TalkView {
     return this.restOut > 0 || (this.isBatchOpen && !this.isFlushed && this.copy === Copy.None)
   }
 
+  get isOwing(): boolean {
+    if (this.copy === Copy.Both || (this.copy === Copy.In && !this.hasCopyEnd)) return false
+    return this.exchanges > 0 || (this.isFlushed && this.replies.size > 0)
+  }
+
+  /** The client has sent the end of a COPY that Postgres has not answered. */
+  get hasCopyEnd(): boolean {
+    for (let place = 0; place < this.replies.size; place++) {
+      if ((this.replies.at(place) & REPLY_KIND) === Reply.CopyEnd) return true
+    }
+    return false
+  }
+
   get isInTransaction(): boolean {
     return this.status !== Status.Idle
   }
@@ -130,7 +145,7 @@ export class Talk implements TalkView {
       this.copy === Copy.None &&
       this.cancels === 0 &&
       this.unconfirmed === 0 &&
-      !this.needsFence
+      !this.isDoubtful
     )
   }
 }

@@ -66,11 +66,20 @@ export async function assertSame(
   script: Script,
   extra: ClientOptions = {},
 ): Promise<void> {
-  const expected = await transcriptOf(direct(postgres, extra), script)
+  const expected = await on('a direct connection', transcriptOf(direct(postgres, extra), script))
   for (const { name, pooler } of stages) {
     await using rival = await WireClient.connect(through(pooler, postgres))
-    const actual = await transcriptOf(through(pooler, postgres, extra), script, rival)
+    const actual = await on(name, transcriptOf(through(pooler, postgres, extra), script, rival))
     assert.deepEqual(actual, expected, name)
+  }
+}
+
+/** Says in a failure where it happened. */
+async function on<T>(name: string, run: Promise<T>): Promise<T> {
+  try {
+    return await run
+  } catch (error) {
+    throw new Error(`${name}: ${(error as Error).message}`, { cause: error })
   }
 }
 
