@@ -1,11 +1,10 @@
-// What a server does after its client has gone: finish what was asked for, undo what was half asked for, and
-// become clean again, or close (RULES 23). It never sends a Sync or CopyDone that would commit something
-// half.
+// What a server does after its client has gone: finish what was asked for, undo what was half asked for, and become
+// clean again, or close (RULES 23). It never sends a Sync or CopyDone that would commit something half.
 import type { Departure } from '../pool/lease.ts'
 import { Reply, REPLY_KIND } from '../pool/replies.ts'
 import { copyFail } from '../wire/messages.ts'
 import { Status } from '../wire/protocol.ts'
-import { type InternalExchange, internalExchange, writeQuery, writeSync } from './internal.ts'
+import { type InternalExchange, internalExchange, writeFence, writeQuery, writeSync } from './internal.ts'
 import type { Server } from './server.ts'
 import { Copy } from './talk.ts'
 
@@ -20,10 +19,11 @@ export interface Leaving {
 }
 
 const ROLLBACKS_MAX = 3
+const COPY_FAIL = copyFail('the client has gone')
 
 /** Begins the clean-up. May close the server. */
 export function leave(server: Server, how: Departure, needsReset: boolean): void {
-  const { talk, parts, out } = server
+  const { talk, parts } = server
   if (talk.restOut > 0) {
     server.close('the client left in the middle of a message')
     return
@@ -32,28 +32,25 @@ export function leave(server: Server, how: Departure, needsReset: boolean): void
     server.close('the client left a session that cannot be given to others')
     return
   }
-  const grace = how === 'terminated' ? parts.route.goneGraceMs : parts.route.abandonGraceMs
-  const forever = how === 'terminated' && grace === 0
   server.leaving = {
-    deadline: forever ? Number.POSITIVE_INFINITY : talk.time.now + grace,
+    deadline: talk.time.now + graceMs(server, how),
     isCancelled: false,
     needsReset,
     rollbacks: 0,
   }
   talk.isCancelWanted = false
-  if (talk.copy === Copy.In && !isCopyEnding(server)) endCopy(server)
-  else if (talk.isBatchOpen) {
-    // Not the Sync first: it would commit the half that was sent.
-    writeQuery(talk, out, 'ROLLBACK', cleanup())
-    writeSync(talk, out, cleanup())
-  }
+  if (talk.copy === Copy.In && !talk.hasCopyEnd) endCopy(server)
+  else if (talk.isBatchOpen) undoBatch(server)
   talk.endBatch()
-  out.flush()
+  server.out.flush()
 }
 
 /** Goes on with the clean-up after each event, until the server is free or closed. */
 export function settleLeaving(server: Server, isAtBoundary: boolean): void {
   const { talk, out, leaving } = server
+  // It may have been asked for a COPY just before: nobody will send its data.
+  if (talk.copy === Copy.In && !talk.hasCopyEnd) endCopy(server)
+  if (talk.needsFence) writeFence(talk, out)
   if (leaving === null || talk.replies.size > 0 || talk.cancels > 0 || !isAtBoundary) return
   if (talk.status !== Status.Idle) {
     if (++leaving.rollbacks > ROLLBACKS_MAX) server.close('a transaction could not be rolled back')
@@ -72,21 +69,32 @@ export function settleLeaving(server: Server, isAtBoundary: boolean): void {
   else server.close('the state of the server is not known')
 }
 
+/** How long what the client asked for may run on. */
+function graceMs(server: Server, how: Departure): number {
+  const { goneGraceMs, abandonGraceMs } = server.parts.route
+  if (how === 'cut') return 0
+  if (how === 'lost') return abandonGraceMs
+  return goneGraceMs === 0 ? Number.POSITIVE_INFINITY : goneGraceMs
+}
+
 function endCopy(server: Server): void {
   const { talk, out } = server
   const isSimple = (talk.replies.head & REPLY_KIND) === Reply.Query
   talk.replies.push(Reply.CopyEnd, null)
-  out.write(copyFail('the client has gone'))
+  out.write(COPY_FAIL)
   if (!isSimple) writeSync(talk, out, cleanup())
 }
 
-/** The client has sent CopyDone or CopyFail, so the COPY ends by itself. */
-function isCopyEnding(server: Server): boolean {
-  const { replies } = server.talk
-  for (let place = 0; place < replies.size; place++) {
-    if ((replies.at(place) & REPLY_KIND) === Reply.CopyEnd) return !server.talk.isBatchOpen
+/** Not the Sync first: it would commit the half that was sent. */
+function undoBatch(server: Server): void {
+  const { talk, out } = server
+  if (talk.replies.size > 0 && !talk.hasCopyEnd) {
+    // Should what runs turn out to be a COPY IN, a Query in it would end the connection; elsewhere this is ignored.
+    talk.replies.push(Reply.CopyEnd, null)
+    out.write(COPY_FAIL)
   }
-  return false
+  writeQuery(talk, out, 'ROLLBACK', cleanup())
+  writeSync(talk, out, cleanup())
 }
 
 function cleanup(): InternalExchange {

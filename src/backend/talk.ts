@@ -117,7 +117,8 @@ export class Talk implements TalkView {
   }
 
   get isOwing(): boolean {
-    if (this.copy === Copy.Both || (this.copy === Copy.In && !this.hasCopyEnd)) return false
+    if (this.restOut > 0 || this.copy === Copy.Both) return false
+    if (this.copy === Copy.In && !this.hasCopyEnd) return false
     return this.exchanges > 0 || (this.isFlushed && this.replies.size > 0)
   }
 

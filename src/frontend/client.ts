@@ -110,8 +110,8 @@ export class Client implements StreamHandler, Lessee, Waiter<LeasedServer> {
 
   /** The client will send no more. What it asked for is answered, as Postgres would, but not for long. */
   onEnd(): void {
-    if (this.isWaiting || this.server?.talk.isBusy !== true)
-      this.leave('lost', 'the client closed the connection')
+    const isDone = this.#held.isHolding ? !this.#held.saysGoodbye : this.server?.talk.isOwing !== true
+    if (isDone) this.leave('lost', 'the client closed the connection')
     else this.#endDeadline = this.#house.time.now + this.#house.limits.abandonGraceMs
   }
 
@@ -131,7 +131,7 @@ export class Client implements StreamHandler, Lessee, Waiter<LeasedServer> {
         continue
       }
       if (found === Found.Invalid) {
-        this.fatal(malformed(framer.type, framer.problem))
+        this.fatal(malformed(framer.type, framer.problem), null, 'lost')
         return
       }
       if (!this.#onMessage()) {
@@ -166,7 +166,7 @@ export class Client implements StreamHandler, Lessee, Waiter<LeasedServer> {
     if (server === null) {
       if (!needsServer(type)) {
         // Nothing is in flight, so the answer is in order.
-        if (type === FromClient.Sync) this.stream.write(READY_IDLE)
+        if (type === FromClient.Sync) this.#say(READY_IDLE)
         return true
       }
       server = this.#acquire()
@@ -178,7 +178,7 @@ export class Client implements StreamHandler, Lessee, Waiter<LeasedServer> {
       return false
     }
     if (sent === Sent.Refuse) {
-      this.fatal(tooLong())
+      this.fatal(tooLong(), null, 'lost')
       return false
     }
     this.#sendsBody = true
@@ -202,15 +202,22 @@ export class Client implements StreamHandler, Lessee, Waiter<LeasedServer> {
     }
     this.#refusal = null
     this.#house.onRefused(this.visitor, refusal)
-    this.stream.write(errorResponse(refusal))
-    if (type === FromClient.Query || type === FromClient.FunctionCall) this.stream.write(READY_IDLE)
+    this.#say(errorResponse(refusal))
+    if (type === FromClient.Query || type === FromClient.FunctionCall) this.#say(READY_IDLE)
     else this.#isSkipping = true
     return true
   }
 
   #endSkipping(): void {
     this.#isSkipping = false
-    this.stream.write(READY_IDLE)
+    this.#say(READY_IDLE)
+  }
+
+  /** An answer of our own. Whoever does not read those is not read either: a million Syncs cost no memory. */
+  #say(bytes: Buffer): void {
+    if (this.deliver(bytes)) return
+    this.#isUnread = true
+    this.stream.pause()
   }
 
   /** The message given out last, and what follows it, waits. */
@@ -341,12 +348,14 @@ export class Client implements StreamHandler, Lessee, Waiter<LeasedServer> {
     if (talk === undefined || (!talk.isBusy && !talk.isInTransaction)) this.fatal(SHUTDOWN)
   }
 
-  /** Ends the connection with this error. */
-  fatal(refusal: Refusal, bytes: Buffer | null = null): void {
+  /** Ends the connection with this error, or without a word where it would stand in the middle of a message. */
+  fatal(refusal: Refusal, bytes: Buffer | null = null, how: Departure = 'cut'): void {
     if (this.isGone) return
     this.#house.onRefused(this.visitor, refusal)
-    this.stream.write(bytes ?? errorResponse({ ...refusal, severity: 'FATAL' }))
-    this.leave('lost', refusal.reason)
+    const isMidMessage = this.server?.isMidMessage === true
+    if (!isMidMessage) this.stream.write(bytes ?? errorResponse({ ...refusal, severity: 'FATAL' }))
+    this.leave(how, refusal.reason)
+    if (isMidMessage) this.stream.destroy(refusal.reason)
   }
 
   /** The client goes, or is made to go. */
@@ -370,13 +379,15 @@ export class Client implements StreamHandler, Lessee, Waiter<LeasedServer> {
     if (this.isGone) return
     const { limits } = this.#house
     if (isOver(this.#blockedSince, limits.writeTimeoutMs, now)) {
-      this.leave('lost', 'client_write_timeout')
+      this.leave('cut', 'client_write_timeout')
       this.stream.destroy('client_write_timeout')
       return
     }
-    if (this.#endDeadline > 0 && (now > this.#endDeadline || this.server?.talk.isBusy !== true)) {
-      this.leave('lost', 'the client closed the connection')
-      return
+    if (this.#endDeadline > 0 && !this.#held.isHolding) {
+      if (now > this.#endDeadline || this.server?.talk.isOwing !== true) {
+        this.leave('cut', 'the client closed the connection')
+        return
+      }
     }
     this.#drainIfIdle()
     const { server } = this

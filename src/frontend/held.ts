@@ -1,5 +1,6 @@
 // Bytes of a client that wait until its messages can be handed over. Owns them; bounded by whoever asks
 // `isFull` and stops reading the stream.
+import { TERMINATE } from '../wire/messages.ts'
 
 /** Above this the client's stream is not read any more. */
 const HELD_MAX = 64 * 1024
@@ -11,6 +12,12 @@ export class Held {
 
   get isFull(): boolean {
     return this.isHolding && this.#bytes > HELD_MAX
+  }
+
+  /** The last bytes look like a Terminate message. */
+  get saysGoodbye(): boolean {
+    const last = this.#chunks.at(-1)
+    return last?.subarray(-TERMINATE.length).equals(TERMINATE) === true
   }
 
   /** @param bytes owned by us from now on. */

@@ -14,8 +14,11 @@ export const Sent = {
   Refuse: 2,
 } as const
 
-/** How a client leaves the server that works for it. */
-export type Departure = 'terminated' | 'lost'
+/**
+ * How a client leaves the server that works for it: it said goodbye, its connection broke, or we cut it off (then
+ * what runs for it is not waited for).
+ */
+export type Departure = 'terminated' | 'lost' | 'cut'
 
 /** Why a server is gone, for the client it worked for. */
 export interface ServerLoss {
@@ -53,6 +56,8 @@ export interface Lessee {
 /** A server, as the client that it works for sees it. */
 export interface LeasedServer extends PooledServer {
   readonly talk: TalkView
+  /** The lessee has got a part of a message whose rest is still to come. */
+  readonly isMidMessage: boolean
   lease(lessee: Lessee): void
   /** Hands over the message that the framer gave out last. @returns one of `Sent`. */
   send(framer: Framer): number
@@ -77,6 +82,8 @@ export interface TalkView {
    * The client has to send more before Postgres can go on: half a message, or a batch without Flush or Sync.
    */
   readonly isClientsTurn: boolean
+  /** Postgres owes answers that it will give without hearing more from the client. */
+  readonly isOwing: boolean
   /** Last status was T or E. */
   readonly isInTransaction: boolean
   readonly isBatchOpen: boolean
