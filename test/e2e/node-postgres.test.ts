@@ -1,11 +1,12 @@
-// node-postgres (pg) through poolers, as applications use it: Client, Pool, typed values, named statements. Must
-// only use what the driver offers.
+// node-postgres (pg) through poolers, as applications use it: Client, Pool, typed values, named statements.
+// Must only use what the driver offers.
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { suite, test } from 'node:test'
 import pg from 'pg'
 import { type Stage, stage } from '../support/compare.ts'
 import { getPostgres } from '../support/postgres.ts'
+import { asleep } from '../support/waits.ts'
 
 const postgres = await getPostgres()
 await postgres.admin('create table notes (id serial primary key, body text not null)')
@@ -48,12 +49,17 @@ async function codeOf(promise: Promise<unknown>): Promise<string | undefined> {
   return error.code
 }
 
+async function terminateAll(): Promise<void> {
+  const others = "backend_type = 'client backend' and pid <> pg_backend_pid()"
+  await postgres.admin(`select pg_terminate_backend(pid, 5000) from pg_stat_activity where ${others}`)
+}
+
 suite('node-postgres', () => {
   for (const at of ALL) {
     test(`${at.name}: typed values come back as they went`, () =>
       withClient(at, async (client) => {
-        const sql = `select $1::int as i, $2::text as t, $3::boolean as b, $4::jsonb as j, $5::timestamptz as d,
-          $6::bytea as y, $7::int[] as a, $8::float8 as f, $9::text as n`
+        const sql = `select $1::int as i, $2::text as t, $3::boolean as b, $4::jsonb as j,
+          $5::timestamptz as d, $6::bytea as y, $7::int[] as a, $8::float8 as f, $9::text as n`
         const made = new Date('2024-02-03T04:05:06.789Z')
         const bytes = Buffer.from([0, 1, 2, 255])
         const values = [42, 'caf\u00e9 \u2603', true, { a: [1] }, made, bytes, [1, 2, 3], 1.5, null]
@@ -120,9 +126,7 @@ suite('node-postgres', () => {
       withClient(at, async (client) => {
         if (at === session) return
         await client.query({ name: 'kept', text: 'select 1' })
-        await postgres.admin(
-          "select pg_terminate_backend(pid, 5000) from pg_stat_activity where backend_type = 'client backend' and pid <> pg_backend_pid()",
-        )
+        await terminateAll()
         const { rows } = await client.query({ name: 'kept', text: 'select 1' })
         assert.equal(rows.length, 1)
       }))
@@ -216,12 +220,7 @@ suite('node-postgres', () => {
     const query = new pg.Query('select pg_sleep(30)')
     sleeper.query(query)
     const failed = once(query, 'error')
-    for (;;) {
-      const [row] = await postgres.admin(
-        "select count(*)::int n from pg_stat_activity where wait_event = 'PgSleep'",
-      )
-      if (row?.n === 1) break
-    }
+    await asleep(postgres)
     // The driver's own way to send a CancelRequest; it is not in its types.
     const untyped = killer as unknown as { cancel(client: pg.Client, query: unknown): void }
     untyped.cancel(sleeper, query)

@@ -1,5 +1,5 @@
-// pgbench as it is on this machine: all its protocols, more clients than servers. Must never measure speed: that
-// is for bench/.
+// pgbench as it is on this machine: all its protocols, more clients than servers. Must never measure speed:
+// that is for bench/.
 import assert from 'node:assert/strict'
 import { writeFileSync } from 'node:fs'
 import { mkdtempSync, rmSync } from 'node:fs'
@@ -33,8 +33,8 @@ async function bench(stage: Stage, args: string[]): Promise<string> {
 }
 
 /**
- * A number of transactions for each client, and none of them failed. Each client has a thread: pgbench prepares
- * statements with a call that waits, and clients of one thread that hold servers would wait for each other.
+ * A number of transactions for each client, and none of them failed. Each client has a thread: pgbench
+ * prepares statements with a call that waits, and clients of one thread that hold servers would wait for each other.
  */
 async function exactly(stage: Stage, args: string[], { clients, each }: { clients: number; each: number }) {
   const output = await bench(stage, ['-n', '-c', `${clients}`, '-j', `${clients}`, '-t', `${each}`, ...args])

@@ -1,5 +1,5 @@
-// postgres.js through poolers, as applications use it: tagged templates, prepared statements by default, pipelines,
-// cursors, COPY streams, listen. Must only use what the driver offers.
+// postgres.js through poolers, as applications use it: tagged templates, prepared statements by default,
+// pipelines, cursors, COPY streams, listen. Must only use what the driver offers.
 import assert from 'node:assert/strict'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
@@ -7,6 +7,7 @@ import { suite, test } from 'node:test'
 import connect, { type Options, type Sql } from 'postgres'
 import { type Stage, stage } from '../support/compare.ts'
 import { getPostgres } from '../support/postgres.ts'
+import { asleep } from '../support/waits.ts'
 
 const postgres = await getPostgres()
 await postgres.admin('create table notes (id serial primary key, body text not null)')
@@ -107,7 +108,8 @@ suite('postgres.js', () => {
           const lines = Array.from({ length: 5000 }, (_, i) => `${i}\tnote ${i}\n`)
           await pipeline(Readable.from(lines), await sql`copy notes (id, body) from stdin`.writable())
           let text = ''
-          for await (const piece of await sql`copy (select id, body from notes order by id) to stdout`.readable()) {
+          const out = await sql`copy (select id, body from notes order by id) to stdout`.readable()
+          for await (const piece of out) {
             text += piece
           }
           assert.equal(text, lines.join(''))
@@ -129,12 +131,7 @@ suite('postgres.js', () => {
         async (sql) => {
           const query = sql`select pg_sleep(30)`
           const failed = codeOf(query)
-          for (;;) {
-            const [row] = await postgres.admin(
-              "select count(*)::int n from pg_stat_activity where wait_event = 'PgSleep'",
-            )
-            if (row?.n === 1) break
-          }
+          await asleep(postgres)
           query.cancel()
           assert.equal(await failed, '57014')
           assert.deepEqual([...(await sql`select 1 as n`)], [{ n: 1 }])

@@ -1,5 +1,5 @@
-// psql as it is on this machine, direct and through poolers: the same text must come out. Must never filter what a
-// user of psql would see, except the numbers of processes and ports.
+// psql as it is on this machine, direct and through poolers: the same text must come out. Must never filter
+// what a user of psql would see, except the numbers of processes and ports.
 import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
@@ -9,6 +9,7 @@ import { after, suite, type TestContext, test } from 'node:test'
 import { stage } from '../support/compare.ts'
 import { getPostgres, notRun } from '../support/postgres.ts'
 import { findProgram, type Outcome, type RunOptions, runProgram } from '../support/programs.ts'
+import { asleep } from '../support/waits.ts'
 
 const psql = findProgram('psql')
 const postgres = await getPostgres()
@@ -72,7 +73,8 @@ suite('psql', () => {
     if (missing(t)) return
     const script = `${TABLE}
 select * from items order by id;
-select null as empty, true as yes, array[1,2,3] as list, '{"a": 1}'::jsonb as doc, 'caf\u00e9 \u2603' as words;
+select null as empty, true as yes, array[1,2,3] as list, '{"a": 1}'::jsonb as doc;
+select 'caf\u00e9 \u2603' as words;
 select 1 \\gdesc
 \\d items
 \\dt
@@ -194,21 +196,13 @@ copy (select * from copied where id = 77 order by name) to stdout;
     for (const where of ['transaction', 'session', 'statement'] as const) {
       const input = "\\echo started\nselect pg_sleep(30);\nselect 'goes on';\n"
       let interrupt = () => {}
-      const isAsleep = async () => {
-        for (;;) {
-          const [row] = await postgres.admin(
-            "select count(*)::int n from pg_stat_activity where wait_event = 'PgSleep'",
-          )
-          if (row?.n === 1) return
-        }
-      }
       const started = performance.now()
       const ended = run(where, input, ['-At'], {
         onStart: (child) => {
           interrupt = () => child.kill('SIGINT')
         },
       })
-      await isAsleep()
+      await asleep(postgres)
       interrupt()
       const { stdout, stderr } = await ended
       assert.match(stderr, /57014/, where)
@@ -229,7 +223,7 @@ copy (select * from copied where id = 77 order by name) to stdout;
     assert.doesNotMatch(stdout, /not heard/)
   })
 
-  test('a server that is terminated takes a session with it, and of a pooled one only the statement', async (t) => {
+  test('a terminated server takes a session with it, of a pooled one only the statement', async (t) => {
     if (missing(t)) return
     const kill = 'select pg_terminate_backend(pg_backend_pid());\nselect 42;\n'
     const { stderr, code } = await same(kill, ['session'], ['-At'])

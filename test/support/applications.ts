@@ -1,5 +1,5 @@
-// Owns: applications that share a pooler with many others: what each believes about its session, and acts whose
-// every answer is checked against that belief. Must never ask the pooler itself anything.
+// Owns: applications that share a pooler with many others: what each believes about its session, and acts
+// whose every answer is checked against that belief. Must never ask the pooler itself anything.
 import assert from 'node:assert/strict'
 import * as m from './messages.ts'
 import type { Prng } from './prng.ts'

@@ -1,5 +1,5 @@
-// Owns: running other people's programs (psql, pgbench, our own command) in tests, and whether they are there.
-// Must never leave one running: each has a time limit and ends with its test.
+// Owns: running other people's programs (psql, pgbench, our own command) in tests, and whether they are
+// there. Must never leave one running: each has a time limit and ends with its test.
 import { type ChildProcess, spawn } from 'node:child_process'
 import { accessSync, constants } from 'node:fs'
 import { delimiter, join } from 'node:path'
