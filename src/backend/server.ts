@@ -413,8 +413,9 @@ export class Server implements LeasedServer, StreamHandler, LoginEvents, AnswerE
     this.#dropLessee()
     // The client has its whole answer, if not read yet: the next one must not wait for it.
     if (this.#answers.isBlocked) this.resume()
-    this.release()
+    // The client first: once the server is back in its pool it may be somebody else's at once.
     lessee.onLeaseEnd()
+    this.release()
   }
 
   #mayGoOn(): boolean {
