@@ -1,5 +1,5 @@
-// Owns the account and database that the load uses. Poolers let everybody on this machine in while a bench runs
-// (trust on loopback), so what they lead to must never be an account that may do more than read its own tables.
+// Owns the account and database that the load uses. Must never be a superuser: while a bench runs, the
+// poolers let everybody on this machine in (trust on loopback).
 import { randomBytes } from 'node:crypto'
 import { Client } from 'pg'
 import type { EmbeddedPostgres } from '../src/embedded/embedded.ts'
@@ -24,7 +24,7 @@ export async function createDatabase(postgres: EmbeddedPostgres): Promise<Login>
   const admin = new Client({ connectionString: postgres.url })
   await admin.connect()
   try {
-    // The load logs in once for each client, within the time of a run: 64 times 4096 rounds would be much of it.
+    // Each client of the load logs in within the time of a run: 64 times 4096 rounds would be much of it.
     if (postgres.major >= CHEAP_SCRAM_SINCE) await admin.query('set scram_iterations = 1')
     await admin.query(`create role ${NAME} login password '${password}'`)
     await admin.query(`create database ${NAME} owner ${NAME}`)

@@ -5,7 +5,7 @@ export const SCENARIOS = ['simple', 'extended', 'prepared'] as const
 /** How pgbench sends its select: its own words for --protocol. */
 export type Scenario = (typeof SCENARIOS)[number]
 
-export const HELP = `npm run bench -- [options]    select-only load: direct, pgmux and PgBouncer in alternation
+export const HELP = `npm run bench -- [options]    select-only load: direct, pgmux, PgBouncer in alternation
 
   --seconds N       length of a run (5)
   --rounds N        runs of each peer and scenario (5)

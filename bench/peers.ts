@@ -1,5 +1,5 @@
-// Owns the three ways to Postgres that are compared, and that their settings are as alike as they can be: trust on
-// loopback, transaction mode, the same number of servers, no TLS, no log of connections.
+// Owns the three ways to Postgres that are compared, and that their settings are as alike as they can be:
+// trust on loopback, transaction mode, the same number of servers, no TLS, no log of connections.
 // Must never run a pooler as root that refuses it, nor leave a password in a file that others can read.
 import { chown, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'

@@ -1,4 +1,5 @@
-// Owns how pgbench is called and how its report is read. Must never make up a figure that pgbench did not print.
+// Owns how pgbench is called and how its report is read.
+// Must never make up a figure that pgbench did not print.
 import { constants } from 'node:fs'
 import { access } from 'node:fs/promises'
 import { delimiter, join } from 'node:path'

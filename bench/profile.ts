@@ -22,7 +22,7 @@ export interface TopFunction {
   readonly name: string
   /** `src/wire/framer.ts:87`, or '' for V8's own. */
   readonly place: string
-  /** Of the time in which the thread was not idle, without the functions it called. */
+  /** Of the samples in which the thread was not idle, without the functions it called. */
   readonly share: number
 }
 
@@ -36,28 +36,29 @@ export function profileClock(): number {
 }
 
 /**
+ * Counts samples, not the time between them: on a busy machine that is mostly time in which another process had
+ * the processor.
  * @param stretch only samples in it count: not the start and the end of the program
  * @returns the functions with the greatest share of their own first; none if no sample lies in the stretch
  */
 export function topFunctions(profile: CpuProfile, stretch: Stretch, count: number): TopFunction[] {
   const frames = new Map(profile.nodes.map((node) => [node.id, node.callFrame]))
-  const times = new Map<string, { name: string; place: string; micros: number }>()
+  const found = new Map<string, { name: string; place: string; samples: number }>()
   let at = profile.startTime
   let busy = 0
   for (const [i, id] of profile.samples.entries()) {
     at += profile.timeDeltas[i]!
     const { functionName, url, lineNumber } = frames.get(id)!
     if (at < stretch.from || at > stretch.to || functionName === IDLE) continue
-    const micros = Math.max(0, profile.timeDeltas[i]!)
     const place = url === '' ? '' : `${shortened(url)}:${lineNumber + 1}`
     const key = `${functionName} ${place}`
-    const entry = times.get(key) ?? { name: functionName || '(anonymous)', place, micros: 0 }
-    entry.micros += micros
-    busy += micros
-    times.set(key, entry)
+    const entry = found.get(key) ?? { name: functionName || '(anonymous)', place, samples: 0 }
+    entry.samples++
+    busy++
+    found.set(key, entry)
   }
-  const sorted = [...times.values()].sort((a, b) => b.micros - a.micros).slice(0, count)
-  return sorted.map(({ name, place, micros }) => ({ name, place, share: micros / busy }))
+  const sorted = [...found.values()].sort((a, b) => b.samples - a.samples).slice(0, count)
+  return sorted.map(({ name, place, samples }) => ({ name, place, share: samples / busy }))
 }
 
 function shortened(url: string): string {

@@ -45,8 +45,8 @@ export function notMeasured(cells: readonly Cell[], has: { pgbouncer: boolean; c
 
 /** The figures, as Markdown whose columns also stand in line in a terminal. */
 export function tables(results: Results): string {
-  const { options } = results
-  const load = `${options.clients} clients, pool of ${options.pool}, rounds of ${options.seconds} s: ${options.rounds}`
+  const { clients, pool, rounds, seconds } = results.options
+  const load = `${clients} clients, pool of ${pool}, rounds of ${seconds} s: ${rounds}`
   const parts = [
     `${load}. Medians, in brackets least and most of all rounds.`,
     table(figureRows(results.cells)),

@@ -1,5 +1,5 @@
-// `npm run bench`: what is measured in which order, and the exit code. It owns the life of everything it starts:
-// the poolers and the load end before Postgres, and the temporary folders go with them.
+// `npm run bench`: what is measured in which order, and the exit code. It owns the life of everything it
+// starts: the poolers and the load end before Postgres, and the temporary folders go with them.
 import { copyFile, mkdir, readdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -19,12 +19,12 @@ import {
   startPgmux,
 } from './peers.ts'
 import { Pgbench } from './pgbench.ts'
-import { cpuTimeOf, peakMemoryOf } from './process-stat.ts'
+import { cpuTimeOf, hasProcessFigures, peakMemoryOf } from './process-stat.ts'
 import { type CpuProfile, profileClock, topFunctions } from './profile.ts'
 import { notMeasured, page, type Results, tables, verdictLine } from './report.ts'
 
 const RESULTS = fileURLToPath(new URL('results', import.meta.url))
-/** s of an uncounted run of each peer and scenario: servers log in, code gets compiled, tables get into memory. */
+/** s of an uncounted run of each peer and scenario: servers log in, code gets compiled, tables are read. */
 const WARM_UP = 2
 const TOP = 25
 
@@ -74,7 +74,6 @@ async function measureAll(ground: Ground, pgbench: Pgbench, postgres: string): P
   const cells = await allRuns({ ground, pgbench, peers, options })
   const poolers = peers.filter((peer) => peer.child !== null)
   const peakMemory = Object.fromEntries(poolers.map((peer) => [peer.name, peakMemoryOf(peer.child!.pid)]))
-  const hasCpu = cpuTimeOf(process.pid) !== null
   const { seconds, rounds, clients, pool, scenarios } = options
   const versions = { pgmux: version, postgres, pgbouncer: pgbouncer?.version ?? null }
   return {
@@ -90,11 +89,11 @@ async function measureAll(ground: Ground, pgbench: Pgbench, postgres: string): P
     cells,
     verdicts: verdictsOf(cells, options),
     peakMemory,
-    notMeasured: notMeasured(cells, { pgbouncer: pgbouncer !== null, cpu: hasCpu }),
+    notMeasured: notMeasured(cells, { pgbouncer: pgbouncer !== null, cpu: hasProcessFigures() }),
   }
 }
 
-/** All rounds of all scenarios; within a round the peers take turns, so that a busy minute hits all of them. */
+/** All rounds of all scenarios; in a round the peers take turns, so that a busy minute hits all of them. */
 async function allRuns(scene: Scene): Promise<Cell[]> {
   const { options, peers } = scene
   const cells: Cell[] = []
@@ -189,7 +188,9 @@ async function profile(ground: Ground, pgbench: Pgbench): Promise<void> {
     if (file === undefined)
       throw new BenchError('Node wrote no profile: pgmux was killed, or it cannot write there')
     const read = JSON.parse(await readFile(join(into, file), 'utf8')) as CpuProfile
-    say(`\nprofile of ${scenario} (share of the busy time, ${outcome.tps.toFixed(0)} tps under the profiler)`)
+    say(
+      `\nprofile of ${scenario} (share of the samples that were not idle, ${outcome.tps.toFixed(0)} tps under the profiler)`,
+    )
     for (const { name, place, share } of topFunctions(read, { from, to }, TOP)) {
       say(`${(share * 100).toFixed(1).padStart(6)} %  ${name}  ${place}`)
     }
