@@ -12,6 +12,7 @@ import type { Counters } from './observe/counters.ts'
 import type { Log } from './observe/log.ts'
 import type { LimitedLog } from './observe/log-limit.ts'
 import type { Refusal } from './pool/types.ts'
+import type { DefaultChange } from './routing/pool-entry.ts'
 import type { Random } from './util/env.ts'
 import type { SecurableStream, TlsSettings } from './wire/byte-stream.ts'
 import { errorResponse } from './wire/error-response.ts'
@@ -136,6 +137,13 @@ export class House implements HouseView {
     const { code, reason, message } = refusal
     const fields = { ...labels(visitor), code, error: message }
     this.#parts.limitedLog.write('info', reason, { fields, message: 'client refused' })
+  }
+
+  /** A default has changed in Postgres: clients of this pool without a value of their own are told. */
+  followDefault(access: PoolAccess, change: DefaultChange): void {
+    for (const client of this.clients) {
+      if (client.access === access && client.baseline === change.baseline) client.followDefault(change)
+    }
   }
 
   /** Stops: those at the door are refused, those in go at the next boundary of a transaction. */

@@ -246,6 +246,7 @@ export class Pooler {
         const fields = { database, user, code: refusal.code, error: refusal.message }
         this.#limitedLog.write('warn', refusal.reason, { fields, message: 'login to Postgres failed' })
       },
+      onDefault: (entry, change) => this.house.followDefault(entry, change),
       onServerClosed: (server, reason) => log.debug({ pid: server.pid, reason }, 'server closed'),
     })
   }

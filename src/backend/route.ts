@@ -43,6 +43,8 @@ export interface ServerOwner {
   onClosed(server: Server, reason: string): void
   /** A server told another value of a parameter that nobody can set (server_version, in_hot_standby). */
   onFact(name: string, value: string): void
+  /** The default of a setting has changed for servers of this baseline. */
+  onDefault(baseline: string, name: string, value: string): void
 }
 
 /** What all servers of a pool share. */

@@ -356,7 +356,10 @@ export class Server implements LeasedServer, StreamHandler, LoginEvents, AnswerE
     talk.settings = talk.settings.with(name, value)
     const ours = Fate.Internal | Fate.Swallow
     const isClients = this.lessee !== null && talk.replies.size > 0 && (talk.replies.head & ours) === 0
-    if (isClients && this.lessee !== null) this.lessee.session.settings = talk.settings
+    if (isClients && this.lessee !== null) this.lessee.session.changed(talk.settings, name)
+    // Nothing was asked: the default itself has changed (a reload of Postgres), for every client without a
+    // value of its own (RULES 6).
+    else if (talk.replies.size === 0) this.parts.owner.onDefault(this.baseline, name, value)
   }
 
   onExchangeEnd(): void {

@@ -9,7 +9,7 @@ import type { VirtualSession } from '../session/virtual-session.ts'
 import type { ByteStream, StreamHandler } from '../wire/byte-stream.ts'
 import { errorResponse, withSeverity } from '../wire/error-response.ts'
 import { Found, Framer } from '../wire/framer.ts'
-import { READY_IDLE } from '../wire/messages.ts'
+import { parameterStatus, READY_IDLE } from '../wire/messages.ts'
 import { CLIENT_RULES, FromClient } from '../wire/protocol.ts'
 import { Held } from './held.ts'
 import { cancelled, malformed, timedOut, tooLong } from './refusals.ts'
@@ -334,6 +334,13 @@ export class Client implements StreamHandler, Lessee, Waiter<LeasedServer> {
       onOver()
     } else if (this.server !== null) this.server.cancel(onOver)
     else onOver()
+  }
+
+  /** A default has changed in Postgres. On a server of its own, that server tells. */
+  followDefault(change: { name: string; before: string | undefined; value: string }): void {
+    const { name, before, value } = change
+    if (this.server !== null || !this.session.followDefault(name, before, value)) return
+    this.stream.write(parameterStatus(Buffer.from(name, 'latin1'), Buffer.from(value, 'latin1')))
   }
 
   /** The pooler stops: goes at the next boundary of a transaction. */

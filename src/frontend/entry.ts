@@ -211,6 +211,7 @@ export class Entry implements Waiter<LeasedServer>, Lessee {
     this.#isOver = true
     const { stream, house, visitor, parameters, keyLength } = this.#parts
     const session = new VirtualSession(settings, access.registry)
+    for (const name of this.#wishes.carried.keys()) session.wished(name)
     if (access.mode === 'session' || own !== null) session.pins.add('session')
     const holder = { target: null as Client | null }
     const { pid, key } = house.cancelKeys.issue(

@@ -28,6 +28,15 @@ export interface PoolEntryParts {
   onServerOpened(server: Server): void
   onServerFailed(server: Server, failure: OpenFailure): void
   onServerClosed(server: Server, reason: string): void
+  onDefault(entry: PoolEntry, change: DefaultChange): void
+}
+
+/** A setting whose default is another one now, for clients of this baseline. */
+export interface DefaultChange {
+  readonly baseline: string
+  readonly name: string
+  readonly before: string | undefined
+  readonly value: string
 }
 
 export class PoolEntry implements PoolAccess, ServerOwner {
@@ -112,6 +121,7 @@ export class PoolEntry implements PoolAccess, ServerOwner {
       onReleased: (server) => server.close('its client has gone'),
       onClosed: finish,
       onFact: () => {},
+      onDefault: () => {},
     }
     const route: Route = { ...this.#parts.route, mode: 'session' }
     const server = new BackendServer({ ...this.#serverParts, route, owner }, '', parameters)
@@ -127,12 +137,11 @@ export class PoolEntry implements PoolAccess, ServerOwner {
   // ---- for servers ----
 
   onOpened(server: Server): void {
-    if (server.settings !== null && !this.#welcomes.has(server.baseline)) {
-      remember(this.#welcomes, server.baseline, { parameters: server.parameters, settings: server.settings })
-    } else if (server.settings !== null) {
-      // The newest server knows best what Postgres is now (a failover, an upgrade).
-      this.#welcomes.set(server.baseline, { parameters: server.parameters, settings: server.settings })
-    }
+    const { baseline, parameters, settings } = server
+    const before = this.#welcomes.get(baseline)
+    // The newest server knows best what Postgres is now (a reload, a failover, an upgrade).
+    if (settings !== null) remember(this.#welcomes, baseline, { parameters, settings })
+    if (settings !== null && before !== undefined) this.#followDefaults(baseline, before.settings, settings)
     this.#parts.onServerOpened(server)
     this.pool.opened(server)
   }
@@ -162,6 +171,21 @@ export class PoolEntry implements PoolAccess, ServerOwner {
     }
   }
 
+  onDefault(baseline: string, name: string, value: string): void {
+    const welcome = this.#welcomes.get(baseline)
+    const before = welcome?.settings.values.get(name)
+    if (welcome === undefined || before === value) return
+    const parameters = new Map(welcome.parameters).set(name, value)
+    this.#welcomes.set(baseline, { parameters, settings: welcome.settings.with(name, value) })
+    this.#parts.onDefault(this, { baseline, name, before, value })
+  }
+
+  #followDefaults(baseline: string, before: Settings, after: Settings): void {
+    for (const [name, value] of after.differences(before)) {
+      this.#parts.onDefault(this, { baseline, name, before: before.values.get(name), value })
+    }
+  }
+
   /** Every server of this pool, whatever it does. */
   *servers(): Generator<Server> {
     const { pool } = this
@@ -184,7 +208,7 @@ export class PoolEntry implements PoolAccess, ServerOwner {
 }
 
 function remember<T>(table: Map<string, T>, key: string, value: T): void {
-  if (table.size >= REMEMBERED_MAX) {
+  if (table.size >= REMEMBERED_MAX && !table.has(key)) {
     for (const oldest of table.keys()) {
       table.delete(oldest)
       break

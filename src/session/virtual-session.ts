@@ -45,10 +45,36 @@ export class VirtualSession {
   readonly pins = new Set<PinReason>()
   /** One spare object, so that the usual Parse of the unnamed statement allocates nothing. */
   #spare: Unnamed | null = null
+  /** Settings that the client has given a value of its own; null: none. */
+  #own: Set<string> | null = null
 
   constructor(settings: Settings, registry: Registry) {
     this.settings = settings
     this.statements = new ClientStatements(registry)
+  }
+
+  /** The client's own exchange has changed this setting. */
+  changed(settings: Settings, name: string): void {
+    this.settings = settings
+    this.#own ??= new Set()
+    this.#own.add(name)
+  }
+
+  /** The client asked for a value of its own at its startup. */
+  wished(name: string): void {
+    this.#own ??= new Set()
+    this.#own.add(name)
+  }
+
+  /**
+   * The default of a setting has changed from `before`.
+   * @returns whether the client, which has no value of its own, must be told.
+   */
+  followDefault(name: string, before: string | undefined, value: string): boolean {
+    if (this.settings.values.get(name) !== before || before === value || this.#own?.has(name) === true)
+      return false
+    this.settings = this.settings.with(name, value)
+    return true
   }
 
   get isPinned(): boolean {
