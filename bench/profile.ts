@@ -36,8 +36,8 @@ export function profileClock(): number {
 }
 
 /**
- * Counts samples, not the time between them: on a busy machine that is mostly time in which another process had
- * the processor.
+ * Counts samples, not the time between them: on a busy machine that is mostly time in which another process
+ * had the processor.
  * @param stretch only samples in it count: not the start and the end of the program
  * @returns the functions with the greatest share of their own first; none if no sample lies in the stretch
  */

@@ -188,9 +188,8 @@ async function profile(ground: Ground, pgbench: Pgbench): Promise<void> {
     if (file === undefined)
       throw new BenchError('Node wrote no profile: pgmux was killed, or it cannot write there')
     const read = JSON.parse(await readFile(join(into, file), 'utf8')) as CpuProfile
-    say(
-      `\nprofile of ${scenario} (share of the samples that were not idle, ${outcome.tps.toFixed(0)} tps under the profiler)`,
-    )
+    const tps = outcome.tps.toFixed(0)
+    say(`\nprofile of ${scenario} (share of the samples that were not idle, ${tps} tps under the profiler)`)
     for (const { name, place, share } of topFunctions(read, { from, to }, TOP)) {
       say(`${(share * 100).toFixed(1).padStart(6)} %  ${name}  ${place}`)
     }
