@@ -187,16 +187,20 @@ export class Client implements StreamHandler, Lessee, Waiter<LeasedServer> {
 
   #acquire(): LeasedServer | null {
     if (this.#refusal !== null) return null
+    // Already now: it may be granted or refused before `acquire` returns.
+    this.isWaiting = true
     const server = this.access.pool.acquire(this)
-    if (server !== null) this.#lease(server)
-    return server
+    if (server !== null) {
+      this.isWaiting = false
+      this.#lease(server)
+    }
+    return this.server
   }
 
   /** No server for this message: it waits, or is refused. */
   #withoutServer(type: number): boolean {
     const refusal = this.#refusal
     if (refusal === null) {
-      this.isWaiting = true
       this.#hold()
       return false
     }
@@ -297,6 +301,11 @@ export class Client implements StreamHandler, Lessee, Waiter<LeasedServer> {
     const { refusal, lastWords } = loss
     if (loss.isFatal || this.#ownServer) {
       this.fatal({ ...refusal, severity: 'FATAL' }, lastWords)
+      return
+    }
+    if (loss.isUnfit && loss.exchanges === 0 && !loss.isBatchOpen) {
+      this.#refusal = { ...refusal, severity: 'ERROR' }
+      this.#resumeHeld()
       return
     }
     this.#house.onRefused(this.visitor, refusal)

@@ -64,8 +64,8 @@ export class Pool<S extends PooledServer> {
 
   /**
    * A client wants a server.
-   * @returns one at once, or null: it waits, and hears from `onGrant` or `onRefuse` (the latter even before
-   * this returns, where nobody may wait).
+   * @returns one at once, or null: it waits, and hears from `onGrant` or `onRefuse`. Both may come before this
+   * returns: where those in front of it wait for another baseline, or nobody may wait.
    */
   acquire(waiter: Waiter<S>): S | null {
     if (this.waiting.size === 0 && !this.isPaused) {
@@ -120,8 +120,11 @@ export class Pool<S extends PooledServer> {
   openFailed(server: S, failure: OpenFailure): void {
     this.opening.delete(server)
     move(server, 'closed')
-    this.#backoff.failed(this.#clock.now())
-    this.lastFailure = failure
+    // What Postgres has against one client's startup parameters must not hold up the others.
+    if (!failure.isFinal || server.baseline === '') {
+      this.#backoff.failed(this.#clock.now())
+      this.lastFailure = failure
+    }
     if (failure.isFinal) this.#refuseAll(server.baseline, failure.refusal)
     this.serve()
     this.#shared.serveStarving()
