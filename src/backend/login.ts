@@ -16,7 +16,18 @@ const SSL_YES = 0x53
 const SSL_NO = 0x4e
 
 /** SQLSTATEs of a login that will fail again until somebody changes something. */
-const FINAL_CODES = new Set(['28000', '28P01', '3D000', '42704', '22023', '42501', '42602', '55P02', '0A000'])
+const FINAL_CODES = new Set([
+  '28000',
+  '28P01',
+  '3D000',
+  '42601',
+  '42704',
+  '22023',
+  '42501',
+  '42602',
+  '55P02',
+  '0A000',
+])
 
 /** What a login needs of the parts of a server. */
 export type LoginParts = Pick<ServerParts, 'route' | 'random' | 'work'>

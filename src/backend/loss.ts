@@ -24,6 +24,7 @@ export function lossOf(
     exchanges: talk.exchanges,
     isBatchOpen: talk.isBatchOpen,
     isFailedBatch: talk.replies.isSkipping,
+    isUnfit: false,
   }
 }
 

@@ -341,7 +341,7 @@ export class Server implements LeasedServer, StreamHandler, LoginEvents, AnswerE
       const loss = lossOf(this, 'settings diff failed', null, false)
       this.#dropLessee()
       const refusal = exchange.error === null ? loss.refusal : refusalOf(exchange.error, 'settings')
-      lessee.onServerLost({ ...loss, refusal, lastWords: null, isFatal: false })
+      lessee.onServerLost({ ...loss, refusal, lastWords: null, isFatal: false, isUnfit: true })
     }
     this.close('settings diff failed')
   }

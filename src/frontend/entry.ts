@@ -8,6 +8,7 @@ import { VirtualSession } from '../session/virtual-session.ts'
 import type { SecurableStream } from '../wire/byte-stream.ts'
 import { backendKeyData, parameterStatus, READY_IDLE } from '../wire/messages.ts'
 import { Client } from './client.ts'
+import { replicationOf } from './replication.ts'
 import type { House, PoolAccess, Visitor, Welcome } from './types.ts'
 
 /** Bytes that a client may send before it has been told that it is logged in. */
@@ -57,7 +58,7 @@ export class Entry implements Waiter<LeasedServer>, Lessee {
       return
     }
     this.#access = access
-    if (isReplication(parameters.get('replication'))) {
+    if (replicationOf(parameters.get('replication') ?? '0') === true) {
       this.#openOwn(access)
       return
     }
@@ -185,7 +186,16 @@ export class Entry implements Waiter<LeasedServer>, Lessee {
 
   onServerLost(loss: ServerLoss): void {
     this.#server = null
-    this.#refuse({ ...loss.refusal, severity: 'FATAL' })
+    const { refusal } = loss
+    this.#refuse({ ...refusal, message: this.#asSpelled(refusal.message), severity: 'FATAL' })
+  }
+
+  /** Postgres repeats the names of some parameters as the client wrote them. */
+  #asSpelled(message: string): string {
+    for (const name of this.#parts.parameters.keys()) {
+      if (name.toLowerCase() === 'intervalstyle') return message.replace('"IntervalStyle"', `"${name}"`)
+    }
+    return message
   }
 
   // ---- replication ----
@@ -246,11 +256,6 @@ export class Entry implements Waiter<LeasedServer>, Lessee {
     this.#isOver = true
     this.#parts.onRefused(refusal)
   }
-}
-
-/** As Postgres takes a boolean, and the word for logical replication. */
-function isReplication(value: string | undefined): boolean {
-  return value !== undefined && !['false', 'off', 'no', '0', 'f', 'n', 'of'].includes(value.toLowerCase())
 }
 
 function wished(settings: Settings, carried: ReadonlyMap<string, string>): Settings {

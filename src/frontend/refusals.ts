@@ -73,3 +73,14 @@ export function tlsRequired(): Refusal {
 export function shuttingDown(): Refusal {
   return refusal('FATAL', '57P03', 'the database system is shutting down', 'shutdown')
 }
+
+/** A startup parameter `replication` that is no boolean, in Postgres' words. */
+export function badReplication(value: string): Refusal {
+  return {
+    severity: 'FATAL',
+    code: '22023',
+    message: `invalid value for parameter "replication": "${value}"`,
+    hint: 'Valid values are: "false", 0, "true", 1, "database".',
+    reason: 'bad_startup',
+  }
+}

@@ -15,7 +15,8 @@ import {
   unsupportedProtocol,
 } from '../wire/startup.ts'
 import { Entry } from './entry.ts'
-import { shuttingDown, timedOut, tlsRequired } from './refusals.ts'
+import { badReplication, shuttingDown, timedOut, tlsRequired } from './refusals.ts'
+import { replicationOf } from './replication.ts'
 import type { House, Visitor } from './types.ts'
 
 const SSL_YES = Buffer.from('S')
@@ -211,6 +212,11 @@ export class Startup implements StreamHandler, Visitor {
           request.unknownOptions.map((name) => Buffer.from(name, 'latin1')),
         ),
       )
+    }
+    const replication = parameters.get('replication')
+    if (replication !== undefined && replicationOf(replication) === null) {
+      this.#refuse(badReplication(toText(replication)))
+      return
     }
     if (this.#house.isDraining) {
       this.#refuse(shuttingDown())

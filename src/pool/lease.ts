@@ -36,6 +36,8 @@ export interface ServerLoss {
   readonly isBatchOpen: boolean
   /** The open batch has failed already, and the client knows. */
   readonly isFailedBatch: boolean
+  /** It was not fit for this client at all: a message that is held is refused too, or it would go round in circles. */
+  readonly isUnfit: boolean
 }
 
 /** A client, as the server that works for it sees it. */
