@@ -265,6 +265,8 @@ export class Server implements LeasedServer, StreamHandler, LoginEvents, AnswerE
   close(reason: string): void {
     if (this.#isGone) return
     this.#isGone = true
+    // What came in front of the end is the client's: without it, what follows would stand in the middle of a row.
+    this.#answers.flush()
     this.#login?.cancel(reason)
     const stream = this.#stream
     if (stream !== null) {
