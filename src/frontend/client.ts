@@ -292,6 +292,7 @@ export class Client implements StreamHandler, Lessee, Waiter<LeasedServer> {
 
   onServerLost(loss: ServerLoss): void {
     this.#letGo()
+    this.session.statements.withdrawAll()
     this.#idleSince = this.#house.time.now
     if (loss.isMidMessage) {
       this.leave('lost', 'the server was lost in the middle of an answer')

@@ -233,11 +233,16 @@ export class ClientStatements {
     this.#confirmed.clear()
   }
 
+  /** The server that should have answered is gone: what is not confirmed will not be. */
+  withdrawAll(): void {
+    for (const change of this.#pending) if (change.to !== null) this.#release(change.to.definition)
+    this.#pending.length = 0
+  }
+
   /** The client has gone. */
   dispose(): void {
     this.clear()
-    for (const change of this.#pending) if (change.to !== null) this.#release(change.to.definition)
-    this.#pending.length = 0
+    this.withdrawAll()
   }
 
   #release(definition: Definition): void {

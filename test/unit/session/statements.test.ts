@@ -180,6 +180,18 @@ describe('statements of a client', () => {
     assert.equal(changes[0]?.to?.definition.references, 0)
   })
 
+  it('forgets what was not answered when the server is lost', () => {
+    const { statements, parse } = make()
+    const kept = parse('a', 'select 1', 1)
+    statements.confirm(kept)
+    statements.sentClose('a', 2)
+    const lost = parse('a', 'select 2', 2)
+    statements.withdrawAll()
+    assert.equal(statements.lookup('a'), kept.to)
+    assert.equal(statements.isUncertain('a', 3), false)
+    assert.equal(lost.to?.definition.references, 0)
+  })
+
   it('may not use more than half of the budget', () => {
     const registry = new Registry(4000)
     const statements = new ClientStatements(registry)
