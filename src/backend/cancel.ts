@@ -33,8 +33,8 @@ export class CancelConnection implements StreamHandler {
     this.#dialing = route.dial(route.cancelTimeoutMs, (_error, stream) => this.#onDialed(stream))
   }
 
-  /** Takes too long: the janitor gives it up. */
-  timeOut(): void {
+  /** Takes too long, or is not wanted any more. */
+  giveUp(): void {
     this.#dialing.cancel()
     this.#stream?.destroy('cancel timeout')
     this.#over(!this.#isSent)
@@ -60,8 +60,9 @@ export class CancelConnection implements StreamHandler {
     this.#over(true)
   }
 
+  /** Broken, not ended: what was sent may still be on its way. */
   onClose(): void {
-    this.#over(true)
+    this.#over(!this.#isSent)
   }
 
   #onDialed(stream: SecurableStream | null): void {

@@ -48,8 +48,12 @@ export function leave(server: Server, how: Departure, needsReset: boolean): void
 /** Goes on with the clean-up after each event, until the server is free or closed. */
 export function settleLeaving(server: Server, isAtBoundary: boolean): void {
   const { talk, out, leaving } = server
-  // It may have been asked for a COPY just before: nobody will send its data.
+  // It may have been asked for a COPY just before: nobody will send its data, or its Sync.
   if (talk.copy === Copy.In && !talk.hasCopyEnd) endCopy(server)
+  else if (talk.copy === Copy.In && lacksSync(server)) {
+    server.close('a COPY was left without the Sync behind it')
+    return
+  }
   if (talk.needsFence) writeFence(talk, out)
   if (leaving === null || talk.replies.size > 0 || talk.cancels > 0 || !isAtBoundary) return
   if (talk.status !== Status.Idle) {
@@ -83,6 +87,18 @@ function endCopy(server: Server): void {
   talk.replies.push(Reply.CopyEnd, null)
   out.write(COPY_FAIL)
   if (!isSimple) writeSync(talk, out, cleanup())
+}
+
+/** The COPY has eaten the Sync of its batch, and none has come since: Postgres waits, and a Sync would commit. */
+function lacksSync(server: Server): boolean {
+  const { replies } = server.talk
+  let isBehindEnd = false
+  for (let place = 0; place < replies.size; place++) {
+    const code = replies.at(place)
+    if ((code & REPLY_KIND) === Reply.CopyEnd) isBehindEnd = true
+    else if (isBehindEnd) return false
+  }
+  return isBehindEnd && (replies.head & REPLY_KIND) !== Reply.Query
 }
 
 /** Not the Sync first: it would commit the half that was sent. */

@@ -277,7 +277,9 @@ export class Server implements LeasedServer, StreamHandler, LoginEvents, AnswerE
     const loss = this.lessee === null ? null : lossOf(this, reason, this.#lastWords, this.isMidMessage)
     const { lessee } = this
     this.#dropLessee()
-    if (this.#cancelling === null) this.#cancelsOver()
+    // What it is aimed at has gone, and nobody will look at its deadline any more.
+    this.#cancelling?.giveUp()
+    this.#cancelsOver()
     this.parts.counters.closes.add([reason])
     this.parts.owner.onClosed(this, reason)
     if (loss !== null) lessee?.onServerLost(loss)
@@ -287,7 +289,7 @@ export class Server implements LeasedServer, StreamHandler, LoginEvents, AnswerE
   tick(now: number): void {
     if (this.#login !== null && now > this.deadline) this.#login.timeOut()
     else if (this.deadline > 0 && now > this.deadline) this.#gone('Postgres did not answer in time')
-    if (this.#cancelling !== null && now > this.#cancelDeadline) this.#cancelling.timeOut()
+    if (this.#cancelling !== null && now > this.#cancelDeadline) this.#cancelling.giveUp()
     if (this.leaving === null || now < this.leaving.deadline || this.#isGone) return
     if (this.leaving.isCancelled) this.close('what a client left behind did not end')
     else {

@@ -22,7 +22,8 @@ export class Link {
 
   /** Both ends at once, with a RST. */
   cut(): void {
-    this.near.resetAndDestroy()
+    if (this.isEncrypted) this.near.destroy()
+    else this.near.resetAndDestroy()
     this.far.destroy()
   }
 }
