@@ -98,6 +98,11 @@ export class FakeBackend implements StreamHandler {
   /** Ends the session as a signal does, wherever it stands: FATAL with this code and text. */
   terminate(code: string, text: string): void {
     if (this.#ended) return
+    // It may stand in the middle of a message: Postgres then says nothing more, either.
+    if (this.#waiting?.kind === 'drain') {
+      this.crash()
+      return
+    }
     const error = new PgError(code, text, 'FATAL')
     this.#advance(() => this.#steps.throw(error))
   }
