@@ -105,6 +105,17 @@ export class Startup implements StreamHandler, Visitor {
           this.#onCancel(packet.pid, packet.key)
           return
         case 'invalid':
+          if (isOldProtocol(this.#bytes)) {
+            this.#house.onRefused(this, {
+              severity: 'FATAL',
+              code: packet.code,
+              message: packet.message,
+              reason: 'bad_startup',
+            })
+            this.#stream.write(Buffer.from(`EFATAL:  ${packet.message}\n\0`))
+            this.#close('bad_startup')
+            return
+          }
           this.#refuse({
             severity: 'FATAL',
             code: packet.code,
@@ -336,6 +347,13 @@ export class Startup implements StreamHandler, Visitor {
     if (this.#isAdmitted) this.#house.dismiss(this)
     this.#house.onVisitorOver(this)
   }
+}
+
+/** Clients from before version 3 read errors as plain text. */
+function isOldProtocol(bytes: Buffer): boolean {
+  if (bytes.length < 8) return false
+  const version = bytes.readUInt32BE(4)
+  return version > 0 && version < 0x30000
 }
 
 function unencrypted(what: string): Refusal {
