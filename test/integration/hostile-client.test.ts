@@ -103,7 +103,6 @@ suite('hostile clients', () => {
       ['10,001 bytes', Buffer.concat([int32(10_005), version, Buffer.alloc(9_997, 0x61)]), '08P01'],
       ['no user', m.startup({ database: 'x' }), '28000'],
       ['no terminator', m.untyped(version, 'user\0postgres\0'), '08P01'],
-      ['protocol 2', m.startup({ user: 'postgres' }, 0x20000), '0A000'],
       ['protocol 4', m.startup({ user: 'postgres' }, 0x40000), '0A000'],
       ['a cancel without key', m.untyped(int32(80877102), int32(1)), '08P01'],
       ['SSLRequest with a body', m.untyped(int32(80877103), 'more'), '08P01'],

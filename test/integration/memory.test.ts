@@ -1,5 +1,5 @@
-// What a pooler keeps in memory while much goes through it, measured in a process of its own. Must never measure
-// time, and never the memory of the test itself.
+// What a pooler keeps in memory while much goes through it, measured in a process of its own. Must never
+// measure time, and never the memory of the test itself.
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import type { Socket } from 'node:net'

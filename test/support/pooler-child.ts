@@ -1,5 +1,5 @@
-// Owns: a pooler in a process of its own, started by pooler-process.ts, that tells its memory. Must only do what
-// its parent asks over the channel between them.
+// Owns: a pooler in a process of its own, started by pooler-process.ts, that tells its memory. Must only do
+// what its parent asks over the channel between them.
 import { type Overrides, startPooler } from './pooler.ts'
 
 declare const gc: (() => void) | undefined

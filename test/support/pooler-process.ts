@@ -1,5 +1,5 @@
-// Owns: a pooler in a process of its own, so that its memory can be measured apart from the test's. Must never
-// outlive the test: it is stopped in order, and killed if it does not stop.
+// Owns: a pooler in a process of its own, so that its memory can be measured apart from the test's. Must
+// never outlive the test: it is stopped in order, and killed if it does not stop.
 import { fork } from 'node:child_process'
 import { once } from 'node:events'
 import type { Overrides } from './pooler.ts'
