@@ -3,6 +3,7 @@
 import { connect, type Socket } from 'node:net'
 import { reportHandlerError } from './handler-errors.ts'
 import { errorCode, errorWords } from './peer.ts'
+import { Reads } from './shared-read.ts'
 import { TcpStream } from './tcp-stream.ts'
 
 /** Where to connect: a host name or address with a port, or the path of a Unix socket. */
@@ -73,8 +74,16 @@ export function dial(target: DialTarget, timeoutMs: number, callback: DialCallba
 }
 
 function open(target: DialTarget): Socket {
-  if ('path' in target) return connect({ path: target.path, allowHalfOpen: true })
+  const reads = new Reads()
+  const { onread } = reads
+  if ('path' in target) reads.socket = connect({ path: target.path, allowHalfOpen: true, onread })
+  else reads.socket = openTcp(target, onread)
+  return reads.socket
+}
+
+function openTcp(target: { host: string; port: number }, onread: Reads['onread']): Socket {
   return connect({
+    onread,
     host: target.host,
     port: target.port,
     allowHalfOpen: true,

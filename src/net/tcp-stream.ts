@@ -3,6 +3,7 @@
 // one of its turn, no copy. Must never look into the bytes nor let an exception of a handler out.
 import type { Socket } from 'node:net'
 import type { PeerInfo, SecurableStream, StreamHandler, TlsSettings } from '../wire/byte-stream.ts'
+import { type DirectWriteEvents, type DirectWriter, directWriter } from './direct-write.ts'
 import { type Flushable, flushAtEndOfTurn } from './flush.ts'
 import { reportHandlerError } from './handler-errors.ts'
 import { LINGER_TICK_MS, type Lingering, startLingering, stopLingering } from './linger.ts'
@@ -32,10 +33,12 @@ const UNOWNED: StreamHandler = {
 }
 
 /** A socket as a {@link SecurableStream}. */
-export class TcpStream implements SecurableStream, Flushable, Lingering {
+export class TcpStream implements SecurableStream, Flushable, Lingering, DirectWriteEvents {
   handler: StreamHandler = UNOWNED
   peer: PeerInfo
   #socket: Socket
+  /** The short way to the kernel; null under TLS. */
+  #direct: DirectWriter | null
   // What was written in this turn: almost always one chunk, so the list for the others is made when first
   // needed.
   #first: Uint8Array | null = null
@@ -61,6 +64,7 @@ export class TcpStream implements SecurableStream, Flushable, Lingering {
   constructor(socket: Socket, unix: boolean) {
     this.#socket = socket
     this.peer = describePeer(socket, unix)
+    this.#direct = directWriter(socket, this)
     this.#listen(socket)
   }
 
@@ -74,13 +78,18 @@ export class TcpStream implements SecurableStream, Flushable, Lingering {
       this.#dirty = true
       flushAtEndOfTurn(this)
     }
-    if (this.#pending + this.#socket.writableLength <= HIGH_WATER_BYTES) return true
+    if (this.#pending + this.#below <= HIGH_WATER_BYTES) return true
     this.#wantsDrain = true
     return false
   }
 
   get unsent(): number {
-    return this.#closed ? 0 : this.#pending + this.#socket.writableLength
+    return this.#closed ? 0 : this.#pending + this.#below
+  }
+
+  /** What was handed to the socket and the kernel has not taken. */
+  get #below(): number {
+    return this.#direct === null ? this.#socket.writableLength : this.#direct.unsent
   }
 
   /** Hands what was collected to the socket; called by flush.ts at the end of a turn. */
@@ -95,7 +104,7 @@ export class TcpStream implements SecurableStream, Flushable, Lingering {
     this.#pending = 0
     if (more.length === 0) this.#send(first)
     else if (total < JOIN_BELOW_BYTES * (more.length + 1)) this.#send(join(first, more, total))
-    else this.#sendList(first, more)
+    else this.#sendList(first, more, total)
   }
 
   // Pausing is a flag until bytes arrive: a pause and a resume without bytes in between cost nothing.
@@ -136,6 +145,7 @@ export class TcpStream implements SecurableStream, Flushable, Lingering {
   secure(settings: TlsSettings, early: Buffer | null, done: (error: Error | null) => void): void {
     this.flush()
     const socket = this.#socket
+    this.#direct = null
     socket.pause()
     socket.removeAllListeners('data')
     if (this.#held !== null) socket.unshift(this.#held)
@@ -220,17 +230,40 @@ export class TcpStream implements SecurableStream, Flushable, Lingering {
   }
 
   #send(bytes: Uint8Array): void {
-    if (this.#wantsDrain) this.#socket.write(bytes, this.#drainCallback())
+    if (this.#direct !== null) {
+      this.#direct.write(bytes)
+      if (this.#wantsDrain) this.#tellWritten()
+    } else if (this.#wantsDrain) this.#socket.write(bytes, this.#drainCallback())
     else this.#socket.write(bytes)
   }
 
-  #sendList(first: Uint8Array, more: readonly Uint8Array[]): void {
+  #sendList(first: Uint8Array, more: readonly Uint8Array[], total: number): void {
+    if (this.#direct !== null) {
+      this.#direct.writeAll([first, ...more], total)
+      if (this.#wantsDrain) this.#tellWritten()
+      return
+    }
     const last = more.length - 1
     this.#socket.cork()
     this.#socket.write(first)
     for (let i = 0; i < last; i++) this.#socket.write(more[i])
     this.#send(more[last])
     this.#socket.uncork()
+  }
+
+  onDirectWritten(): void {
+    this.#written()
+  }
+
+  onDirectFailed(error: Error): void {
+    if (this.#closed || this.#socket.destroyed) return
+    this.#stop(errorWords(error))
+    this.#socket.destroy()
+  }
+
+  /** The kernel has taken everything at once: the owner hears of it later, as of any drain. */
+  #tellWritten(): void {
+    if (this.#below === 0) process.nextTick(this.#drainCallback())
   }
 
   #drainCallback(): () => void {

@@ -1,7 +1,8 @@
 // Tests what only real sockets show: system calls, resets, half-open peers, the end of patience.
 import assert from 'node:assert/strict'
-import { connect, Socket } from 'node:net'
+import { connect, type Socket } from 'node:net'
 import { after, describe, it } from 'node:test'
+import { DirectWriter } from '../../../src/net/direct-write.ts'
 import { setHandlerErrorReporter } from '../../../src/net/handler-errors.ts'
 import { type Listener, listen } from '../../../src/net/listen.ts'
 import type { TcpStream } from '../../../src/net/tcp-stream.ts'
@@ -35,9 +36,8 @@ describe('system calls', () => {
   it('hands over what one turn wrote in one call, whatever the sizes', async (t) => {
     const { a, b } = await pairs()
     const { rb } = record({ a, b })
-    const single = t.mock.method(Socket.prototype, '_write')
-    // Not in the types.
-    const list = t.mock.method(Socket.prototype as unknown as { _writev(): void }, '_writev')
+    const single = t.mock.method(DirectWriter.prototype, 'write')
+    const list = t.mock.method(DirectWriter.prototype, 'writeAll')
     let expected = 0
     for (const sizes of [[5], [100, 100, 100], [5, 20_000, 5], [9000, 9000], Array(500).fill(80)]) {
       single.mock.resetCalls()
@@ -56,7 +56,7 @@ describe('system calls', () => {
   it('passes a single chunk on without copying it', async (t) => {
     const { a, b } = await pairs()
     const { rb } = record({ a, b })
-    const write = t.mock.method(Socket.prototype, '_write')
+    const write = t.mock.method(DirectWriter.prototype, 'write')
     const chunk = Buffer.from('as it is')
     a.write(chunk)
     await rb.until(() => rb.bytes === chunk.length)
