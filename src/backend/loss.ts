@@ -5,6 +5,9 @@ import { parseErrorResponse } from '../wire/error-response.ts'
 import { Status } from '../wire/protocol.ts'
 import type { Server } from './server.ts'
 
+/** Why a server is closed that was left in a transaction block in statement mode. */
+export const BLOCK_IN_STATEMENT_MODE = 'transaction block in statement mode'
+
 /** The loss of this server for its lessee. `isMidMessage`: the client has half a message of an answer. */
 export function lossOf(
   server: Server,
@@ -13,9 +16,11 @@ export function lossOf(
   isMidMessage: boolean,
 ): ServerLoss {
   const { talk, lessee, parts } = server
+  // A statement that opens a block is refused; the rest of the client's session is not touched.
+  const isRefused = reason === BLOCK_IN_STATEMENT_MODE
   const isInside =
     talk.status !== Status.Idle || lessee?.session.isPinned === true || parts.route.mode === 'session'
-  const isFatal = isInside || talk.copy === 3
+  const isFatal = (isInside && !isRefused) || talk.copy === 3
   return {
     refusal: isFatal && talk.endsTransaction ? unknownCommit(reason) : lost(reason, lastWords, isFatal),
     lastWords: talk.endsTransaction ? null : lastWords,
@@ -42,9 +47,9 @@ export function refusalOf(bytes: Buffer, reason: string): Refusal {
 }
 
 function lost(reason: string, lastWords: Buffer | null, isFatal: boolean): Refusal {
-  if (reason === 'transaction block in statement mode') {
+  if (reason === BLOCK_IN_STATEMENT_MODE) {
     return {
-      severity: 'FATAL',
+      severity: 'ERROR',
       code: '0A000',
       message: 'transaction blocks not allowed in statement pooling mode',
       hint: 'Use a pool in transaction mode, or send the statements one by one.',
@@ -52,7 +57,7 @@ function lost(reason: string, lastWords: Buffer | null, isFatal: boolean): Refus
     }
   }
   const detail = isFatal
-    ? 'The transaction was not committed by this server, or its session state is lost.'
+    ? 'The session and its open transaction are lost with it.'
     : 'Whether the statement was executed is not known.'
   if (lastWords !== null) {
     const words = refusalOf(lastWords, 'server_lost')

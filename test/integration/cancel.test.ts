@@ -6,7 +6,7 @@ import { after, describe, it } from 'node:test'
 import { assertSame, direct, through } from '../support/compare.ts'
 import { Gate } from '../support/gate.ts'
 import * as m from '../support/messages.ts'
-import { getPostgres } from '../support/postgres.ts'
+import { getPostgres, notRun } from '../support/postgres.ts'
 import { Prng } from '../support/prng.ts'
 import { eventually, Rig } from '../support/rig.ts'
 import { result, WireClient } from '../support/wire-client.ts'
@@ -353,6 +353,35 @@ describe('cancel connections', () => {
     await all
     assert.equal(result(await client.until('Z')).error?.code, '57014')
     assert.equal(gate.cancels.length, 1)
+  })
+})
+
+describe('a Postgres with TLS', () => {
+  it('takes cancels on connections with TLS', async (t) => {
+    if (postgres.control === null) {
+      notRun(t, postgres.missing)
+      return
+    }
+    const folder = new URL('../support/certs/localhost.', import.meta.url)
+    for (const end of ['crt', 'key']) {
+      const lines = readFileSync(new URL(`${folder.href}${end}`), 'utf8')
+        .trimEnd()
+        .replaceAll('\n', "'), ('")
+      await rig.see(`copy (values ('${lines}')) to program 'umask 077; cat > server.${end}'`)
+    }
+    await rig.see('alter system set ssl = on')
+    await rig.see('select pg_reload_conf()')
+    const secure = await Rig.start(postgres, { pool: { size: 1 }, upstream: { tls: { mode: 'require' } } })
+    const before = await secure.healthy()
+    await using client = await secure.client()
+    client.send(m.query(LONG))
+    const pid = await secure.running(LONG)
+    assert.equal(await secure.value(`select ssl from pg_stat_ssl where pid = ${pid}`), 't')
+    await client.cancel()
+    assert.equal(result(await client.until('Z')).error?.code, '57014')
+    assert.equal(await secure.healthy(), before, 'the server is kept')
+    await rig.see('alter system reset ssl')
+    await rig.see('select pg_reload_conf()')
   })
 })
 
