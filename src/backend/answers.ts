@@ -9,7 +9,8 @@ import { field, parseErrorResponse, replaceName } from '../wire/error-response.t
 import { Found, type Framer } from '../wire/framer.ts'
 import { CLOSE_COMPLETE, PARSE_COMPLETE } from '../wire/messages.ts'
 import { FromServer, Status } from '../wire/protocol.ts'
-import { FENCE, type InternalExchange } from './internal.ts'
+import { Fault, faultOf } from './healing.ts'
+import { FENCE, type InternalExchange, internalExchange } from './internal.ts'
 import {
   NamedClose,
   NamedParse,
@@ -35,6 +36,13 @@ export interface AnswerEvents {
   onGuardFailed(exchange: InternalExchange): void
   /** A reported setting has a new value. */
   onSetting(name: string, value: string): void
+  /** An exchange whose error was swallowed is over: it is sent once more. */
+  onHealed(): void
+  /**
+   * An exchange of a client has left a transaction block open.
+   * @returns true when that is not allowed here: its ReadyForQuery is not passed on
+   */
+  onBlock(): boolean
   /** A ReadyForQuery came for a client's exchange. */
   onExchangeEnd(): void
 }
@@ -257,6 +265,7 @@ export class Answers {
       this.#internalDone(replies.headRef as InternalExchange)
       return
     }
+    if (talk.status !== Status.Idle && this.#events.onBlock()) return
     this.#pass(framer)
     replies.shift()
     talk.exchanges--
@@ -397,6 +406,7 @@ export class Answers {
       return
     }
     const ref = replies.headRef
+    if (isWhole && ref instanceof NamedStatement && this.#heals(src.subarray(start, stop), ref)) return
     if ((head & Fate.Internal) !== 0) {
       const exchange = ref as InternalExchange
       exchange.error ??= Buffer.from(src.subarray(start, stop))
@@ -413,6 +423,27 @@ export class Answers {
       this.#passAlways(framer)
     }
     this.#failed(head)
+  }
+
+  /** Is this an error that a new Parse heals? Then nobody sees it, and the exchange is sent again behind its end. */
+  #heals(bytes: Buffer, ref: NamedStatement): boolean {
+    const talk = this.#talk
+    const replies = this.#replies
+    const { healing, statements } = talk
+    const { id } = ref.definition
+    const fault = faultOf(bytes)
+    if (fault === Fault.None) return false
+    if (fault === Fault.Lost) statements.delete(id)
+    else statements.markOutgrown(id)
+    if (this.lessee === null || !healing.cures(fault, ref, replies.size)) return false
+    statements.delete(id)
+    healing.isArmed = false
+    healing.isPending = true
+    healing.error = Buffer.from(bytes)
+    replies.skipToSync(() => {})
+    const again = internalExchange('healing', false, () => this.#events.onHealed())
+    replies.replaceHead(Reply.Sync | Fate.Internal, again)
+    return true
   }
 
   /** What the error did to the queue. */

@@ -44,6 +44,8 @@ export class NamedRequests {
   readonly #out: Output
   session: VirtualSession | null = null
   #largeId = 0
+  /** Of the last Bind: a description of its portal is one of the statement. */
+  #bound: NamedStatement | null = null
 
   constructor(talk: Talk, out: Output) {
     this.#talk = talk
@@ -55,7 +57,8 @@ export class NamedRequests {
     if (type === FromClient.Bind) return this.#bind(framer)
     if (framer.src[framer.start + HEADER] !== STATEMENT) {
       // A portal: Postgres' own business.
-      return this.#asIs(framer, type === FromClient.Close ? Reply.Close : Reply.DescribePortal, null)
+      if (type === FromClient.Close) return this.#asIs(framer, Reply.Close, null)
+      return this.#asIs(framer, Reply.DescribePortal, this.#bound)
     }
     return type === FromClient.Close ? this.#close(framer) : this.#describe(framer)
   }
@@ -106,7 +109,7 @@ export class NamedRequests {
     const { definition } = ref
     // With exchanges in flight the status and the statements at our turn are not known yet (RULES 14).
     const isKnown = talk.exchanges === 0 && !talk.hasExecuted && talk.status !== Status.Failed
-    if (isKnown && talk.statements.has(definition.id)) {
+    if (isKnown && talk.statements.isFresh(definition.id)) {
       talk.statements.touch(definition)
       if (!talk.replies.push(Reply.Parse | Fate.Insert, ref))
         this.#sessionOf().statements.withdraw(ref.change)
@@ -166,14 +169,15 @@ export class NamedRequests {
       return framer.rest > 0 ? Sent.Refuse : this.#asIs(framer, Reply.Bind, null)
     if (nameStop === nameStart) {
       if (!this.#ensureUnnamed()) return Sent.Hold
+      this.#bound = null
       return this.#asIs(framer, Reply.Bind, null)
     }
     const name = nameOf(src, nameStart, nameStop)
     const statement = this.#sessionOf().statements.lookup(name)
     if (this.#mustWait(name, statement)) return Sent.Hold
+    this.#bound = statement ?? null
     const serverName = statement === undefined ? MISSING_NAME : this.#ensure(statement)
-    if (this.#talk.status !== Status.Idle && statement?.definition.mayEndTransaction)
-      this.#talk.endsTransaction = true
+    if (this.#talk.mayBeInside && statement?.definition.mayEndTransaction) this.#talk.endsTransaction = true
     this.#talk.replies.push(
       Reply.Bind,
       statement === undefined ? new NameFix(fullName(src, nameStart, nameStop), MISSING_NAME) : statement,

@@ -7,9 +7,9 @@ import { Sent } from '../pool/lease.ts'
 import { Fate, Reply, type Replies } from '../pool/replies.ts'
 import type { VirtualSession } from '../session/virtual-session.ts'
 import { Fact, scanFacts } from '../sql/scanner.ts'
-import type { Framer } from '../wire/framer.ts'
+import { Found, Framer } from '../wire/framer.ts'
 import { SYNC } from '../wire/messages.ts'
-import { FromClient, Status } from '../wire/protocol.ts'
+import { CLIENT_RULES, FromClient, Status } from '../wire/protocol.ts'
 import { internalExchange, writeEvictions, writeFence } from './internal.ts'
 import { NamedRequests } from './named-requests.ts'
 import type { Output } from './output.ts'
@@ -19,6 +19,8 @@ import { Copy, type Talk } from './talk.ts'
 const PIPELINE_MAX = 4096
 /** And within one batch, where waiting could last for ever: beyond it, it is refused. */
 const BATCH_MAX = 1_000_000
+
+const SEMICOLON = 0x3b
 
 /** What the sending side needs of its server. */
 export interface RequestParts {
@@ -60,6 +62,7 @@ export class Requests {
     if (this.#replies.size > BATCH_MAX) return Sent.Refuse
     if (this.#replies.size === 0) talk.busySince = talk.time.now
     talk.isFlushed = type === FromClient.Flush
+    talk.healing.isArmed = false
     switch (type) {
       case FromClient.Query:
         return this.#query(framer)
@@ -105,6 +108,12 @@ export class Requests {
       if (sent === Sent.Taken) talk.restOut = framer.rest
     }
     if (sent !== Sent.Taken) return sent
+    if (talk.isBatchOpen) {
+      if (talk.healing.isRecording) talk.healing.next(framer)
+    } else if (type === FromClient.Bind || type === FromClient.Describe) {
+      if (talk.status === Status.Idle && talk.exchanges === 0)
+        talk.healing.begin(framer, this.#replies.tailRef)
+    }
     talk.isBatchOpen = true
     if (type === FromClient.Execute) talk.hasExecuted = true
     return Sent.Taken
@@ -112,7 +121,7 @@ export class Requests {
 
   #parse(framer: Framer): number {
     const talk = this.#talk
-    if (talk.status !== Status.Idle && framer.src[framer.start + 5] === 0) {
+    if (talk.mayBeInside && framer.src[framer.start + 5] === 0 && mayEnd(framer, framer.start + 6)) {
       talk.endsTransaction ||= (textFacts(framer, true) & Fact.Ends) !== 0
     }
     if (talk.unconfirmed > 0 || this.#mode === 'statement') {
@@ -140,7 +149,7 @@ export class Requests {
         return this.#ownSync()
       }
     }
-    if (talk.status !== Status.Idle && beginsLikeCommit(framer.src[framer.start + 5])) {
+    if (talk.mayBeInside && mayEnd(framer, framer.start + 5)) {
       talk.endsTransaction ||= (textFacts(framer, false) & Fact.Ends) !== 0
     }
     const isSent = this.#replies.push(Reply.Query, null)
@@ -159,9 +168,20 @@ export class Requests {
     replies.push(isDoubtful ? Reply.Sync | Fate.Doubtful : Reply.Sync, null)
     talk.exchanges++
     talk.endBatch()
+    if (talk.healing.isRecording) talk.healing.complete(framer)
     this.#forward(framer)
     if (talk.needsFence) this.#writeFence()
     return Sent.Taken
+  }
+
+  /** Sends the kept exchange once more. @returns false when nothing can be sent now. */
+  resend(bytes: Buffer): boolean {
+    const framer = new Framer(CLIENT_RULES, bytes.length, bytes.length)
+    framer.push(bytes)
+    while (framer.next() === Found.Message) if (this.send(framer) !== Sent.Taken) return false
+    this.#talk.healing.isArmed = false
+    this.#out.flush()
+    return true
   }
 
   /** Writes the fence behind what was sent, if a Sync that no COPY can have eaten is among it. */
@@ -208,6 +228,7 @@ export class Requests {
   #mustWait(): boolean {
     const talk = this.#talk
     // A cancel that is under way must not hit what the client asks next.
+    if (talk.healing.isPending) return true
     return talk.cancels > 0 || talk.isCancelWanted || this.#replies.size > PIPELINE_MAX
   }
 
@@ -242,8 +263,12 @@ function textFacts(framer: Framer, isParse: boolean): number {
   return scanFacts(framer.src, start, stop)
 }
 
-/** COMMIT, END, or something in front of them: worth a closer look. */
-function beginsLikeCommit(byte: number): boolean {
-  const lower = byte | 0x20
-  return lower === 0x63 || lower === 0x65 || byte < 0x41
+/** COMMIT, END, something in front of them, or more than one statement: worth a closer look. */
+function mayEnd(framer: Framer, start: number): boolean {
+  const { src, stop } = framer
+  const first = src[start]
+  const lower = first | 0x20
+  if (lower === 0x63 || lower === 0x65 || first < 0x41) return true
+  for (let at = start; at < stop; at++) if (src[at] === SEMICOLON) return true
+  return false
 }

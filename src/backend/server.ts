@@ -8,7 +8,7 @@ import { parametersOf } from '../session/baseline.ts'
 import { isCarried, type Settings } from '../session/settings.ts'
 import type { SecurableStream, StreamHandler } from '../wire/byte-stream.ts'
 import { Found, Framer } from '../wire/framer.ts'
-import { TERMINATE } from '../wire/messages.ts'
+import { READY_IDLE, TERMINATE } from '../wire/messages.ts'
 import { FromClient, SERVER_RULES, Status } from '../wire/protocol.ts'
 import { Answers, type AnswerEvents } from './answers.ts'
 import { CancelConnection } from './cancel.ts'
@@ -22,7 +22,7 @@ import {
 } from './internal.ts'
 import { type Leaving, leave, settleLeaving } from './leave.ts'
 import { Login, type LoginEvents, type LoginResult } from './login.ts'
-import { lossOf, refusalOf } from './loss.ts'
+import { BLOCK_IN_STATEMENT_MODE, lossOf, refusalOf } from './loss.ts'
 import { Output } from './output.ts'
 import { Requests } from './requests.ts'
 import type { ServerParts } from './route.ts'
@@ -274,6 +274,8 @@ export class Server implements LeasedServer, StreamHandler, LoginEvents, AnswerE
       if (isClean) stream.end(TERMINATE)
       else stream.destroy(reason)
     }
+    // What came in front of the end is still the client's.
+    this.#answers.flush()
     const loss = this.lessee === null ? null : lossOf(this, reason, this.#lastWords, this.isMidMessage)
     const { lessee } = this
     this.#dropLessee()
@@ -314,7 +316,15 @@ export class Server implements LeasedServer, StreamHandler, LoginEvents, AnswerE
     }
     this.#answers.flush()
     if (this.#answers.isBlocked && this.lessee !== null) this.#stream?.pause()
+    if (this.talk.replies.size === 0 && !framer.atBoundary) this.#onHalfMessage()
+    else if (this.deadline > 0 && this.state === 'active') this.deadline = 0
     this.#settle()
+  }
+
+  /** A message that nothing asked for has begun. Its rest would be taken for the answer to what is sent next. */
+  #onHalfMessage(): void {
+    if (this.state === 'idle') this.#gone('half a message on an idle server')
+    else if (this.deadline === 0) this.deadline = this.talk.time.now + this.parts.route.connectTimeoutMs
   }
 
   onDrain(): void {
@@ -340,6 +350,7 @@ export class Server implements LeasedServer, StreamHandler, LoginEvents, AnswerE
   }
 
   onGuardFailed(exchange: InternalExchange): void {
+    this.#answers.flush()
     const { lessee } = this
     if (lessee !== null) {
       const loss = lossOf(this, 'settings diff failed', null, false)
@@ -366,10 +377,21 @@ export class Server implements LeasedServer, StreamHandler, LoginEvents, AnswerE
     else if (talk.replies.size === 0) this.parts.owner.onDefault(this.baseline, name, value)
   }
 
+  onHealed(): void {
+    const { talk, lessee } = this
+    // Counted anew when it is sent.
+    talk.exchanges--
+    const bytes = talk.healing.take()
+    if (lessee === null || this.#requests.resend(bytes)) return
+    lessee.deliver(talk.healing.error)
+    lessee.deliver(READY_IDLE)
+  }
+
   onExchangeEnd(): void {
     const { talk } = this
     this.parts.counters.exchanges++
-    talk.endsTransaction = false
+    // What else is in flight may be the COMMIT.
+    if (talk.exchanges === 0 && !talk.isBatchOpen) talk.endsTransaction = false
     if (talk.isCancelWanted) {
       talk.isCancelWanted = false
       this.#cancelsOver()
@@ -377,9 +399,13 @@ export class Server implements LeasedServer, StreamHandler, LoginEvents, AnswerE
     if (talk.status === Status.Idle) {
       this.parts.counters.transactions++
       talk.transactionSince = talk.time.now
-    } else if (this.parts.route.mode === 'statement') {
-      this.close('transaction block in statement mode')
     }
+  }
+
+  onBlock(): boolean {
+    if (this.parts.route.mode !== 'statement') return false
+    this.close(BLOCK_IN_STATEMENT_MODE)
+    return true
   }
 
   #gone(reason: string): void {
@@ -428,7 +454,11 @@ export class Server implements LeasedServer, StreamHandler, LoginEvents, AnswerE
   #mayGoOn(): boolean {
     const { talk } = this
     return (
-      talk.cancels === 0 && !talk.isCancelWanted && talk.unconfirmed === 0 && talk.replies.size < RESUME_BELOW
+      !talk.healing.isPending &&
+      talk.cancels === 0 &&
+      !talk.isCancelWanted &&
+      talk.unconfirmed === 0 &&
+      talk.replies.size < RESUME_BELOW
     )
   }
 

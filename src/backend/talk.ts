@@ -6,6 +6,7 @@ import type { Settings } from '../session/settings.ts'
 import { ServerStatements } from '../session/statements.ts'
 import type { VirtualSession } from '../session/virtual-session.ts'
 import { Status } from '../wire/protocol.ts'
+import { Healing } from './healing.ts'
 
 /** Which kind of COPY a server is in. */
 export const Copy = { None: 0, In: 1, Out: 2, Both: 3 } as const
@@ -19,6 +20,7 @@ export class Talk implements TalkView {
   readonly replies = new Replies()
   readonly statements = new ServerStatements()
   readonly time: CoarseTime
+  readonly healing = new Healing()
   /** Status byte of the last ReadyForQuery. */
   status: number = Status.Idle
   /** Reported settings as they are on the server; null before login. */
@@ -128,6 +130,11 @@ export class Talk implements TalkView {
       if ((this.replies.at(place) & REPLY_KIND) === Reply.CopyEnd) return true
     }
     return false
+  }
+
+  /** A transaction is open, or may be when what is sent now has its turn. */
+  get mayBeInside(): boolean {
+    return this.status !== Status.Idle || this.exchanges > 0
   }
 
   get isInTransaction(): boolean {

@@ -53,6 +53,11 @@ export class Replies {
     return this.size === 0 ? null : this.#refs[this.#first]
   }
 
+  /** What the last entry refers to. */
+  get tailRef(): unknown {
+    return this.size === 0 ? null : this.refAt(this.size - 1)
+  }
+
   /** @returns false when the entry is not answered because an error makes Postgres skip to the next Sync. */
   push(code: number, ref: unknown): boolean {
     if (this.isSkipping) {
@@ -84,6 +89,12 @@ export class Replies {
 
   setAt(place: number, code: number): void {
     this.#codes[(this.#first + place) & this.#mask] = code
+  }
+
+  /** The first entry stands for something else from now on. */
+  replaceHead(code: number, ref: unknown): void {
+    this.#codes[this.#first] = code
+    this.#refs[this.#first] = ref
   }
 
   /** Takes one entry out of the middle; rare, so it may be slow. */

@@ -267,6 +267,7 @@ export class ClientStatements {
 /** The statements that one server has, least recently used first. */
 export class ServerStatements {
   readonly #present = new Map<number, Definition>()
+  readonly #outgrown = new Set<number>()
   #lastUsed = 0
 
   get size(): number {
@@ -277,8 +278,19 @@ export class ServerStatements {
     return this.#present.has(id)
   }
 
+  /** It is there, and gives what a statement parsed now would give, as far as known. */
+  isFresh(id: number): boolean {
+    return this.#present.has(id) && !this.#outgrown.has(id)
+  }
+
+  /** Its result type has changed: a client that parses it again must get a new one. */
+  markOutgrown(id: number): void {
+    this.#outgrown.add(id)
+  }
+
   /** Its ParseComplete came. */
   add(definition: Definition): void {
+    this.#outgrown.delete(definition.id)
     this.#present.delete(definition.id)
     this.#present.set(definition.id, definition)
     this.#lastUsed = definition.id
@@ -294,11 +306,13 @@ export class ServerStatements {
 
   delete(id: number): void {
     this.#present.delete(id)
+    this.#outgrown.delete(id)
     if (this.#lastUsed === id) this.#lastUsed = 0
   }
 
   clear(): void {
     this.#present.clear()
+    this.#outgrown.clear()
     this.#lastUsed = 0
   }
 

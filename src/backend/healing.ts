@@ -1,0 +1,100 @@
+// One exchange kept for a moment, so that a statement that its server has lost or outgrown (26000, 0A000) can be
+// parsed anew and the exchange sent once more (RULES 17). It owns that copy. It never repeats anything of which a
+// client has seen an answer, and nothing inside a transaction.
+import { NamedStatement } from '../session/statements.ts'
+import { field } from '../wire/error-response.ts'
+import type { Framer } from '../wire/framer.ts'
+import { FromClient } from '../wire/protocol.ts'
+
+/** Longer exchanges are not kept. */
+const KEPT_MAX = 16 * 1024
+const EMPTY = Buffer.alloc(0)
+
+/** What an error to a message that names a statement says about the statement. */
+export const Fault = { None: 0, Lost: 1, Outgrown: 2 } as const
+
+/** One of `Fault`, for a whole ErrorResponse. */
+export function faultOf(bytes: Buffer): number {
+  const code = field(bytes, 'C')
+  if (code === '26000') return Fault.Lost
+  // By its routine, since the text is in the server's language.
+  if (code === '0A000' && field(bytes, 'R') === 'RevalidateCachedQuery') return Fault.Outgrown
+  return Fault.None
+}
+
+export class Healing {
+  /** The exchange in flight is kept: all of it was sent, and nothing behind it. */
+  isArmed = false
+  /** Its error was swallowed; it is sent again behind the next ReadyForQuery. */
+  isPending = false
+  /** The batch that is being sent may be kept. */
+  isRecording = false
+  /** What the client is told where the exchange cannot be sent again. */
+  error: Buffer = EMPTY
+  #statement: NamedStatement | null = null
+  #describes = false
+  #owed = 0
+  #src: Buffer = EMPTY
+  #start = 0
+  #stop = 0
+  #kept: Buffer = EMPTY
+  #length = 0
+
+  /** The first message of a batch, a Bind or Describe with this reference, was sent; nothing else is in flight. */
+  begin(framer: Framer, ref: unknown): void {
+    if (framer.rest > 0 || !(ref instanceof NamedStatement) || ref.definition.isLarge) return
+    this.isRecording = true
+    this.#statement = ref
+    this.#describes = framer.type === FromClient.Describe
+    this.#owed = 1
+    this.#src = framer.src
+    this.#start = framer.start
+    this.#stop = framer.stop
+  }
+
+  /** One more message of it was sent. Only a batch that came in one piece is kept: it costs one copy. */
+  next(framer: Framer): void {
+    const { type } = framer
+    const isPlain = type === FromClient.Execute || type === FromClient.Bind || type === FromClient.Describe
+    if (!isPlain || !this.#continues(framer)) {
+      this.isRecording = false
+      this.#src = EMPTY
+      return
+    }
+    if (type === FromClient.Describe) this.#describes = true
+    this.#owed++
+  }
+
+  /** Its Sync was sent. */
+  complete(framer: Framer): void {
+    this.isRecording = false
+    if (this.#continues(framer)) {
+      const length = this.#stop - this.#start
+      if (this.#kept.length < length) this.#kept = Buffer.allocUnsafeSlow(Math.max(512, length))
+      this.#src.copy(this.#kept, 0, this.#start, this.#stop)
+      this.#length = length
+      this.#owed++
+      this.isArmed = true
+    }
+    this.#src = EMPTY
+  }
+
+  /** Is a fault of this statement, with so many replies owed, one that can be healed unnoticed? */
+  cures(fault: number, statement: NamedStatement, owed: number): boolean {
+    if (!this.isArmed || statement !== this.#statement || owed !== this.#owed) return false
+    // Who has a description of the old result would decode the new one with it.
+    return fault === Fault.Lost || this.#describes || !statement.described
+  }
+
+  /** The kept exchange, to be sent again; it is kept no longer. */
+  take(): Buffer {
+    this.isPending = false
+    return Buffer.from(this.#kept.subarray(0, this.#length))
+  }
+
+  #continues(framer: Framer): boolean {
+    if (framer.rest > 0 || framer.src !== this.#src || framer.start !== this.#stop) return false
+    this.#stop = framer.stop
+    return this.#stop - this.#start <= KEPT_MAX
+  }
+}
