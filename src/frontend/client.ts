@@ -206,7 +206,8 @@ export class Client implements StreamHandler, Lessee, Waiter<LeasedServer> {
     }
     this.#refusal = null
     this.#house.onRefused(this.visitor, refusal)
-    this.#say(errorResponse(refusal))
+    // A login that Postgres refused is the end of that login, not of this client.
+    this.#say(errorResponse({ ...refusal, severity: 'ERROR' }))
     if (type === FromClient.Query || type === FromClient.FunctionCall) this.#say(READY_IDLE)
     else this.#isSkipping = true
     return true
