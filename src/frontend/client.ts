@@ -14,6 +14,7 @@ import { CLIENT_RULES, FromClient } from '../wire/protocol.ts'
 import { Held } from './held.ts'
 import { cancelled, malformed, timedOut, tooLong } from './refusals.ts'
 import type { House, PoolAccess, Visitor } from './types.ts'
+import { type Due, Watch } from './watch.ts'
 
 /** Longest Parse, Describe or Close that is read whole. */
 const WHOLE_MAX = 256 * 1024
@@ -60,10 +61,7 @@ export class Client implements StreamHandler, Lessee, Waiter<LeasedServer> {
   #isUnread = false
   #isDraining = false
   #endDeadline = 0
-  #idleSince: number
-  #lastDataAt: number
-  #blockedSince = 0
-  #isCancelSent = false
+  readonly #watch: Watch
   #ownServer: boolean
 
   constructor(stream: ByteStream, parts: ClientParts, ownServer: LeasedServer | null) {
@@ -74,7 +72,8 @@ export class Client implements StreamHandler, Lessee, Waiter<LeasedServer> {
     this.baseline = parts.baseline
     this.pid = parts.pid
     this.#house = parts.house
-    this.enteredAt = this.#idleSince = this.#lastDataAt = parts.house.time.now
+    this.enteredAt = parts.house.time.now
+    this.#watch = new Watch(this.enteredAt)
     this.#ownServer = ownServer !== null
     if (ownServer !== null) {
       this.server = ownServer
@@ -89,7 +88,7 @@ export class Client implements StreamHandler, Lessee, Waiter<LeasedServer> {
   // ---- the client's stream ----
 
   onData(chunk: Buffer): void {
-    this.#lastDataAt = this.#house.time.now
+    this.#watch.lastDataAt = this.#house.time.now
     this.access.counters.bytesFromClients += chunk.length
     if (this.#held.isHolding) {
       this.#held.add(chunk)
@@ -101,7 +100,7 @@ export class Client implements StreamHandler, Lessee, Waiter<LeasedServer> {
   }
 
   onDrain(): void {
-    this.#blockedSince = 0
+    this.#watch.blockedSince = 0
     this.server?.resume()
     if (!this.#isUnread) return
     this.#isUnread = false
@@ -257,7 +256,7 @@ export class Client implements StreamHandler, Lessee, Waiter<LeasedServer> {
 
   #lease(server: LeasedServer): void {
     this.server = server
-    this.#isCancelSent = false
+    this.#watch.leased()
     server.lease(this)
   }
 
@@ -266,7 +265,7 @@ export class Client implements StreamHandler, Lessee, Waiter<LeasedServer> {
   deliver(bytes: Buffer): boolean {
     this.access.counters.bytesToClients += bytes.length
     if (this.stream.write(bytes)) return true
-    if (this.#blockedSince === 0) this.#blockedSince = this.#house.time.now
+    if (this.#watch.blockedSince === 0) this.#watch.blockedSince = this.#house.time.now
     return false
   }
 
@@ -282,8 +281,8 @@ export class Client implements StreamHandler, Lessee, Waiter<LeasedServer> {
 
   onLeaseEnd(): void {
     this.#letGo()
-    this.#idleSince = this.#house.time.now
-    if (this.#blockedSince > 0) {
+    this.#watch.idleSince = this.#house.time.now
+    if (this.#watch.blockedSince > 0) {
       this.#isUnread = true
       this.stream.pause()
     }
@@ -294,7 +293,7 @@ export class Client implements StreamHandler, Lessee, Waiter<LeasedServer> {
   onServerLost(loss: ServerLoss): void {
     this.#letGo()
     this.session.statements.withdrawAll()
-    this.#idleSince = this.#house.time.now
+    this.#watch.idleSince = this.#house.time.now
     if (loss.isMidMessage) {
       this.leave('lost', 'the server was lost in the middle of an answer')
       this.stream.destroy('the server was lost in the middle of an answer')
@@ -396,7 +395,7 @@ export class Client implements StreamHandler, Lessee, Waiter<LeasedServer> {
   tick(now: number): void {
     if (this.isGone) return
     const { limits } = this.#house
-    if (isOver(this.#blockedSince, limits.writeTimeoutMs, now)) {
+    if (this.#watch.dueBlocked(now, limits)) {
       this.leave('cut', 'client_write_timeout')
       this.stream.destroy('client_write_timeout')
       return
@@ -409,54 +408,35 @@ export class Client implements StreamHandler, Lessee, Waiter<LeasedServer> {
     }
     this.#drainIfIdle()
     const { server } = this
-    if (server !== null) this.#tickLeased(server, now)
-    else if (!this.isWaiting && isOver(this.#idleSince, limits.idleTimeoutMs, now))
-      this.fatal(timedOut('idle'))
+    if (server !== null) this.#act(this.#watch.dueLeased(now, limits, server.talk, this.#ownServer), server)
+    else if (!this.isWaiting) this.#act(this.#watch.dueIdle(now, limits), null)
   }
 
-  #tickLeased(server: LeasedServer, now: number): void {
-    const { limits } = this.#house
-    const { talk } = server
-    if (talk.isClientsTurn && isOver(this.#lastDataAt, limits.batchTimeoutMs, now)) {
-      this.fatal(timedOut('batch'))
-      server.close('client_batch_timeout')
-    } else if (talk.isInTransaction && isOver(talk.transactionSince, limits.transactionTimeoutMs, now)) {
-      this.fatal(timedOut('transaction'))
-    } else if (talk.isBusy) {
-      this.#tickBusy(server, now)
-    } else if (talk.isInTransaction) {
-      if (isOver(talk.idleSince, limits.idleTransactionTimeoutMs, now))
-        this.fatal(timedOut('idle transaction'))
-    } else if (!this.#ownServer && isOver(talk.idleSince, limits.idleTimeoutMs, now)) {
-      this.fatal(timedOut('idle'))
-    }
-  }
-
-  #tickBusy(server: LeasedServer, now: number): void {
-    const limit = this.#house.limits.queryTimeoutMs
-    if (this.#ownServer || !isOver(server.talk.busySince, limit, now)) {
-      this.#isCancelSent = false
-    } else if (!this.#isCancelSent) {
-      this.#isCancelSent = true
-      server.cancel(() => {})
-    } else if (isOver(server.talk.busySince, limit + CANCEL_WAIT_MS, now)) {
-      server.close('query_timeout')
+  #act(due: Due, server: LeasedServer | null): void {
+    switch (due) {
+      case null:
+        return
+      case 'cancel':
+        server?.cancel(() => {})
+        return
+      case 'query':
+        server?.close('query_timeout')
+        return
+      case 'batch':
+        this.fatal(timedOut('batch'))
+        server?.close('client_batch_timeout')
+        return
+      default:
+        this.fatal(timedOut(due))
     }
   }
 }
-
-/** How long a query that is over its time may take to be cancelled. */
-const CANCEL_WAIT_MS = 10_000
 
 const SHUTDOWN: Refusal = {
   severity: 'FATAL',
   code: '57P01',
   message: 'terminating connection due to administrator command',
   reason: 'shutdown',
-}
-
-function isOver(since: number, limitMs: number, now: number): boolean {
-  return since > 0 && limitMs > 0 && now - since > limitMs
 }
 
 /** Without a server there is no COPY and no open batch: Postgres ignores the first, answers Sync at once. */

@@ -1,0 +1,67 @@
+// The times of one client: since when it is silent, blocked, idle; and which limit is over. It owns these times and
+// says what is due; the client acts. It starts no timer.
+import type { ClientConfig } from '../config/types.ts'
+import type { TalkView } from '../pool/lease.ts'
+
+/** What is due, in the words of the options. */
+export type Due = 'batch' | 'transaction' | 'idle transaction' | 'idle' | 'cancel' | 'query' | null
+
+/** How long a query that is over its time may take to be cancelled. */
+const CANCEL_WAIT_MS = 10_000
+
+export class Watch {
+  /** Since when the client has asked for nothing. */
+  idleSince: number
+  /** When it last sent anything. */
+  lastDataAt: number
+  /** Since when it does not take its answers; 0: it does. */
+  blockedSince = 0
+  #isCancelSent = false
+
+  constructor(now: number) {
+    this.idleSince = this.lastDataAt = now
+  }
+
+  /** A server works for the client from now on. */
+  leased(): void {
+    this.#isCancelSent = false
+  }
+
+  /** For a client without a server that does not wait for one. */
+  dueIdle(now: number, limits: ClientConfig): Due {
+    return isOver(this.idleSince, limits.idleTimeoutMs, now) ? 'idle' : null
+  }
+
+  /** Whether it refuses its answer for too long. */
+  dueBlocked(now: number, limits: ClientConfig): boolean {
+    return isOver(this.blockedSince, limits.writeTimeoutMs, now)
+  }
+
+  /** For a client that has a server. `isOwn`: one that works for nobody else (replication). */
+  dueLeased(now: number, limits: ClientConfig, talk: TalkView, isOwn: boolean): Due {
+    if (talk.isClientsTurn && isOver(this.lastDataAt, limits.batchTimeoutMs, now)) return 'batch'
+    if (talk.isInTransaction && isOver(talk.transactionSince, limits.transactionTimeoutMs, now))
+      return 'transaction'
+    if (talk.isBusy) return isOwn ? null : this.#dueBusy(now, limits.queryTimeoutMs, talk)
+    if (talk.isInTransaction) {
+      return isOver(talk.idleSince, limits.idleTransactionTimeoutMs, now) ? 'idle transaction' : null
+    }
+    return !isOwn && isOver(talk.idleSince, limits.idleTimeoutMs, now) ? 'idle' : null
+  }
+
+  #dueBusy(now: number, limitMs: number, talk: TalkView): Due {
+    if (!isOver(talk.busySince, limitMs, now)) {
+      this.#isCancelSent = false
+      return null
+    }
+    if (!this.#isCancelSent) {
+      this.#isCancelSent = true
+      return 'cancel'
+    }
+    return isOver(talk.busySince, limitMs + CANCEL_WAIT_MS, now) ? 'query' : null
+  }
+}
+
+function isOver(since: number, limitMs: number, now: number): boolean {
+  return since > 0 && limitMs > 0 && now - since > limitMs
+}
