@@ -425,7 +425,10 @@ export class Answers {
     this.#failed(head)
   }
 
-  /** Is this an error that a new Parse heals? Then nobody sees it, and the exchange is sent again behind its end. */
+  /**
+   * Is this an error that a new Parse heals? Then nobody sees it, and the exchange is sent again behind
+   * its end.
+   */
   #heals(bytes: Buffer, ref: NamedStatement): boolean {
     const talk = this.#talk
     const replies = this.#replies

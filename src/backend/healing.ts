@@ -1,6 +1,6 @@
-// One exchange kept for a moment, so that a statement that its server has lost or outgrown (26000, 0A000) can be
-// parsed anew and the exchange sent once more (RULES 17). It owns that copy. It never repeats anything of which a
-// client has seen an answer, and nothing inside a transaction.
+// One exchange kept for a moment, so that a statement that its server has lost or outgrown (26000, 0A000)
+// can be parsed anew and the exchange sent once more (RULES 17). It owns that copy. It never repeats
+// anything of which a client has seen an answer, and nothing inside a transaction.
 import { NamedStatement } from '../session/statements.ts'
 import { field } from '../wire/error-response.ts'
 import type { Framer } from '../wire/framer.ts'
@@ -40,7 +40,10 @@ export class Healing {
   #kept: Buffer = EMPTY
   #length = 0
 
-  /** The first message of a batch, a Bind or Describe with this reference, was sent; nothing else is in flight. */
+  /**
+   * The first message of a batch, a Bind or Describe with this reference, was sent; nothing else is in
+   * flight.
+   */
   begin(framer: Framer, ref: unknown): void {
     if (framer.rest > 0 || !(ref instanceof NamedStatement) || ref.definition.isLarge) return
     this.isRecording = true

@@ -307,8 +307,9 @@ export class NamedRequests {
   }
 
   /**
-   * Does a message that uses this name have to wait? While a settings diff is not confirmed, nothing that could
-   * end its failed transaction may follow (RULES 1); and what the name stands for may depend on answers to come.
+   * Does a message that uses this name have to wait? While a settings diff is not confirmed, nothing that
+   * could end its failed transaction may follow (RULES 1); and what the name stands for may depend on
+   * answers to come.
    */
   #mustWait(name: string, statement: NamedStatement | undefined): boolean {
     const talk = this.#talk

@@ -56,8 +56,8 @@ export class Talk implements TalkView {
   /** Bytes of a client's message that are still to be handed over. */
   restOut = 0
   /**
-   * Whose unnamed statement the server has for certain, and in which version, once all that was sent is done; null:
-   * nobody's or unknown.
+   * Whose unnamed statement the server has for certain, and in which version, once all that was sent is
+   * done; null: nobody's or unknown.
    */
   unnamedOf: VirtualSession | null = null
   unnamedVersion = 0
@@ -90,8 +90,9 @@ export class Talk implements TalkView {
   }
 
   /**
-   * A message was sent that changes the client's unnamed statement. Unless it is the first of its batch an error may
-   * make Postgres skip it, so that what the server had before is still there: nobody's, unless it was the client's.
+   * A message was sent that changes the client's unnamed statement. Unless it is the first of its batch an
+   * error may make Postgres skip it, so that what the server had before is still there: nobody's, unless it
+   * was the client's.
    * @returns the version that it makes.
    */
   changesUnnamed(session: VirtualSession, isSent: boolean): number {

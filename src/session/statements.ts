@@ -23,7 +23,9 @@ export class Definition {
   /** Registry key. */
   readonly key: string
   readonly parseKey: number
-  /** Settings under which it was parsed first (any with the same `parseKey` would do); null: not known yet. */
+  /**
+   * Settings under which it was parsed first (any with the same `parseKey` would do); null: not known yet.
+   */
   settings: Settings | null = null
   references = 0
 
@@ -187,8 +189,8 @@ export class ClientStatements {
   }
 
   /**
-   * Does `lookup` rest on an answer that is still to come? Within one batch that does not matter: if Postgres does
-   * not come to the one message, it does not come to the other.
+   * Does `lookup` rest on an answer that is still to come? Within one batch that does not matter: if
+   * Postgres does not come to the one message, it does not come to the other.
    */
   isUncertain(name: string, batch: number): boolean {
     for (let index = this.#pending.length - 1; index >= 0; index--) {

@@ -1,5 +1,5 @@
-// Statements that a server has lost or outgrown are parsed anew where the client cannot notice, once; everywhere
-// else the client reads Postgres' own error (RULES 17).
+// Statements that a server has lost or outgrown are parsed anew where the client cannot notice, once;
+// everywhere else the client reads Postgres' own error (RULES 17).
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { assertSame, type Stage, stage, through, transactionStages } from '../support/compare.ts'

@@ -1,5 +1,6 @@
-// Settings that Postgres reports: each client has its own on whatever server it works, sees only its own changes,
-// and is told what a direct connection tells. What cannot be brought to a server fails closed (RULES 1).
+// Settings that Postgres reports: each client has its own on whatever server it works, sees only its own
+// changes, and is told what a direct connection tells. What cannot be brought to a server fails closed
+// (RULES 1).
 import assert from 'node:assert/strict'
 import { type AddressInfo, connect, createServer } from 'node:net'
 import { after, describe, it } from 'node:test'
@@ -249,7 +250,10 @@ describe('what a login is told', () => {
 describe('settings that cannot be brought', () => {
   const insert = "insert into ran values ('never')"
 
-  /** Takes the conversion of an encoding away: whoever has it as client_encoding cannot be brought anywhere. */
+  /**
+   * Takes the conversion of an encoding away: whoever has it as client_encoding cannot be brought
+   * anywhere.
+   */
   const allowEncoding = (isAllowed: boolean) =>
     postgres.admin(`do $$ begin
       set local allow_system_table_mods = on;

@@ -1,5 +1,5 @@
-// The door: startup packets of every shape, protocol versions, encryption requests and refusals. What Postgres
-// answers here is what pgmux answers, and nothing said here harms anybody else.
+// The door: startup packets of every shape, protocol versions, encryption requests and refusals. What
+// Postgres answers here is what pgmux answers, and nothing said here harms anybody else.
 import assert from 'node:assert/strict'
 import { connect as connectTls } from 'node:tls'
 import { connect, type Socket } from 'node:net'
