@@ -1,0 +1,386 @@
+// Owns: one seeded world with the real pooler between simulated clients and the model of Postgres, all on streams
+// in memory and a pretended clock. Must never use a socket, a timer or chance that the seed does not decide.
+
+import { ClientAuthContext } from '../../src/auth/client-auth.ts'
+import { PasswordWork } from '../../src/auth/password-work.ts'
+import type { Dial, Route } from '../../src/backend/route.ts'
+import type { Server } from '../../src/backend/server.ts'
+import type { ClientConfig, PoolMode } from '../../src/config/types.ts'
+import { House } from '../../src/house.ts'
+import { Counters } from '../../src/observe/counters.ts'
+import { LimitedLog } from '../../src/observe/log-limit.ts'
+import { Limits } from '../../src/pool/limits.ts'
+import type { PoolLimits } from '../../src/pool/types.ts'
+import { PoolEntry } from '../../src/routing/pool-entry.ts'
+import { FakeCluster, PgError, type Session } from '../support/fake-postgres.ts'
+import { type MemoryStream, memoryPair } from '../support/memory-stream.ts'
+import { Prng } from '../support/prng.ts'
+import { EventQueue } from './event-queue.ts'
+import { checkEnd, checkEvent, Violation } from './pooler-checks.ts'
+import { SimUser, type UserWorld } from './pooler-user.ts'
+import { type Script, writeScript } from './script.ts'
+import { teachNonces } from './statements.ts'
+
+/** Changes something in the pooler of a world on purpose; called for each server that has logged in. */
+export type Plant = (server: Server, world: PoolerWorld) => void
+
+const FAULTS = [
+  'kill',
+  'crash',
+  'reset',
+  'outage',
+  'refuseDial',
+  'slow',
+  'cancel',
+  'die',
+  'lazy',
+  'choke',
+] as const
+export type Fault = (typeof FAULTS)[number]
+
+const TICK_MS = 50
+/** Nothing takes longer: all limits of time are shorter. */
+const END_MS = 300_000
+const START_MS = 1000
+
+const SILENT = {
+  debug() {},
+  info() {},
+  warn() {},
+  error() {},
+  enabled: () => false,
+  child: () => SILENT,
+}
+
+export class PoolerWorld implements UserWorld {
+  readonly seed: number
+  readonly random: Prng
+  readonly queue: EventQueue
+  readonly cluster: FakeCluster
+  readonly house: House
+  readonly entry: PoolEntry
+  readonly mode: PoolMode
+  readonly poolSize: number
+  readonly users: SimUser[] = []
+  readonly faults = new Set<Fault>()
+  readonly time = { now: START_MS }
+  readonly counters = new Counters()
+  /** The pooler's ends of all connections, and how many bytes may wait in each. */
+  readonly poolerEnds: MemoryStream[] = []
+  readonly capacity: number
+  events = 0
+  isHealed = false
+  /** Clients that have come or will come. */
+  #invited = 0
+  readonly #chunks: number
+  readonly #latency: number
+  readonly #serverEnds = new Set<MemoryStream>()
+
+  constructor(seed: number, plant: Plant | null = null) {
+    this.seed = seed
+    const random = new Prng(seed)
+    this.random = random
+    this.queue = new EventQueue(random.fork())
+    // Every third world is without faults: there each client must see what it would see alone.
+    if (seed % 3 !== 0) for (const fault of FAULTS) if (random.chance(0.3)) this.faults.add(fault)
+    this.mode = random.pick<PoolMode>(['transaction', 'transaction', 'transaction', 'session', 'statement'])
+    this.poolSize = random.between(1, 4)
+    this.#chunks = random.pick([1, 7, 60, 1000, 1e9])
+    this.#latency = this.#chunks === 1 ? random.pick([0, 1]) : random.pick([0, 0, 2, 10])
+    this.capacity = random.pick([500, 4096, 65536])
+    this.cluster = new FakeCluster({ schedule: (ms, run) => this.after(ms, run), random: random.fork() })
+    teachNonces(this.cluster)
+    if (this.has('slow')) this.cluster.duration = () => (random.chance(0.3) ? random.between(1, 100) : 0)
+    this.cluster.loginDelay = random.pick([0, 5, 40])
+    this.cluster.cancelDelay = random.pick([0, 1, 20])
+    const clock = { now: () => this.queue.now() + START_MS }
+    this.entry = new PoolEntry({
+      database: 'app',
+      user: 'app',
+      route: this.#route(),
+      limits: this.#poolLimits(),
+      shared: new Limits({ process: 0, database: () => 0, user: () => 0 }),
+      preparedMemory: 1e6,
+      counters: this.counters,
+      machinery: {
+        clock,
+        random: random.fork(),
+        time: this.time,
+        work: new PasswordWork(),
+        warn: (text) => this.#warn(text),
+      },
+      onServerOpened: (server) => plant?.(server, this),
+      onServerFailed() {},
+      onServerClosed() {},
+      onDefault: (entry, change) => this.house.followDefault(entry, change),
+    })
+    this.house = new House({
+      random: random.fork(),
+      time: this.time,
+      counters: this.counters,
+      auth: new ClientAuthContext(random.fork()),
+      limits: this.#clientLimits(),
+      databases: new Map(),
+      users: new Map(),
+      secrets: new Map(),
+      tls: null,
+      log: SILENT,
+      limitedLog: new LimitedLog(SILENT, clock),
+      route: () => this.entry,
+    })
+    this.#plan()
+  }
+
+  has(fault: Fault): boolean {
+    return this.faults.has(fault)
+  }
+
+  #route(): Route {
+    const { random } = this
+    return {
+      dial: this.#dial,
+      where: 'the model',
+      dbname: 'app',
+      user: 'app',
+      credential: null,
+      tlsMode: 'disable',
+      tls: null,
+      connectTimeoutMs: 30_000,
+      cancelTimeoutMs: 1000,
+      goneGraceMs: random.pick([0, 200]),
+      abandonGraceMs: random.pick([50, 500]),
+      mode: this.mode,
+      maxPreparedStatements: random.pick([1, 2, 4, 100]),
+    }
+  }
+
+  #poolLimits(): PoolLimits {
+    const { random } = this
+    return {
+      size: this.poolSize,
+      minSize: random.pick([0, 0, 1]),
+      reserveSize: 0,
+      reserveTimeoutMs: 0,
+      maxLogins: random.between(1, 3),
+      maxWaiting: 0,
+      queryWaitTimeoutMs: this.has('choke') ? random.pick([100, 1000]) : 60_000,
+      serverLifetimeMs: random.pick([0, 0, 500]),
+      serverIdleTimeoutMs: random.pick([0, 300]),
+      serverCheckDelayMs: random.pick([0, 0, 100]),
+    }
+  }
+
+  #clientLimits(): ClientConfig {
+    const { random } = this
+    const isHard = this.has('choke')
+    const limit = (ms: number) => (isHard && random.chance(0.5) ? ms : 0)
+    return {
+      auth: 'trust',
+      tls: { mode: 'disable', certFile: '', keyFile: '' },
+      maxConnections: 0,
+      maxPerDatabase: 0,
+      maxPerUser: 0,
+      maxPerAddress: 0,
+      maxUnauthenticated: 0,
+      loginTimeoutMs: 60_000,
+      idleTimeoutMs: 0,
+      idleTransactionTimeoutMs: limit(100),
+      transactionTimeoutMs: limit(400),
+      queryTimeoutMs: limit(150),
+      writeTimeoutMs: limit(250),
+      batchTimeoutMs: isHard ? 500 : 30_000,
+      goneGraceMs: 0,
+      abandonGraceMs: 500,
+    }
+  }
+
+  /** Opens a connection of the pooler to the model. */
+  readonly #dial: Dial = (_timeoutMs, callback) => {
+    let isWanted = true
+    this.after(this.random.between(0, 5), () => {
+      if (!isWanted) return
+      if (!this.isHealed && this.has('refuseDial') && this.random.chance(0.2)) {
+        callback(Object.assign(new Error('connection refused'), { code: 'ECONNREFUSED' }), null)
+        return
+      }
+      const [ours, theirs] = this.#pair()
+      this.#serverEnds.add(theirs)
+      this.cluster.accept(theirs)
+      callback(null, ours)
+    })
+    return {
+      cancel: () => {
+        isWanted = false
+      },
+    }
+  }
+
+  connect(): MemoryStream {
+    const [ours, theirs] = this.#pair()
+    this.house.accept(ours)
+    return theirs
+  }
+
+  #pair(): [MemoryStream, MemoryStream] {
+    const { random } = this
+    const pair = memoryPair({
+      capacity: this.capacity,
+      schedule: (step) => this.after(random.between(0, this.#latency), step),
+      // The longer the queue the longer the piece, so that long results do not take for ever.
+      chunker: ({ length }) => random.between(1, Math.max(this.#chunks, length >> 4)),
+    })
+    this.poolerEnds.push(pair[0])
+    return pair
+  }
+
+  #plan(): void {
+    const { random } = this
+    const tick = (): void => {
+      this.time.now = this.queue.now() + START_MS
+      this.house.tick(this.time.now)
+      this.entry.tick(this.time.now)
+      if (!this.isQuiet) this.queue.after(TICK_MS, () => this.#event(tick))
+    }
+    this.queue.after(TICK_MS, () => this.#event(tick))
+    const length = random.pick([3, 8, 15])
+    for (let id = 1, count = random.between(1, 8); id <= count; id++) {
+      const script = writeScript(id, random.fork(), { mode: this.mode, length })
+      this.#invited++
+      this.after(random.between(0, random.pick([1, 100])), () => this.#enter(script))
+    }
+    for (let count = random.between(1, 6); count > 0; count--)
+      this.after(random.between(10, 600), () => this.#strike())
+  }
+
+  #enter(script: Script): void {
+    const { random } = this
+    const length = script.actions.flat().reduce((sum, { bytes }) => sum + bytes.length, 0)
+    const dies = this.has('die') && random.chance(0.4)
+    this.users.push(
+      new SimUser(
+        script,
+        {
+          random: random.fork(),
+          diesAfter: dies ? random.below(length) : Number.POSITIVE_INFINITY,
+          saysGoodbye: random.chance(0.4),
+          pauses: this.has('lazy') ? random.pick([0, 0.05, 0.3]) : 0,
+          cancels: this.has('cancel') ? random.pick([0, 0.2, 0.6]) : 0,
+          thinksMs: random.pick([0, 5, 100]),
+        },
+        this,
+      ),
+    )
+  }
+
+  /** One fault of a server. */
+  #strike(): void {
+    if (this.isHealed) return
+    const { random, cluster } = this
+    const working = cluster.sessions.filter(({ busy }) => busy)
+    const sessions = working.length > 0 ? working : cluster.sessions
+    const session = sessions.length > 0 ? random.pick(sessions) : null
+    if (this.has('kill') && session !== null && random.chance(0.6)) cluster.terminate(session.pid)
+    else if (this.has('crash') && session !== null && random.chance(0.6)) cluster.crash(session.pid)
+    else if (this.has('reset') && random.chance(0.6)) {
+      for (const stream of this.#serverEnds) {
+        this.#serverEnds.delete(stream)
+        stream.reset()
+        break
+      }
+    } else if (this.has('outage') && random.chance(0.5)) {
+      if (random.chance(0.5)) cluster.stop()
+      else cluster.crashAll()
+      this.after(random.between(1, 800), () => cluster.start())
+    } else if (this.has('outage')) {
+      cluster.refusal = new PgError('53300', 'sorry, too many clients already', 'FATAL')
+      this.after(random.between(1, 300), () => cluster.start())
+    }
+  }
+
+  /** A client has said all, or is gone: it leaves after a while. */
+  onOver(user: SimUser): void {
+    if (user.isDone) this.after(this.random.between(0, 50), () => user.leave())
+  }
+
+  after(ms: number, run: () => void): void {
+    this.queue.after(ms, () => this.#event(run))
+  }
+
+  #event(run: () => void): void {
+    run()
+    checkEvent(this)
+    if (++this.events > 300_000) throw new Violation('the world does not come to rest')
+  }
+
+  #warn(text: string): void {
+    throw new Violation(`the pooler takes the model for a liar: ${text}`)
+  }
+
+  /** Nobody is left on the side of the clients, and no server has anything to do. */
+  get isQuiet(): boolean {
+    const { pool, own } = this.entry
+    const { house } = this
+    const servers = pool.active.size + pool.opening.size + pool.testing.size + own.size + pool.waiting.size
+    return (
+      house.clients.size + house.visitors.size + servers === 0 &&
+      this.users.length === this.#invited &&
+      this.users.every((user) => !user.isOpen)
+    )
+  }
+
+  session(server: Server): Session | undefined {
+    return this.cluster.session(server.pid)
+  }
+
+  /** Runs to the end. @throws Violation */
+  run(): void {
+    this.#runQueue()
+    checkEnd(this)
+    this.#heal()
+    this.users.length = this.#invited = 0
+    const fresh = writeScript(99, new Prng(this.seed), { mode: 'statement', length: 3 })
+    this.#invited++
+    this.after(0, () => this.#enter(fresh))
+    const tick = (): void => {
+      this.time.now = this.queue.now() + START_MS
+      this.house.tick(this.time.now)
+      this.entry.tick(this.time.now)
+      if (!this.isQuiet) this.queue.after(TICK_MS, () => this.#event(tick))
+    }
+    this.queue.after(TICK_MS, () => this.#event(tick))
+    this.#runQueue()
+    checkEnd(this)
+    const last = this.users.at(-1)
+    if (last?.script.id !== 99 || !(last.isDone || last.hasDied)) {
+      throw new Violation(`a fresh client was not served: ${last?.closed}`)
+    }
+  }
+
+  /** No more faults, and no limits that a slow network could reach. */
+  #heal(): void {
+    this.isHealed = true
+    this.faults.clear()
+    this.cluster.start()
+    this.cluster.duration = () => 0
+    this.entry.pool.limits.queryWaitTimeoutMs = 60_000
+    Object.assign(this.house.limits, {
+      idleTransactionTimeoutMs: 0,
+      transactionTimeoutMs: 0,
+      queryTimeoutMs: 0,
+      writeTimeoutMs: 0,
+      batchTimeoutMs: 0,
+    })
+  }
+
+  #runQueue(): void {
+    const end = this.queue.now() + END_MS
+    while (this.queue.step())
+      if (this.queue.now() > end) throw new Violation(`somebody hangs: ${this.#whoHangs()}`)
+  }
+
+  #whoHangs(): string {
+    const users = this.users.filter((user) => user.isOpen).map(({ script }) => `client ${script.id}`)
+    const servers = [...this.entry.servers()].map(({ pid, state }) => `server ${pid} ${state}`)
+    return [...users, ...servers].join(', ')
+  }
+}

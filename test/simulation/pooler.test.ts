@@ -1,0 +1,67 @@
+// The whole pooler between simulated clients and a model of Postgres: as many seeds as fit into the time, each with
+// its own sizes, timeouts, chunks, clients and faults. What a client sees must be what it sees alone, up to the
+// first fault that hits it. And the check of the check: bugs that are planted must be found.
+//
+//   SEED=17 npm test -- test/simulation/pooler.test.ts       one seed
+//   SEEDS=20000 npm test -- test/simulation/pooler.test.ts   many, without a limit of time
+
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+import { PLANTED, type PlantedBug, withPlanted } from './pooler-plants.ts'
+import { PoolerWorld } from './pooler-world.ts'
+
+const SEEDS = Number(process.env.SEEDS ?? 2000)
+const ONE = process.env.SEED === undefined ? null : Number(process.env.SEED)
+/** Where nobody says how many seeds: stop after so long, but not before so many. */
+const BUDGET_MS = process.env.SEEDS === undefined ? 40_000 : Number.POSITIVE_INFINITY
+const LEAST = 300
+const PLANTED_SEEDS = 200
+
+function runSeed(seed: number): PoolerWorld {
+  const world = new PoolerWorld(seed)
+  try {
+    world.run()
+  } catch (error) {
+    const again = `SEED=${seed} node_modules/.bin/node --test test/simulation/pooler.test.ts`
+    throw new Error(`seed ${seed}: ${(error as Error).message}; again with: ${again}`, { cause: error })
+  }
+  return world
+}
+
+describe('pooler', () => {
+  if (ONE !== null) {
+    it(`seed ${ONE}`, () => void runSeed(ONE))
+    return
+  }
+
+  it('shows each client what it would see alone, whatever happens', (t) => {
+    const start = performance.now()
+    let seed = 0
+    while (seed < SEEDS && (seed < LEAST || performance.now() - start < BUDGET_MS)) runSeed(++seed)
+    t.diagnostic(`${seed} seeds`)
+  })
+
+  it('runs the same way again from the same seed', () => {
+    for (const seed of [2, 3, 4]) {
+      const [one, two] = [runSeed(seed), runSeed(seed)]
+      assert.deepEqual([one.events, one.queue.now()], [two.events, two.queue.now()])
+    }
+  })
+})
+
+describe('planted bug in the pooler', () => {
+  for (const [name, bug] of Object.entries(PLANTED)) {
+    it(`is found: ${name}`, (t) => t.diagnostic(withPlanted(bug, () => find(bug))))
+  }
+})
+
+function find(bug: PlantedBug): string {
+  for (let seed = 1; seed <= PLANTED_SEEDS; seed++) {
+    try {
+      new PoolerWorld(seed, bug.server).run()
+    } catch (error) {
+      return `seed ${seed}: ${(error as Error).message}`
+    }
+  }
+  return assert.fail(`${PLANTED_SEEDS} seeds did not find it`)
+}
