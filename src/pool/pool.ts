@@ -120,12 +120,14 @@ export class Pool<S extends PooledServer> {
   openFailed(server: S, failure: OpenFailure): void {
     this.opening.delete(server)
     move(server, 'closed')
-    // What Postgres has against one client's startup parameters must not hold up the others.
-    if (!failure.isFinal || server.baseline === '') {
+    const isHopeless = failure.isFinal && !this.#hasActive(server.baseline)
+    // What Postgres has against one client's startup parameters must not hold up the others. But whoever goes on
+    // waiting must not try again at once.
+    if (!isHopeless || server.baseline === '') {
       this.#backoff.failed(this.#clock.now())
       this.lastFailure = failure
     }
-    if (failure.isFinal) this.#refuseAll(server.baseline, failure.refusal)
+    if (isHopeless) this.#refuseAll(server.baseline, failure.refusal)
     this.serve()
     this.#shared.serveStarving()
   }
@@ -361,9 +363,13 @@ export class Pool<S extends PooledServer> {
     this.opening.delete(server)
   }
 
-  /** Login is refused for good: those who wait for such a server hear why, unless others of it still work. */
+  #hasActive(baseline: string): boolean {
+    for (const server of this.active) if (server.baseline === baseline) return true
+    return false
+  }
+
+  /** Login is refused for good, and no other server of this kind works: those who wait for one hear why. */
   #refuseAll(baseline: string, refusal: Refusal): void {
-    for (const server of this.active) if (server.baseline === baseline) return
     for (const waiter of this.waiting.takeAll((one) => one.baseline === baseline)) waiter.onRefuse(refusal)
     this.#shared.notStarving(this)
   }
