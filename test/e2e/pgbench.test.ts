@@ -34,7 +34,8 @@ async function bench(stage: Stage, args: string[]): Promise<string> {
 
 /**
  * A number of transactions for each client, and none of them failed. Each client has a thread: pgbench
- * prepares statements with a call that waits, and clients of one thread that hold servers would wait for each other.
+ * prepares statements with a call that waits, and clients of one thread that hold servers would wait for each
+ * other.
  */
 async function exactly(stage: Stage, args: string[], { clients, each }: { clients: number; each: number }) {
   const output = await bench(stage, ['-n', '-c', `${clients}`, '-j', `${clients}`, '-t', `${each}`, ...args])

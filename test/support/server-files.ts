@@ -1,0 +1,57 @@
+// Owns: files and settings of a test's own Postgres that need its account: pg_hba.conf, certificates. Works
+// through SQL, as the superuser. Must never touch a server that the test did not start.
+import { readFileSync } from 'node:fs'
+import type { TestPostgres } from './postgres.ts'
+import { until } from './waits.ts'
+import { WireClient } from './wire-client.ts'
+
+const CERTS = new URL('./certs/', import.meta.url)
+
+/** Writes a file of 0600 into the data folder, owned by the account that Postgres runs under. */
+async function writeFile(postgres: TestPostgres, name: string, text: string): Promise<void> {
+  const [row] = await postgres.admin('show data_directory')
+  const path = `${row?.data_directory}/${name}`.replaceAll("'", "''")
+  // Text format: tabs and backslashes must not be in it.
+  const lines = text.trimEnd().replaceAll("'", "''")
+  const program = `umask 077; cat > "${path}"`
+  await postgres.admin(`copy (select unnest(string_to_array('${lines}', E'\\n'))) to program '${program}'`)
+}
+
+/**
+ * Puts these lines in front of pg_hba.conf's own last rule, which asks everybody for SCRAM.
+ * @param trusted a user that the new rules let in without a password: resolves when they do
+ */
+export async function useHba(
+  postgres: TestPostgres,
+  lines: readonly string[],
+  trusted: string,
+): Promise<void> {
+  const all = [...lines, 'local all all scram-sha-256', 'host all all 127.0.0.1/32 scram-sha-256']
+  await writeFile(postgres, 'pg_hba.conf', all.join('\n'))
+  await postgres.admin('select pg_reload_conf()')
+  const { host, port, database } = postgres
+  const isIn = () =>
+    WireClient.connect({ host, port, database, user: trusted }).then(
+      (client) => client.end().then(() => true),
+      () => false,
+    )
+  await until(isIn, () => 'Postgres does not follow the new pg_hba.conf')
+}
+
+/** Turns TLS on, with the certificate of the tests. */
+export async function useTls(postgres: TestPostgres): Promise<void> {
+  await writeFile(postgres, 'server.crt', readFileSync(new URL('localhost.crt', CERTS), 'utf8'))
+  await writeFile(postgres, 'server.key', readFileSync(new URL('localhost.key', CERTS), 'utf8'))
+  await postgres.admin('alter system set ssl = on')
+  await postgres.admin('select pg_reload_conf()')
+  await until(
+    async () => (await postgres.admin('show ssl'))[0]?.ssl === 'on',
+    () => 'TLS is not on',
+  )
+}
+
+/** Certificate and key of the tests, for a pooler. */
+export function testCertificate(): { certFile: string; keyFile: string } {
+  const path = (name: string) => new URL(name, CERTS).pathname
+  return { certFile: path('localhost.crt'), keyFile: path('localhost.key') }
+}
