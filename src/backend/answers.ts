@@ -5,26 +5,19 @@ import type { Lessee } from '../pool/lease.ts'
 import { Fate, Reply, REPLY_KIND, type Replies } from '../pool/replies.ts'
 import { isCarried } from '../session/settings.ts'
 import { NamedStatement } from '../session/statements.ts'
-import { field, parseErrorResponse, replaceName } from '../wire/error-response.ts'
+import { field } from '../wire/error-response.ts'
 import { Found, type Framer } from '../wire/framer.ts'
 import { CLOSE_COMPLETE, PARSE_COMPLETE } from '../wire/messages.ts'
 import { FromServer, Status } from '../wire/protocol.ts'
-import { Fault, faultOf } from './healing.ts'
-import { FENCE, type InternalExchange, internalExchange } from './internal.ts'
-import {
-  NamedClose,
-  NamedParse,
-  NameFix,
-  Substitute,
-  UNNAMED_CLOSE,
-  UnnamedFix,
-  UnnamedParse,
-} from './refs.ts'
+import { doubtSyncs, dropEatenSyncs, dropToFence, endCopy } from './copy-replies.ts'
+import { afterError, inClientsWords, isCurable } from './failures.ts'
+import { type InternalExchange, internalExchange } from './internal.ts'
+import { type NamedClose, type NamedParse, NameFix, Substitute } from './refs.ts'
+import { closeAnswered, nameParsed, noteTag, parseAnswered, readParameter } from './session-effects.ts'
 import { Copy, type Talk } from './talk.ts'
 
 const S = FromServer
 const EMPTY = Buffer.alloc(0)
-const NAME_LENGTH_MAX = 300
 
 /** What the receiving side tells its server. */
 export interface AnswerEvents {
@@ -74,7 +67,7 @@ export class Answers {
     }
     this.#forwardsBody = false
     if ((this.#replies.head & Fate.Insert) !== 0) this.drainInserts()
-    if (this.#talk.isDoubtful) this.#dropEatenSyncs(framer.type)
+    if (this.#talk.isDoubtful && dropEatenSyncs(this.#talk, framer.type)) this.drainInserts()
     switch (framer.type) {
       case S.DataRow:
       case S.CopyData:
@@ -122,10 +115,10 @@ export class Answers {
   #seldom(framer: Framer): void {
     switch (framer.type) {
       case S.ParseComplete:
-        this.#parseComplete(framer)
+        this.#completed(framer, Reply.Parse)
         return
       case S.CloseComplete:
-        this.#closeComplete(framer)
+        this.#completed(framer, Reply.Close)
         return
       case S.ParameterDescription:
         if ((this.#replies.head & REPLY_KIND) === Reply.DescribeStatement) this.#pass(framer)
@@ -167,7 +160,7 @@ export class Answers {
     }
     if (type === S.CopyInResponse || type === S.CopyBothResponse) {
       talk.copy = type === S.CopyInResponse ? Copy.In : Copy.Both
-      this.#doubtSyncs()
+      doubtSyncs(this.#replies)
     } else if (type === S.CopyOutResponse) {
       talk.copy = Copy.Out
     } else if (type !== S.CopyDone) {
@@ -175,16 +168,6 @@ export class Answers {
       return
     }
     this.#pass(framer)
-  }
-
-  /** The Syncs in front of the end of a COPY IN are read, and ignored, by the COPY. */
-  #doubtSyncs(): void {
-    const replies = this.#replies
-    for (let place = 1; place < replies.size; place++) {
-      const code = replies.at(place)
-      if ((code & REPLY_KIND) === Reply.CopyEnd) return
-      if ((code & REPLY_KIND) === Reply.Sync) replies.setAt(place, code | Fate.Doubtful)
-    }
   }
 
   #commandComplete(framer: Framer): void {
@@ -196,58 +179,11 @@ export class Answers {
     }
     const tag = framer.src[framer.start + 5]
     // D(ISCARD ALL), D(EALLOCATE ALL), L(ISTEN), P(REPARE): what they did concerns us.
-    if (tag === 0x44 || tag === 0x4c || tag === 0x50) this.#watchTag(framer)
+    if (tag === 0x44 || tag === 0x4c || tag === 0x50) noteTag(this.#talk, framer, this.lessee?.session)
     this.#pass(framer)
     if (kind === Reply.Execute) this.#replies.shift()
-    if (talk.copy !== Copy.None) this.#copyEnded()
+    if (talk.copy !== Copy.None) endCopy(talk)
     this.drainInserts()
-  }
-
-  /** COPY is over: what it has eaten is not answered. */
-  #copyEnded(): void {
-    const talk = this.#talk
-    const replies = this.#replies
-    if (talk.copy === Copy.In) {
-      // In a simple Query the entry of the Query stays in front.
-      const first = (replies.head & REPLY_KIND) === Reply.Query ? 1 : 0
-      for (let place = first; place < replies.size; ) {
-        const code = replies.at(place)
-        const isEnd = (code & REPLY_KIND) === Reply.CopyEnd
-        if (!isEnd && (code & Fate.Doubtful) === 0) break
-        if (!isEnd) talk.exchanges--
-        replies.removeAt(place)
-        if (isEnd) break
-      }
-    }
-    talk.copy = Copy.None
-  }
-
-  /** Behind a failed COPY IN: what answers no Sync shows that the Syncs in front were eaten. */
-  #dropEatenSyncs(type: number): void {
-    if (type === S.ReadyForQuery || type === S.NoticeResponse) return
-    if (type === S.ParameterStatus || type === S.NotificationResponse) return
-    const replies = this.#replies
-    while (replies.head === Reply.Sync || replies.head === (Reply.Sync | Fate.Doubtful)) {
-      this.#talk.exchanges--
-      replies.shift()
-      this.drainInserts()
-    }
-  }
-
-  #watchTag(framer: Framer): void {
-    const { src, start, stop } = framer
-    if (stop - start > 64) return
-    const tag = src.toString('latin1', start + 5, stop - 1)
-    const session = this.lessee?.session
-    if (tag === 'DISCARD ALL' || tag === 'DEALLOCATE ALL') {
-      this.#talk.statements.clear()
-      this.#talk.unnamedOf = null
-      this.#talk.lostSetup = true
-      session?.statements.clear()
-      session?.pins.delete('sql_prepare')
-      if (tag === 'DISCARD ALL') session?.pins.delete('listen')
-    } else if (tag === 'LISTEN') session?.pins.add('listen')
-    else if (tag === 'PREPARE') session?.pins.add('sql_prepare')
   }
 
   #ready(framer: Framer): void {
@@ -305,57 +241,18 @@ export class Answers {
     this.drainInserts()
   }
 
-  #parseComplete(framer: Framer): void {
-    const replies = this.#replies
-    if ((replies.head & REPLY_KIND) !== Reply.Parse) {
-      this.#violation('ParseComplete')
+  /** ParseComplete or CloseComplete. */
+  #completed(framer: Framer, kind: number): void {
+    const { head } = this.#replies
+    if ((head & REPLY_KIND) !== kind) {
+      this.#violation(`a message of type ${String.fromCharCode(framer.type)}`)
       return
     }
-    const ref = replies.headRef
-    if ((replies.head & Fate.Swallow) !== 0) {
-      if (ref instanceof UnnamedFix) this.#confirmUnnamed(ref.version)
-      else this.#talk.statements.add(ref as NamedParse['definition'])
-    } else {
-      this.#pass(framer)
-      if (ref instanceof UnnamedParse) {
-        this.lessee?.session.setUnnamed(ref.unnamed)
-        this.#confirmUnnamed(ref.version)
-      } else if (ref instanceof NamedParse) this.#parsed(ref, true)
-    }
-    replies.shift()
-    this.drainInserts()
-  }
-
-  #parsed(ref: NamedParse, isNew: boolean): void {
-    const { definition } = ref
-    if (isNew && !definition.isLarge) this.#talk.statements.add(definition)
+    this.#pass(framer)
     const session = this.lessee?.session
-    if (session === undefined) return
-    // Behind exchanges in flight the settings were not known when it was sent; now they are.
-    if (definition.parseKey === 0) definition.settings = session.settings
-    session.statements.confirm(ref.change)
-  }
-
-  #confirmUnnamed(version: number): void {
-    if (this.lessee !== null) this.#talk.confirmUnnamed(this.lessee.session, version)
-  }
-
-  #closeComplete(framer: Framer): void {
-    const replies = this.#replies
-    if ((replies.head & REPLY_KIND) !== Reply.Close) {
-      this.#violation('CloseComplete')
-      return
-    }
-    const ref = replies.headRef
-    if ((replies.head & Fate.Swallow) !== 0) {
-      if (ref instanceof UnnamedFix) this.#confirmUnnamed(ref.version)
-      else this.#talk.statements.delete((ref as NamedParse['definition']).id)
-    } else {
-      this.#pass(framer)
-      if (ref === UNNAMED_CLOSE) this.lessee?.session.setUnnamed(null)
-      else if (ref instanceof NamedClose) this.lessee?.session.statements.confirm(ref.change)
-    }
-    replies.shift()
+    if (kind === Reply.Parse) parseAnswered(this.#talk, head, session)
+    else closeAnswered(this.#talk, head, session)
+    this.#replies.shift()
     this.drainInserts()
   }
 
@@ -363,7 +260,7 @@ export class Answers {
     const ref = this.#replies.headRef
     this.#replies.shift()
     if ((head & REPLY_KIND) === Reply.Parse) {
-      this.#parsed(ref as NamedParse, false)
+      nameParsed(ref as NamedParse, this.lessee?.session)
       this.#emit(PARSE_COMPLETE)
     } else {
       this.lessee?.session.statements.confirm((ref as NamedClose).change)
@@ -382,12 +279,7 @@ export class Answers {
       }
       return
     }
-    // Behind a failed COPY IN: the fence is reached, so what stands in front of it was eaten by the COPY.
-    while (replies.size > 0 && !isFence(replies)) {
-      const isClients = (replies.head & Fate.Internal) === 0
-      if (isClients && (replies.head & REPLY_KIND) === Reply.Sync) this.#talk.exchanges--
-      replies.shift()
-    }
+    dropToFence(this.#talk)
     if (replies.size === 0) this.#violation('an empty query response')
   }
 
@@ -416,90 +308,22 @@ export class Answers {
       this.#emit(this.#talk.failedParse.error)
       this.#talk.failedParse = null
     } else if (isWhole && (ref instanceof NameFix || ref instanceof NamedStatement) && stop - start < 8192) {
-      this.#emitRenamed(src.subarray(start, stop), ref)
+      this.#emit(inClientsWords(src.subarray(start, stop), ref))
     } else {
       // An injected message fails in place of the client's own: in a failed transaction, or since the text
       // does not parse any more.
       this.#passAlways(framer)
     }
-    this.#failed(head)
+    afterError(this.#talk, head, this.lessee?.session)
   }
 
-  /**
-   * Is this an error that a new Parse heals? Then nobody sees it, and the exchange is sent again behind
-   * its end.
-   */
   #heals(bytes: Buffer, ref: NamedStatement): boolean {
-    const talk = this.#talk
-    const replies = this.#replies
-    const { healing, statements } = talk
-    const { id } = ref.definition
-    const fault = faultOf(bytes)
-    if (fault === Fault.None) return false
-    if (fault === Fault.Lost) statements.delete(id)
-    else statements.markOutgrown(id)
-    if (this.lessee === null || !healing.cures(fault, ref, replies.size)) return false
-    statements.delete(id)
-    healing.isArmed = false
-    healing.isPending = true
-    healing.error = Buffer.from(bytes)
-    replies.skipToSync(() => {})
+    if (!isCurable(this.#talk, bytes, ref) || this.lessee === null) return false
     const again = internalExchange('healing', false, () => this.#events.onHealed())
-    replies.replaceHead(Reply.Sync | Fate.Internal, again)
+    this.#talk.healing.start(bytes)
+    this.#replies.skipToSync(() => {})
+    this.#replies.replaceHead(Reply.Sync | Fate.Internal, again)
     return true
-  }
-
-  /** What the error did to the queue. */
-  #failed(head: number): void {
-    const talk = this.#talk
-    const kind = head & REPLY_KIND
-    const wasCopyIn = talk.copy === Copy.In
-    if (wasCopyIn) {
-      talk.needsFence = talk.isDoubtful = this.#hasDoubtful()
-      // It may have eaten messages that were to change the unnamed statement.
-      talk.unnamedOf = null
-    }
-    talk.copy = Copy.None
-    if (kind === Reply.Query || kind === Reply.FunctionCall) return
-    const ref = this.#replies.headRef
-    // The failing entry itself: a Parse of the unnamed statement that reached Postgres drops it (RULES 15).
-    if (ref instanceof UnnamedParse) {
-      this.lessee?.session.setUnnamed(null)
-      this.#replies.shift()
-    }
-    this.#replies.skipToSync((code, dropped) => this.#onDropped(code, dropped))
-    if (this.#replies.isSkipping) talk.isBatchOpen = true
-  }
-
-  #hasDoubtful(): boolean {
-    for (let place = 0; place < this.#replies.size; place++) {
-      if ((this.#replies.at(place) & Fate.Doubtful) !== 0) return true
-    }
-    return false
-  }
-
-  /** Postgres never came to this message, or refused it. */
-  #onDropped(code: number, ref: unknown): void {
-    const session = this.lessee?.session
-    if (ref instanceof NamedParse || ref instanceof NamedClose) session?.statements.withdraw(ref.change)
-    else if (ref instanceof UnnamedParse) {
-      session?.giveBack(ref.unnamed)
-      this.#talk.unnamedOf = null
-    } else if (ref === UNNAMED_CLOSE || ref instanceof UnnamedFix) this.#talk.unnamedOf = null
-    const kind = code & REPLY_KIND
-    if (kind === Reply.Query || kind === Reply.FunctionCall) {
-      if ((code & Fate.Internal) === 0) this.#talk.exchanges--
-      this.#talk.unnamedOf = null
-    }
-  }
-
-  #emitRenamed(bytes: Buffer, ref: NameFix | NamedStatement): void {
-    const isFix = ref instanceof NameFix
-    const from = isFix ? ref.serverName : ref.definition.name
-    const to = isFix ? ref.clientName : ref.name
-    if (parseErrorResponse(bytes, 0, bytes.length).message.length > NAME_LENGTH_MAX)
-      this.#emit(Buffer.from(bytes))
-    else this.#emit(replaceName(bytes, from, Buffer.from(to, 'latin1')))
   }
 
   #notification(framer: Framer): void {
@@ -511,15 +335,12 @@ export class Answers {
   }
 
   #parameterStatus(framer: Framer): void {
-    const { src, start, stop } = framer
-    const nameStop = src.indexOf(0, start + 5)
-    const valueStop = src.indexOf(0, nameStop + 1)
-    if (framer.rest > 0 || nameStop < 0 || valueStop < 0 || valueStop >= stop) {
+    const parameter = readParameter(framer)
+    if (parameter === null) {
       this.#violation('a broken ParameterStatus')
       return
     }
-    const name = src.toString('latin1', start + 5, nameStop)
-    const value = src.toString('latin1', nameStop + 1, valueStop)
+    const [name, value] = parameter
     this.#events.onSetting(name, value)
     const head = this.#replies.head
     if (this.lessee === null || head === 0 || (head & (Fate.Internal | Fate.Swallow)) !== 0) return
@@ -575,8 +396,4 @@ export class Answers {
   #violation(what: string): void {
     this.#events.onViolation(`Postgres sent ${what} that nothing asked for`)
   }
-}
-
-function isFence(replies: Replies): boolean {
-  return (replies.head & Fate.Internal) !== 0 && (replies.headRef as InternalExchange).name === FENCE
 }

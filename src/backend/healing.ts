@@ -89,6 +89,13 @@ export class Healing {
     return fault === Fault.Lost || this.#describes || !statement.described
   }
 
+  /** Its error is swallowed. */
+  start(error: Buffer): void {
+    this.isArmed = false
+    this.isPending = true
+    this.error = Buffer.from(error)
+  }
+
   /** The kept exchange, to be sent again; it is kept no longer. */
   take(): Buffer {
     this.isPending = false
