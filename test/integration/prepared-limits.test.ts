@@ -70,7 +70,8 @@ describe('eviction', () => {
     for (let number = 0; number < 20; number++)
       await client.run(...prepared(`select ${number}`, `n${number}`))
     const { rows } = await client.extended(
-      "select count(*)::text from pg_prepared_statements where name like 'pgmux\\_%' and statement like 'select %'",
+      `select count(*)::text from pg_prepared_statements
+        where name like 'pgmux\\_%' and statement like 'select %'`,
     )
     assert.ok(Number(rows[0]?.[0]) <= 3, `${rows[0]?.[0]} statements`)
   })

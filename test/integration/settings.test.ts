@@ -227,7 +227,7 @@ describe('what a login is told', () => {
       ))
   }
 
-  it('in every version of the values again when they are known', async () => {
+  it('the same when Postgres has been asked before', async () => {
     const params = { timezone: 'europe/rome' }
     for (let round = 0; round < 3; round++) {
       await using client = await WireClient.connect(through(one.pooler, postgres, { params }))
@@ -257,7 +257,8 @@ describe('settings that cannot be brought', () => {
   const allowEncoding = (isAllowed: boolean) =>
     postgres.admin(`do $$ begin
       set local allow_system_table_mods = on;
-      update pg_conversion set condefault = ${isAllowed} where conname in ('euc_jp_to_utf8', 'utf8_to_euc_jp');
+      update pg_conversion set condefault = ${isAllowed}
+        where conname in ('euc_jp_to_utf8', 'utf8_to_euc_jp');
     end $$`)
 
   const batches: Record<string, Buffer[]> = {
