@@ -111,8 +111,14 @@ export function writeParse(talk: Talk, out: Output, definition: Definition): voi
   talk.replies.push(Reply.Parse | Fate.Internal, exchange)
   talk.replies.push(Reply.Sync | Fate.Internal, exchange)
   out.write(close('S', definition.name))
-  out.write(namedParse(definition.name, definition.body))
+  writeNamed(out, definition.name, definition.body)
   out.write(SYNC)
+}
+
+/** Writes, and counts, the Parse of a client's statement under another name. */
+export function writeNamed(out: Output, name: string, body: Uint8Array): void {
+  out.counters.parsesToServers++
+  out.write(namedParse(name, body))
 }
 
 /** Closes statements that the server has too many of. */

@@ -17,6 +17,7 @@ import {
   namedParse,
   TAKEN_NAME,
   writeDiff,
+  writeNamed,
   writeParse,
   writeSettings,
 } from './internal.ts'
@@ -116,7 +117,7 @@ export class NamedRequests {
       return
     }
     this.#out.write(close('S', definition.name))
-    this.#out.write(namedParse(definition.name, definition.body))
+    writeNamed(this.#out, definition.name, definition.body)
     talk.replies.push(Reply.Close | Fate.Swallow, definition)
     if (talk.replies.push(Reply.Parse, ref)) talk.parsedInBatch.push(definition.id)
     else this.#sessionOf().statements.withdraw(ref.change)
@@ -130,6 +131,7 @@ export class NamedRequests {
     else unnamed.set(framer.src, bodyStart, framer.stop)
     const ref = new UnnamedParse(unnamed)
     ref.version = talk.changesUnnamed(session, talk.replies.push(Reply.Parse, ref))
+    this.#out.counters.parsesToServers++
     this.#out.forward(framer.src, framer.start, framer.stop)
     return Sent.Taken
   }
@@ -152,6 +154,7 @@ export class NamedRequests {
     head.writeInt32BE(4 + name.length + 1 + (framer.stop - bodyStart) + framer.rest, 1)
     head.write(name, HEADER, 'latin1')
     head[HEADER + name.length] = 0
+    this.#out.counters.parsesToServers++
     this.#out.write(head)
     this.#out.forward(framer.src, bodyStart, framer.stop)
     if (!this.#talk.replies.push(Reply.Parse, ref) && ref instanceof NamedParse) {
@@ -276,7 +279,7 @@ export class NamedRequests {
   #inject(definition: Definition): void {
     const talk = this.#talk
     this.#out.write(close('S', definition.name))
-    this.#out.write(namedParse(definition.name, definition.body))
+    writeNamed(this.#out, definition.name, definition.body)
     talk.replies.push(Reply.Close | Fate.Swallow, definition)
     if (talk.replies.push(Reply.Parse | Fate.Swallow, definition)) talk.parsedInBatch.push(definition.id)
   }
@@ -297,7 +300,7 @@ export class NamedRequests {
       this.#out.write(CLOSE_UNNAMED)
       isSent = talk.replies.push(Reply.Close | Fate.Swallow, ref)
     } else {
-      this.#out.write(namedParse('', unnamed.body.subarray(0, unnamed.length)))
+      writeNamed(this.#out, '', unnamed.body.subarray(0, unnamed.length))
       isSent = talk.replies.push(Reply.Parse | Fate.Swallow, ref)
     }
     talk.isUnnamedInBatch = true

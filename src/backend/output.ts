@@ -1,18 +1,22 @@
 // Collects what is to be written to one stream so that neighbouring bytes of a chunk leave as one slice. It
 // owns the run that is not written yet; it never copies.
+import type { Counters } from '../observe/counters.ts'
 import type { ByteStream } from '../wire/byte-stream.ts'
 
 const EMPTY = Buffer.alloc(0)
 
 export class Output {
+  /** What is written is counted here; whoever writes a Parse for a client counts it, too. */
+  readonly counters: Counters
   readonly #stream: ByteStream
   #src: Buffer = EMPTY
   #start = 0
   #stop = 0
   #mayGoOn = true
 
-  constructor(stream: ByteStream) {
+  constructor(stream: ByteStream, counters: Counters) {
     this.#stream = stream
+    this.counters = counters
   }
 
   /** A piece of a chunk. */
@@ -30,6 +34,7 @@ export class Output {
   /** A message of our own. */
   write(bytes: Uint8Array): void {
     this.#writeRun()
+    this.counters.bytesToServers += bytes.length
     if (!this.#stream.write(bytes)) this.#mayGoOn = false
   }
 
@@ -48,6 +53,7 @@ export class Output {
     const run = isWhole ? src : src.subarray(this.#start, this.#stop)
     this.#src = EMPTY
     this.#start = this.#stop = 0
+    this.counters.bytesToServers += run.length
     if (!this.#stream.write(run)) this.#mayGoOn = false
   }
 }

@@ -100,6 +100,7 @@ export class Requests {
       this.#forward(framer)
     } else if (this.#mode === 'session') {
       this.#replies.push(plainReply(framer), null)
+      if (type === FromClient.Parse) this.#out.counters.parsesToServers++
       this.#forward(framer)
     } else if (type === FromClient.Parse) {
       sent = this.#parse(framer)
@@ -116,6 +117,7 @@ export class Requests {
     }
     talk.isBatchOpen = true
     if (type === FromClient.Execute) talk.hasExecuted = true
+    else if (type === FromClient.Parse) this.#out.counters.parsesFromClients++
     return Sent.Taken
   }
 

@@ -100,7 +100,7 @@ export class Server implements LeasedServer, StreamHandler, LoginEvents, AnswerE
     const carried = new Map<string, string>()
     for (const [name, value] of result.parameters) if (isCarried(name)) carried.set(name, value)
     this.talk.settings = table.of(carried)
-    this.out = new Output(result.stream)
+    this.out = new Output(result.stream, this.parts.counters)
     this.#requests = new Requests({
       talk: this.talk,
       out: this.out,
