@@ -10,6 +10,7 @@ import type { Talk } from './talk.ts'
 /** Names of the statements that each server gets at its login. They are never closed while it is used. */
 const BEGIN = `${PREFIX}begin`
 const SET = `${PREFIX}set`
+const SET_LOCAL = `${PREFIX}set_local`
 const COMMIT = `${PREFIX}commit`
 
 /** A statement name that exists on every server: a Parse of it fails as a duplicate. */
@@ -44,6 +45,7 @@ export function internalExchange(
 const SETUP = Buffer.concat([
   parse(BEGIN, 'BEGIN ISOLATION LEVEL READ COMMITTED'),
   parse(SET, 'SELECT pg_catalog.set_config($1, $2, false)', [25, 25]),
+  parse(SET_LOCAL, 'SELECT pg_catalog.set_config($1, $2, true)', [25, 25]),
   parse(COMMIT, 'COMMIT'),
   SYNC,
 ])
@@ -53,7 +55,7 @@ const EXECUTE = execute('')
 
 /** Prepares the statements that the other exchanges use. */
 export function writeSetup(talk: Talk, out: Output, exchange: InternalExchange): void {
-  for (let count = 0; count < 3; count++) talk.replies.push(Reply.Parse | Fate.Internal, exchange)
+  for (let count = 0; count < 4; count++) talk.replies.push(Reply.Parse | Fate.Internal, exchange)
   talk.replies.push(Reply.Sync | Fate.Internal, exchange)
   out.write(SETUP)
 }
@@ -87,7 +89,10 @@ export function writeDiff(
   talk.unconfirmed++
 }
 
-/** Changes settings in the middle of a client's batch; an error there is the client's. */
+/**
+ * Changes settings in the middle of a client's batch or transaction; an error there is the client's. Only as SET LOCAL
+ * does: the way back must not turn what the client has set for its transaction into a setting of its session.
+ */
 export function writeSettings(
   talk: Talk,
   out: Output,
@@ -96,7 +101,7 @@ export function writeSettings(
   for (const [name, value] of changes) {
     talk.replies.push(Reply.Bind | Fate.Swallow, null)
     talk.replies.push(Reply.Execute | Fate.Swallow, null)
-    out.write(bind('', SET, [fromBinary(name), value === null ? null : fromBinary(value)]))
+    out.write(bind('', SET_LOCAL, [fromBinary(name), value === null ? null : fromBinary(value)]))
     out.write(EXECUTE)
   }
 }
