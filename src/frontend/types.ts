@@ -19,6 +19,14 @@ export interface Welcome {
   readonly settings: Settings
 }
 
+/** A setting whose default is another one now, for clients of this baseline. */
+export interface DefaultChange {
+  readonly baseline: string
+  readonly name: string
+  readonly before: string | undefined
+  readonly value: string
+}
+
 /** A pool, as its clients see it. */
 export interface PoolAccess {
   readonly database: string
@@ -28,6 +36,8 @@ export interface PoolAccess {
   readonly table: SettingsTable
   readonly registry: Registry
   readonly connectTimeoutMs: number
+  /** How long a cancelled query may take to end before its server is given up. */
+  readonly cancelTimeoutMs: number
   readonly counters: Counters
   /** What servers of this baseline tell, once one has logged in. */
   welcome(baseline: string): Welcome | null

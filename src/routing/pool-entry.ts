@@ -3,7 +3,7 @@
 import type { Server } from '../backend/server.ts'
 import { Server as BackendServer } from '../backend/server.ts'
 import type { Route, ServerOwner, ServerParts } from '../backend/route.ts'
-import type { OwnServerEvents, PoolAccess, Welcome } from '../frontend/types.ts'
+import type { DefaultChange, OwnServerEvents, PoolAccess, Welcome } from '../frontend/types.ts'
 import type { Counters } from '../observe/counters.ts'
 import type { LeasedServer } from '../pool/lease.ts'
 import type { Limits } from '../pool/limits.ts'
@@ -29,14 +29,6 @@ export interface PoolEntryParts {
   onServerFailed(server: Server, failure: OpenFailure): void
   onServerClosed(server: Server, reason: string): void
   onDefault(entry: PoolEntry, change: DefaultChange): void
-}
-
-/** A setting whose default is another one now, for clients of this baseline. */
-export interface DefaultChange {
-  readonly baseline: string
-  readonly name: string
-  readonly before: string | undefined
-  readonly value: string
 }
 
 export class PoolEntry implements PoolAccess, ServerOwner {
@@ -83,6 +75,10 @@ export class PoolEntry implements PoolAccess, ServerOwner {
 
   get connectTimeoutMs(): number {
     return this.#parts.route.connectTimeoutMs
+  }
+
+  get cancelTimeoutMs(): number {
+    return this.#parts.route.cancelTimeoutMs
   }
 
   // ---- for clients ----
