@@ -216,8 +216,17 @@ export class Server implements LeasedServer, StreamHandler, LoginEvents, AnswerE
       return
     }
     this.#cancelWaiters.push(onOver)
-    // A cancel must not hit an exchange of ours; it waits for the client's own.
-    if ((talk.replies.head & Fate.Internal) !== 0 && this.lessee !== null) talk.isCancelWanted = true
+    this.#wantCancel()
+  }
+
+  /**
+   * A cancel must not hit an exchange of ours; it waits for the client's own. Were the BEGIN of a settings diff
+   * cancelled, no transaction would fail, and the client's statement behind it would run under the settings of
+   * another.
+   */
+  #wantCancel(): void {
+    const { talk } = this
+    if ((talk.replies.head & Fate.Internal) !== 0) talk.isCancelWanted = true
     else this.#openCancel()
   }
 
@@ -297,7 +306,7 @@ export class Server implements LeasedServer, StreamHandler, LoginEvents, AnswerE
     else {
       this.leaving.isCancelled = true
       this.leaving.deadline = now + this.parts.route.cancelTimeoutMs
-      this.#openCancel()
+      this.#wantCancel()
     }
   }
 
