@@ -220,9 +220,9 @@ export class Server implements LeasedServer, StreamHandler, LoginEvents, AnswerE
   }
 
   /**
-   * A cancel must not hit an exchange of ours; it waits for the client's own. Were the BEGIN of a settings diff
-   * cancelled, no transaction would fail, and the client's statement behind it would run under the settings of
-   * another.
+   * A cancel must not hit an exchange of ours; it waits for the client's own. Were the BEGIN of a settings
+   * diff cancelled, no transaction would fail, and the client's statement behind it would run under the
+   * settings of another.
    */
   #wantCancel(): void {
     const { talk } = this
