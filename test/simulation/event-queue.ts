@@ -1,5 +1,5 @@
-// Owns: virtual time and the order of events of one simulated world. Events of the same time run in an order that
-// the seed decides. Must never read the machine's clock.
+// Owns: virtual time and the order of events of one simulated world. Events of the same time run in an
+// order that the seed decides. Must never read the machine's clock.
 
 import type { Clock } from '../../src/util/env.ts'
 import type { Prng } from '../support/prng.ts'

@@ -1,5 +1,5 @@
-// Owns: one seeded world of pools with pretended servers and clients on a pretended clock. Must never share
-// state between worlds, nor look into the private parts of a pool.
+// Owns: one seeded world of pools with pretended servers and clients. Must never look into a pool's private
+// parts.
 
 import { Limits } from '../../src/pool/limits.ts'
 import { Pool } from '../../src/pool/pool.ts'
@@ -18,7 +18,6 @@ import { checkGrant, checkOpening, checkWorld } from './pool-checks.ts'
 
 export type SimPool = Pool<SimServer>
 
-/** Something that must never be. */
 export class Violation extends Error {}
 
 /** A change that a test plants into the pools of a world. */
@@ -84,7 +83,8 @@ export class SimServer implements PooledServer {
       message: 'no',
       reason: isFinal ? 'final' : 'login',
     }
-    this.#world.failedAt.set(this.pool, this.#world.queue.now())
+    const isHopeless = isFinal && ![...this.pool.active].some(({ baseline }) => baseline === this.baseline)
+    if (!isHopeless || this.baseline === '') this.#world.failedAt.set(this.pool, this.#world.queue.now())
     this.pool.openFailed(this, { refusal, isFinal } satisfies OpenFailure)
   }
 

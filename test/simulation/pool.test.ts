@@ -1,5 +1,5 @@
-// The pool under 2,000 seeds: whatever the order of events, its promises hold after each of them. And the check of
-// the check: bugs that are planted must be found.
+// The pool under 2,000 seeds: whatever the order of events, its promises hold after each of them. And the
+// check of the check: bugs that are planted must be found.
 //
 //   SEED=17 npm test -- test/simulation/pool.test.ts      one seed
 

@@ -1,4 +1,5 @@
-// Owns: what must hold in a world with a pooler, after each event and at its end. Must never change the world.
+// Owns: what must hold in a world with a pooler, after each event and at its end. Must never change the
+// world.
 
 import type { Server } from '../../src/backend/server.ts'
 import { isCarried } from '../../src/session/settings.ts'
@@ -88,6 +89,8 @@ function checkUser(world: PoolerWorld, user: SimUser): void {
   const { script } = user
   const where = `client ${script.id}`
   if (user.problem !== '') throw new Violation(`${where}: ${user.problem}`)
+  if (user.cancelledLate && !world.has('choke'))
+    throw new Violation(`${where}: a cancel hit what came behind`)
   checkRows(user)
   const alone = alonePlayed(script)
   const seen = user.messages.slice(user.loginEnd < 0 ? user.messages.length : user.loginEnd)

@@ -1,5 +1,5 @@
-// Owns: the bugs that are planted into the pooler to see whether the simulation finds them. Patches live in the
-// test's own process and are taken back; nothing in src knows of them.
+// Owns: the bugs that are planted into the pooler to see whether the simulation finds them. Patches live in
+// the test's own process and are taken back; nothing in src knows of them.
 
 import { Answers } from '../../src/backend/answers.ts'
 import { Server } from '../../src/backend/server.ts'

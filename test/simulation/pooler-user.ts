@@ -45,7 +45,8 @@ export class SimUser implements StreamHandler {
   closed = ''
   /** It broke the connection by itself. */
   hasDied = false
-  hasCancelled = false
+  /** A cancel hit something that it was not asked for. */
+  cancelledLate = false
   ready = 0
   expectedReady = 1
   /** More of them that a fault explains. */
@@ -62,6 +63,8 @@ export class SimUser implements StreamHandler {
   #partReady = 0
   #endedReady = false
   #owed = 0
+  #partNumber = 0
+  #cancelledIn = 0
   #sent = 0
   #pausesLeft = PAUSES_MAX
 
@@ -109,6 +112,7 @@ export class SimUser implements StreamHandler {
 
   #onMessage(message: BackendMessage): void {
     this.messages.push(message)
+    if (message.type === 'E' && message.code === '57014') this.#onCancelled(message.message)
     if (message.type === 'K') {
       this.pid = message.pid
       this.key = Buffer.from(message.key)
@@ -141,6 +145,12 @@ export class SimUser implements StreamHandler {
     }
   }
 
+  /** Only what ran when a cancel was asked for may be hit, never what came behind it. */
+  #onCancelled(text: string): void {
+    if (!text.endsWith('due to user request') || this.#cancelledIn === this.#partNumber) return
+    this.cancelledLate = true
+  }
+
   #next(endedReady: boolean): void {
     this.#part = null
     this.#endedReady = endedReady
@@ -160,6 +170,7 @@ export class SimUser implements StreamHandler {
       return
     }
     this.#part = part
+    this.#partNumber++
     this.#partReady = 0
     this.expectedReady += part.ready
     this.spareReady += part.spare ?? 0
@@ -202,7 +213,8 @@ export class SimUser implements StreamHandler {
     if (!random.chance(cancels)) return
     this.#world.after(random.between(0, 60), () => {
       if (this.closed !== '' || this.pid === 0) return
-      this.hasCancelled = true
+      if (this.#part === null) return
+      this.#cancelledIn = this.#partNumber
       const stream = this.#world.connect()
       stream.handler = { onData() {}, onDrain() {}, onEnd: () => stream.end(), onClose() {} }
       stream.write(m.cancelRequest(this.pid, this.key))

@@ -1,5 +1,6 @@
-// Owns: one seeded world with the real pooler between simulated clients and the model of Postgres, all on streams
-// in memory and a pretended clock. Must never use a socket, a timer or chance that the seed does not decide.
+// Owns: one seeded world with the real pooler between simulated clients and the model of Postgres, all on
+// streams in memory and a pretended clock. Must never use a socket, a timer or chance that the seed does
+// not decide.
 
 import { ClientAuthContext } from '../../src/auth/client-auth.ts'
 import { PasswordWork } from '../../src/auth/password-work.ts'
@@ -74,6 +75,7 @@ export class PoolerWorld implements UserWorld {
   #invited = 0
   readonly #chunks: number
   readonly #latency: number
+  readonly #dialMs: number
   readonly #serverEnds = new Set<MemoryStream>()
 
   constructor(seed: number, plant: Plant | null = null) {
@@ -87,10 +89,12 @@ export class PoolerWorld implements UserWorld {
     this.poolSize = random.between(1, 4)
     this.#chunks = random.pick([1, 7, 60, 1000, 1e9])
     this.#latency = this.#chunks === 1 ? random.pick([0, 1]) : random.pick([0, 0, 2, 10])
+    this.#dialMs = random.pick([5, 60])
     this.capacity = random.pick([500, 4096, 65536])
     this.cluster = new FakeCluster({ schedule: (ms, run) => this.after(ms, run), random: random.fork() })
     teachNonces(this.cluster)
-    if (this.has('slow')) this.cluster.duration = () => (random.chance(0.3) ? random.between(1, 100) : 0)
+    if (this.has('slow') || this.has('cancel'))
+      this.cluster.duration = () => (random.chance(0.3) ? random.between(1, 100) : 0)
     this.cluster.loginDelay = random.pick([0, 5, 40])
     this.cluster.cancelDelay = random.pick([0, 1, 20])
     const clock = { now: () => this.queue.now() + START_MS }
@@ -197,7 +201,7 @@ export class PoolerWorld implements UserWorld {
   /** Opens a connection of the pooler to the model. */
   readonly #dial: Dial = (_timeoutMs, callback) => {
     let isWanted = true
-    this.after(this.random.between(0, 5), () => {
+    this.after(this.random.between(0, this.#dialMs), () => {
       if (!isWanted) return
       if (!this.isHealed && this.has('refuseDial') && this.random.chance(0.2)) {
         callback(Object.assign(new Error('connection refused'), { code: 'ECONNREFUSED' }), null)

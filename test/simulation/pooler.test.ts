@@ -1,6 +1,7 @@
-// The whole pooler between simulated clients and a model of Postgres: as many seeds as fit into the time, each with
-// its own sizes, timeouts, chunks, clients and faults. What a client sees must be what it sees alone, up to the
-// first fault that hits it. And the check of the check: bugs that are planted must be found.
+// The whole pooler between simulated clients and a model of Postgres: as many seeds as fit into the time,
+// each with its own sizes, timeouts, chunks, clients and faults. What a client sees must be what it sees
+// alone, up to the first fault that hits it. And the check of the check: bugs that are planted must be
+// found.
 //
 //   SEED=17 npm test -- test/simulation/pooler.test.ts       one seed
 //   SEEDS=20000 npm test -- test/simulation/pooler.test.ts   many, without a limit of time

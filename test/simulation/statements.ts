@@ -1,5 +1,6 @@
-// Owns: what the simulation adds to the model's statements: a statement that carries a client's number, answers
-// with the settings that it sees, and notices when it runs twice or inside a stranger's transaction.
+// Owns: what the simulation adds to the model's statements: a statement that carries a client's number,
+// answers with the settings that it sees, and notices when it runs twice or inside a stranger's
+// transaction.
 
 import type { FakeCluster, Session } from '../support/fake-postgres.ts'
 
