@@ -473,6 +473,8 @@ export class Server implements LeasedServer, StreamHandler, LoginEvents, AnswerE
 
   /** Clean and free: back to the pool. */
   release(): void {
+    // Wanted for what a client left behind, which has ended by itself.
+    this.talk.isCancelWanted = false
     if (this.talk.lostSetup && this.parts.route.mode !== 'session') this.isRetired = true
     this.talk.lostSetup = false
     this.leaving = null
