@@ -3,6 +3,7 @@
 import { PasswordWork } from '../auth/password-work.ts'
 import { loadConfig } from '../config/load.ts'
 import type { Config } from '../config/types.ts'
+import { serverTls } from '../net/tls.ts'
 import { probe, type ProbeResult } from './probe.ts'
 import type { Arguments } from './arguments.ts'
 
@@ -10,6 +11,7 @@ import type { Arguments } from './arguments.ts'
 export async function check(given: Arguments): Promise<number> {
   const { config, file, warnings } = loadConfig({ flags: given.flags })
   for (const warning of warnings) process.stdout.write(`warning: ${warning}\n`)
+  if (config.client.tls.mode !== 'disable') serverTls(config.client.tls)
   process.stdout.write(`${file ?? 'the configuration'} is valid\n`)
   if (!given.connect) return 0
   const targets = targetsOf(config)

@@ -12,6 +12,11 @@ import { errorCode, errorWords } from './peer.ts'
 const ALPN = 'postgresql'
 const MIN_VERSION = 'TLSv1.2'
 
+/** A certificate or key that cannot be used: one sentence that names the file. */
+export class CertificateError extends Error {
+  override name = 'CertificateError'
+}
+
 /** Our side of TLS as a server. */
 class ServerTls implements TlsSettings {
   readonly role = 'server'
@@ -37,7 +42,7 @@ class ClientTls implements TlsSettings {
 
 /**
  * Reads a certificate (with its chain) and its key, both PEM.
- * @throws Error one sentence that names the file at fault.
+ * @throws CertificateError
  */
 export function serverTls(options: { certFile: string; keyFile: string }): TlsSettings {
   const { certFile, keyFile } = options
@@ -46,7 +51,7 @@ export function serverTls(options: { certFile: string; keyFile: string }): TlsSe
   const certificate = parsed(() => new X509Certificate(cert), `${certFile} holds no PEM certificate`)
   const privateKey = parsed(() => createPrivateKey(key), `${keyFile} holds no PEM key without a passphrase`)
   if (!certificate.checkPrivateKey(privateKey)) {
-    throw new Error(
+    throw new CertificateError(
       `the TLS key ${keyFile} does not belong to the certificate ${certFile}; give the key it was made with`,
     )
   }
@@ -133,7 +138,7 @@ function readPem(file: string, what: string): Buffer {
   try {
     return readFileSync(file)
   } catch (error) {
-    throw new Error(`the ${what} ${file} cannot be read: ${errorWords(error as Error)}`)
+    throw new CertificateError(`the ${what} ${file} cannot be read: ${errorWords(error as Error)}`)
   }
 }
 
@@ -141,6 +146,6 @@ function parsed<T>(parse: () => T, complaint: string): T {
   try {
     return parse()
   } catch {
-    throw new Error(complaint)
+    throw new CertificateError(complaint)
   }
 }
