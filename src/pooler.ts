@@ -138,9 +138,14 @@ export class Pooler {
    * `timeoutMs` are cut off with 57P01. Safe to call again: a shorter time counts.
    */
   drain(timeoutMs: number): Promise<void> {
-    const deadline = setTimeout(() => this.house.closeAll(SHUTDOWN), timeoutMs)
+    const deadline = setTimeout(() => this.#cutOff(), timeoutMs)
     this.#stopping ??= this.#stop()
     return this.#stopping.finally(() => clearTimeout(deadline))
+  }
+
+  #cutOff(): void {
+    this.house.closeAll(SHUTDOWN)
+    for (const entry of this.router.entries()) entry.hurry()
   }
 
   async #stop(): Promise<void> {
@@ -265,7 +270,7 @@ export class Pooler {
       size: ofUser?.poolSize ?? ofDatabase?.poolSize ?? pool.size,
       minSize: ofDatabase?.minPoolSize ?? pool.minSize,
       reserveSize: ofDatabase?.reserveSize ?? pool.reserveSize,
-      reserveTimeoutMs: pool.reserveTimeoutMs,
+      reserveTimeoutMs: pool.reserveTimeoutMs || Number.POSITIVE_INFINITY,
       maxLogins: pool.maxLogins,
       maxWaiting: pool.maxWaiting,
       queryWaitTimeoutMs: pool.queryWaitTimeoutMs || Number.POSITIVE_INFINITY,

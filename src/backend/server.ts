@@ -199,6 +199,11 @@ export class Server implements LeasedServer, StreamHandler, LoginEvents, AnswerE
     if (!this.#isGone) this.#settle()
   }
 
+  /** What the client that has gone has left to be done has no more time. */
+  hurry(): void {
+    if (this.leaving !== null) this.leaving.deadline = Math.min(this.leaving.deadline, this.talk.time.now)
+  }
+
   /** The client's part in it is over: what still comes for it is swallowed. */
   #dropLessee(): void {
     this.lessee = null

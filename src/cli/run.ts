@@ -3,6 +3,7 @@
 import { readFileSync } from 'node:fs'
 import { loadConfig } from '../config/load.ts'
 import type { Config } from '../config/types.ts'
+import { orForever } from '../config/units.ts'
 import { type EmbeddedPostgres, startEmbedded } from '../embedded/embedded.ts'
 import { createLog, type Log } from '../observe/log.ts'
 import { Pooler } from '../pooler.ts'
@@ -137,7 +138,7 @@ async function stop(
   log: Log,
 ): Promise<void> {
   log.info({ how }, 'stopping')
-  const drained = pooler.drain(how === 'drain' ? pooler.config.shutdownTimeoutMs : 0)
+  const drained = pooler.drain(how === 'drain' ? orForever(pooler.config.shutdownTimeoutMs) : 0)
   void signals.now.then(() => pooler.drain(0))
   await drained
   log.info({}, 'stopped')

@@ -77,6 +77,14 @@ export function parseAddress(text: string): { host: string; port: number } {
   return { host: match[1] ?? match[2]!, port }
 }
 
+/** Longest time that a timer can take, about 24 days. */
+const FOREVER_MS = 0x7fff_ffff
+
+/** A time limit for a timer, where 0 stands for none. In milliseconds. */
+export function orForever(ms: number): number {
+  return ms === 0 ? FOREVER_MS : ms
+}
+
 /** True for a host on which only programs of this machine can connect. */
 export function isLoopbackHost(host: string): boolean {
   return /^127(\.\d{1,3}){3}$/.test(host) || host === '::1' || host.toLowerCase() === 'localhost'

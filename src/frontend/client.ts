@@ -73,7 +73,7 @@ export class Client implements StreamHandler, Lessee, Waiter<LeasedServer> {
     this.pid = parts.pid
     this.#house = parts.house
     this.enteredAt = parts.house.time.now
-    this.#watch = new Watch(this.enteredAt)
+    this.#watch = new Watch(this.enteredAt, parts.access.cancelTimeoutMs)
     this.#ownServer = ownServer !== null
     if (ownServer !== null) {
       this.server = ownServer

@@ -6,9 +6,6 @@ import type { TalkView } from '../pool/lease.ts'
 /** What is due, in the words of the options. */
 export type Due = 'batch' | 'transaction' | 'idle transaction' | 'idle' | 'cancel' | 'query' | null
 
-/** How long a query that is over its time may take to be cancelled. */
-const CANCEL_WAIT_MS = 10_000
-
 export class Watch {
   /** Since when the client has asked for nothing. */
   idleSince: number
@@ -17,8 +14,11 @@ export class Watch {
   /** Since when it does not take its answers; 0: it does. */
   blockedSince = 0
   #isCancelSent = false
+  readonly #cancelTimeoutMs: number
 
-  constructor(now: number) {
+  /** @param cancelTimeoutMs how long a query that is over its time may take to be cancelled */
+  constructor(now: number, cancelTimeoutMs: number) {
+    this.#cancelTimeoutMs = cancelTimeoutMs
     this.idleSince = this.lastDataAt = now
   }
 
@@ -58,7 +58,7 @@ export class Watch {
       this.#isCancelSent = true
       return 'cancel'
     }
-    return isOver(talk.busySince, limitMs + CANCEL_WAIT_MS, now) ? 'query' : null
+    return isOver(talk.busySince, limitMs + this.#cancelTimeoutMs, now) ? 'query' : null
   }
 }
 

@@ -196,6 +196,11 @@ export class PoolEntry implements PoolAccess, ServerOwner {
     this.pool.tick(now)
   }
 
+  /** What clients that have gone have left to be done is not waited for any more. */
+  hurry(): void {
+    for (const server of this.servers()) server.hurry()
+  }
+
   /** Closes all servers. */
   close(reason: string): void {
     this.pool.isPaused = true

@@ -2,6 +2,7 @@
 import { parseSecret } from '../auth/secrets.ts'
 import type { Route } from '../backend/route.ts'
 import type { Config, PoolMode } from '../config/types.ts'
+import { orForever } from '../config/units.ts'
 import { dial } from '../net/dial.ts'
 import { clientTls } from '../net/tls.ts'
 import type { Place } from './router.ts'
@@ -20,8 +21,8 @@ export function routeOf(config: Config, place: Place, mode: PoolMode): Route {
     tlsMode,
     // TLS is for connections that cross a network, not for sockets in the file system.
     tls: tlsMode === 'disable' || path !== '' ? null : clientTls({ mode: tlsMode, host }),
-    connectTimeoutMs: place.connectTimeoutMs,
-    cancelTimeoutMs: config.pool.cancelTimeoutMs,
+    connectTimeoutMs: orForever(place.connectTimeoutMs),
+    cancelTimeoutMs: orForever(config.pool.cancelTimeoutMs),
     goneGraceMs: config.client.goneGraceMs,
     abandonGraceMs: config.client.abandonGraceMs,
     mode,
