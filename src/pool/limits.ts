@@ -71,16 +71,18 @@ export class Limits {
    * starves.
    */
   makeRoom(pool: AnyPool): boolean {
+    const hasRoom = this.makeRoomOutside(pool)
+    if (hasRoom) this.#starving.delete(pool)
+    else this.#starving.add(pool)
+    return hasRoom
+  }
+
+  /** The same for a server of a client's own, for which nobody waits. */
+  makeRoomOutside(pool: AnyPool): boolean {
     for (;;) {
       const rivals = this.#bindingPools(pool)
-      if (rivals === null) {
-        this.#starving.delete(pool)
-        return true
-      }
-      if (!evictLongestIdle(rivals, pool)) {
-        this.#starving.add(pool)
-        return false
-      }
+      if (rivals === null) return true
+      if (!evictLongestIdle(rivals, pool)) return false
     }
   }
 

@@ -8,12 +8,21 @@ import type { Counters } from '../observe/counters.ts'
 import type { LeasedServer } from '../pool/lease.ts'
 import type { Limits } from '../pool/limits.ts'
 import { Pool } from '../pool/pool.ts'
-import type { OpenFailure, PoolLimits } from '../pool/types.ts'
+import type { OpenFailure, PoolLimits, Refusal } from '../pool/types.ts'
 import { type Settings, SettingsTable } from '../session/settings.ts'
 import { Registry } from '../session/statements.ts'
 
 /** Baselines, and accepted wishes, that are remembered. */
 const REMEMBERED_MAX = 1000
+
+/** A replication connection does not wait: the server of another may take days to become free. */
+const NO_ROOM: Refusal = {
+  severity: 'FATAL',
+  code: '53300',
+  message: 'no place is free for a server of its own, which a replication connection needs',
+  hint: 'Raise pool.max_servers, or max_servers of the database or user.',
+  reason: 'replication_no_room',
+}
 
 /** What a pool entry is made of. */
 export interface PoolEntryParts {
@@ -97,6 +106,10 @@ export class PoolEntry implements PoolAccess, ServerOwner {
 
   openOwn(parameters: ReadonlyMap<string, string>, events: OwnServerEvents): { cancel(): void } {
     const { shared } = this.#parts
+    if (!shared.makeRoomOutside(this.pool)) {
+      events.onFailed(NO_ROOM)
+      return { cancel: () => {} }
+    }
     let isWanted = true
     const finish = (server: Server): void => {
       if (this.own.delete(server)) shared.countOutside(this.pool, -1)
