@@ -1,5 +1,5 @@
-// The command as its users start it, with mistakes in what it is given: it ends at once, with an exit code and
-// one clear sentence, never with a stack trace. Must never start it in any other way than through bin/.
+// The command as its users start it, with mistakes in what it is given: it ends at once, with an exit code
+// and one clear sentence, never with a stack trace. Must never start it in any other way than through bin/.
 import assert from 'node:assert/strict'
 import { chmodSync, copyFileSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
