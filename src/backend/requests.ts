@@ -231,7 +231,8 @@ export class Requests {
     const talk = this.#talk
     // A cancel that is under way must not hit what the client asks next.
     if (talk.healing.isPending) return true
-    return talk.cancels > 0 || talk.isCancelWanted || this.#replies.size > PIPELINE_MAX
+    if (talk.isCancelWanted && this.#replies.size > 0) return true
+    return talk.cancels > 0 || this.#replies.size > PIPELINE_MAX
   }
 
   #forward(framer: Framer): number {

@@ -442,8 +442,7 @@ export class Server implements LeasedServer, StreamHandler, LoginEvents, AnswerE
   /** After each event: does the lease end, may what was held go on, is the clean-up over? */
   #settle(): void {
     const { talk, lessee } = this
-    if (talk.isCancelWanted && talk.replies.size > 0 && (talk.replies.head & Fate.Internal) === 0)
-      this.#openCancel()
+    this.#openWantedCancel()
     if (this.leaving !== null) {
       settleLeaving(this, this.#framer.atBoundary)
       this.out.flush()
@@ -455,6 +454,7 @@ export class Server implements LeasedServer, StreamHandler, LoginEvents, AnswerE
       this.#isHolding = false
       lessee.onServerContinue()
       if (this.lessee !== lessee) return
+      this.#openWantedCancel()
     }
     if (!talk.isFree || !this.#framer.atBoundary || this.#isHolding) return
     if (this.parts.route.mode === 'session' || lessee.session.isPinned) return
@@ -466,12 +466,20 @@ export class Server implements LeasedServer, StreamHandler, LoginEvents, AnswerE
     this.release()
   }
 
+  /** The client's own exchange has come to the head of the queue. */
+  #openWantedCancel(): void {
+    const { talk } = this
+    if (talk.isCancelWanted && talk.replies.size > 0 && (talk.replies.head & Fate.Internal) === 0)
+      this.#openCancel()
+  }
+
   #mayGoOn(): boolean {
     const { talk } = this
     return (
       !talk.healing.isPending &&
       talk.cancels === 0 &&
-      !talk.isCancelWanted &&
+      // With nothing in flight the cancel is for what is held.
+      (!talk.isCancelWanted || talk.replies.size === 0) &&
       talk.unconfirmed === 0 &&
       talk.replies.size < RESUME_BELOW
     )
