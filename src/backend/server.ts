@@ -11,7 +11,7 @@ import { Found, Framer } from '../wire/framer.ts'
 import { READY_IDLE, TERMINATE } from '../wire/messages.ts'
 import { FromClient, SERVER_RULES, Status } from '../wire/protocol.ts'
 import { Answers, type AnswerEvents } from './answers.ts'
-import { CancelConnection } from './cancel.ts'
+import { Cancels } from './cancels.ts'
 import {
   changesBetween,
   type InternalExchange,
@@ -49,7 +49,6 @@ export class Server implements LeasedServer, StreamHandler, LoginEvents, AnswerE
   deadline: number
   out!: Output
   lessee: Lessee | null = null
-  #key: Buffer = Buffer.alloc(0)
   #stream: SecurableStream | null = null
   #login: Login | null
   #framer = new Framer(SERVER_RULES, WHOLE_MAX, PREFIX_MAX)
@@ -58,15 +57,14 @@ export class Server implements LeasedServer, StreamHandler, LoginEvents, AnswerE
   #isHolding = false
   #lastWords: Buffer | null = null
   #isGone = false
-  #cancelling: CancelConnection | null = null
-  #cancelDeadline = 0
-  #cancelWaiters: (() => void)[] = []
+  readonly #cancels: Cancels
 
   constructor(parts: ServerParts, baseline: string, extra: ReadonlyMap<string, string> | null = null) {
     this.parts = parts
     this.baseline = baseline
     this.talk = new Talk(parts.time)
     this.#answers = new Answers(this.talk, this)
+    this.#cancels = new Cancels(this.talk, parts.route, (isCertain) => this.#onCancelOver(isCertain))
     this.idleSince = parts.time.now
     this.deadline = parts.time.now + parts.route.connectTimeoutMs
     parts.counters.serverOpens++
@@ -96,7 +94,7 @@ export class Server implements LeasedServer, StreamHandler, LoginEvents, AnswerE
     this.#stream.handler = this
     this.parameters = result.parameters
     this.pid = result.pid
-    this.#key = result.key
+    this.#cancels.target = { pid: result.pid, key: result.key, isEncrypted: this.isEncrypted }
     const carried = new Map<string, string>()
     for (const [name, value] of result.parameters) if (isCarried(name)) carried.set(name, value)
     this.talk.settings = table.of(carried)
@@ -215,49 +213,10 @@ export class Server implements LeasedServer, StreamHandler, LoginEvents, AnswerE
   // ---- cancel ----
 
   cancel(onOver: () => void): void {
-    const { talk } = this
-    // Nothing runs, not even in an open batch: Postgres would ignore it, and so that it hits nothing later we do.
-    if (talk.replies.size === 0) {
-      onOver()
-      return
-    }
-    this.#cancelWaiters.push(onOver)
-    this.#wantCancel()
-  }
-
-  /**
-   * A cancel must not hit an exchange of ours; it waits for the client's own. Were the BEGIN of a settings
-   * diff cancelled, no transaction would fail, and the client's statement behind it would run under the
-   * settings of another.
-   */
-  #wantCancel(): void {
-    const { talk } = this
-    if ((talk.replies.head & Fate.Internal) !== 0) talk.isCancelWanted = true
-    else this.#openCancel()
-  }
-
-  /** Those who asked for a cancel may go: it is over, or there is nothing left to cancel. */
-  #cancelsOver(): void {
-    const waiters = this.#cancelWaiters
-    if (waiters.length === 0) return
-    this.#cancelWaiters = []
-    for (const onOver of waiters) onOver()
-  }
-
-  #openCancel(): void {
-    const { talk, parts } = this
-    talk.isCancelWanted = false
-    if (this.#cancelling !== null || this.#stream === null) return
-    talk.cancels++
-    this.#cancelDeadline = talk.time.now + parts.route.cancelTimeoutMs
-    const target = { pid: this.pid, key: this.#key, isEncrypted: this.isEncrypted }
-    this.#cancelling = new CancelConnection(parts.route, target, (isCertain) => this.#onCancelOver(isCertain))
+    this.#cancels.ask(onOver)
   }
 
   #onCancelOver(isCertain: boolean): void {
-    this.#cancelling = null
-    this.talk.cancels--
-    this.#cancelsOver()
     // It may still arrive: this server must not work for anybody else.
     if (!isCertain) this.isRetired = true
     if (!this.#isGone) this.#settle()
@@ -280,8 +239,6 @@ export class Server implements LeasedServer, StreamHandler, LoginEvents, AnswerE
   close(reason: string): void {
     if (this.#isGone) return
     this.#isGone = true
-    // What came in front of the end is the client's: without it, what follows would stand in the middle of a row.
-    this.#answers.flush()
     this.#login?.cancel(reason)
     const stream = this.#stream
     if (stream !== null) {
@@ -289,14 +246,13 @@ export class Server implements LeasedServer, StreamHandler, LoginEvents, AnswerE
       if (isClean) stream.end(TERMINATE)
       else stream.destroy(reason)
     }
-    // What came in front of the end is still the client's.
+    // What came in front of the end is the client's: without it, what follows would stand in the middle of a
+    // row.
     this.#answers.flush()
     const loss = this.lessee === null ? null : lossOf(this, reason, this.#lastWords, this.isMidMessage)
     const { lessee } = this
     this.#dropLessee()
-    // What it is aimed at has gone, and nobody will look at its deadline any more.
-    this.#cancelling?.giveUp()
-    this.#cancelsOver()
+    this.#cancels.serverGone()
     this.parts.counters.closes.add([reason])
     this.parts.owner.onClosed(this, reason)
     if (loss !== null) lessee?.onServerLost(loss)
@@ -306,13 +262,13 @@ export class Server implements LeasedServer, StreamHandler, LoginEvents, AnswerE
   tick(now: number): void {
     if (this.#login !== null && now > this.deadline) this.#login.timeOut()
     else if (this.deadline > 0 && now > this.deadline) this.#gone('Postgres did not answer in time')
-    if (this.#cancelling !== null && now > this.#cancelDeadline) this.#cancelling.giveUp()
+    this.#cancels.tick(now)
     if (this.leaving === null || now < this.leaving.deadline || this.#isGone) return
     if (this.leaving.isCancelled) this.close('what a client left behind did not end')
     else {
       this.leaving.isCancelled = true
       this.leaving.deadline = now + this.parts.route.cancelTimeoutMs
-      this.#wantCancel()
+      this.#cancels.want()
     }
   }
 
@@ -407,10 +363,7 @@ export class Server implements LeasedServer, StreamHandler, LoginEvents, AnswerE
     this.parts.counters.exchanges++
     // What else is in flight may be the COMMIT.
     if (talk.exchanges === 0 && !talk.isBatchOpen) talk.endsTransaction = false
-    if (talk.isCancelWanted) {
-      talk.isCancelWanted = false
-      this.#cancelsOver()
-    }
+    this.#cancels.exchangeEnded()
     if (talk.status === Status.Idle) {
       this.parts.counters.transactions++
       talk.transactionSince = talk.time.now
@@ -442,7 +395,7 @@ export class Server implements LeasedServer, StreamHandler, LoginEvents, AnswerE
   /** After each event: does the lease end, may what was held go on, is the clean-up over? */
   #settle(): void {
     const { talk, lessee } = this
-    this.#openWantedCancel()
+    this.#cancels.settle()
     if (this.leaving !== null) {
       settleLeaving(this, this.#framer.atBoundary)
       this.out.flush()
@@ -454,7 +407,7 @@ export class Server implements LeasedServer, StreamHandler, LoginEvents, AnswerE
       this.#isHolding = false
       lessee.onServerContinue()
       if (this.lessee !== lessee) return
-      this.#openWantedCancel()
+      this.#cancels.settle()
     }
     if (!talk.isFree || !this.#framer.atBoundary || this.#isHolding) return
     if (this.parts.route.mode === 'session' || lessee.session.isPinned) return
@@ -464,13 +417,6 @@ export class Server implements LeasedServer, StreamHandler, LoginEvents, AnswerE
     // The client first: once the server is back in its pool it may be somebody else's at once.
     lessee.onLeaseEnd()
     this.release()
-  }
-
-  /** The client's own exchange has come to the head of the queue. */
-  #openWantedCancel(): void {
-    const { talk } = this
-    if (talk.isCancelWanted && talk.replies.size > 0 && (talk.replies.head & Fate.Internal) === 0)
-      this.#openCancel()
   }
 
   #mayGoOn(): boolean {
