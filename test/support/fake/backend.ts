@@ -171,9 +171,10 @@ export class FakeBackend implements StreamHandler {
   }
 
   #leave(error: unknown): void {
-    if (error instanceof PgError)
-      this.write(answer.error(new PgError(error.code, error.message, 'FATAL', error.more)))
-    else if (!(error instanceof Gone)) this.cluster.faults.push(error)
+    if (error instanceof PgError) {
+      const last = answer.error(new PgError(error.code, error.message, 'FATAL', error.more))
+      this.write(Buffer.concat([this.session?.takeRest() ?? Buffer.alloc(0), last]))
+    } else if (!(error instanceof Gone)) this.cluster.faults.push(error)
     this.#finish()
     this.#stream.end()
   }

@@ -102,6 +102,11 @@ export class Session {
     this.checkCancel()
   }
 
+  /** What waits for the next flush: Postgres sends it in front of its last words. */
+  takeRest(): Buffer {
+    return this.#takeOut()
+  }
+
   #takeOut(): Buffer {
     const all = Buffer.concat(this.#out)
     this.#out = []
