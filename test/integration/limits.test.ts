@@ -153,6 +153,11 @@ describe('limits on the servers of a pool', () => {
   it('size: never more, whatever the clients do', async () => {
     const rig = await Rig.start(postgres, { pool: { size: 3 } })
     const clients = await Promise.all(Array.from({ length: 12 }, () => rig.client()))
+    await Promise.all(clients.slice(0, 3).map((client) => client.query('begin')))
+    clients[3]?.send(m.query('select 1'))
+    await eventually(() => rig.test.pooler.gauges().waiting === 1)
+    await Promise.all(clients.slice(0, 3).map((client) => client.query('commit')))
+    await clients[3]?.until('Z')
     const results = await Promise.all(
       clients.map((client) => client.query('select pg_backend_pid(), pg_sleep(0.03)')),
     )
