@@ -1,13 +1,12 @@
 // CancelRequests: what runs or waits for the client that asks is stopped, and nothing else ever is, however
 // late a cancel reaches Postgres (DESIGN section 8, RULES 24).
 import assert from 'node:assert/strict'
-import { after, describe, it } from 'node:test'
+import { describe, it } from 'node:test'
 import { assertSame } from '../support/compare.ts'
-import { Gate } from '../support/gate.ts'
 import * as m from '../support/messages.ts'
 import { getPostgres } from '../support/postgres.ts'
 import { Prng } from '../support/prng.ts'
-import { eventually, Rig } from '../support/rig.ts'
+import { eventually, gated, latch, Rig } from '../support/rig.ts'
 import { result } from '../support/wire-client.ts'
 
 const postgres = await getPostgres()
@@ -16,21 +15,6 @@ await rig.see('create table marks (mark text)')
 
 /** A statement that is cancelled long before it ends. */
 const LONG = 'select pg_sleep(60)'
-
-async function gateOf(
-  overrides: Parameters<typeof Rig.start>[1],
-  tls: Gate['tls'] = null,
-): Promise<[Gate, Rig]> {
-  const gate = await Gate.open(postgres, tls)
-  after(() => gate.close())
-  return [gate, await Rig.start(postgres, overrides, gate.url(postgres.url))]
-}
-
-/** Resolves when the caller opens it. */
-function latch(): { opened: Promise<void>; open: () => void } {
-  const { promise, resolve } = Promise.withResolvers<void>()
-  return { opened: promise, open: resolve }
-}
 
 describe('a cancel of what runs', () => {
   const scripts: Record<string, Buffer[]> = {
@@ -155,7 +139,7 @@ describe('a cancel of a client that waits for a server', () => {
 describe('a cancel that is late', () => {
   it("never hits the next client's query", async () => {
     const random = new Prng(3)
-    const [gate, late] = await gateOf({ pool: { mode: 'transaction', size: 1 } })
+    const [gate, late] = await gated(postgres, { pool: { mode: 'transaction', size: 1 } })
     gate.hooks.onCancel = () => new Promise((resolve) => setTimeout(resolve, random.between(0, 20)))
     await using one = await late.client()
     await using two = await late.client()
@@ -179,7 +163,7 @@ describe('a cancel that is late', () => {
   })
 
   it('keeps the server and the cancel connection of the client until Postgres has closed its own', async () => {
-    const [gate, late] = await gateOf({ pool: { mode: 'transaction', size: 1 } })
+    const [gate, late] = await gated(postgres, { pool: { mode: 'transaction', size: 1 } })
     const held = latch()
     gate.hooks.onCancel = () => held.opened
     await using one = await late.client()
@@ -220,11 +204,13 @@ describe('a cancel that is late', () => {
   })
 
   it('that Postgres never takes is given up, and the server with it', async () => {
-    const [gate, late] = await gateOf({ pool: { mode: 'transaction', size: 1, cancelTimeoutMs: 200 } })
+    const [gate, late] = await gated(postgres, {
+      pool: { mode: 'transaction', size: 1, cancelTimeoutMs: 200 },
+    })
     gate.hooks.onCancel = () => new Promise(() => {})
     const before = await late.healthy()
     await using client = await late.client()
-    client.send(m.query('select pg_sleep(0.05)'))
+    client.send(m.query('select pg_sleep(0.5)'))
     await late.running('%pg_sleep(0.5)%')
     await client.cancel()
     assert.equal(result(await client.until('Z')).error, null)
@@ -236,14 +222,14 @@ describe('a cancel that is late', () => {
   })
 
   it('whose connection breaks may still arrive: the server is not used again', async () => {
-    const [gate, late] = await gateOf({ pool: { mode: 'transaction', size: 1 } })
+    const [gate, late] = await gated(postgres, { pool: { mode: 'transaction', size: 1 } })
     gate.hooks.onCancel = (link) => {
       link.near.resetAndDestroy()
       return new Promise(() => {})
     }
     const before = await late.healthy()
     await using client = await late.client()
-    client.send(m.query('select pg_sleep(0.05)'))
+    client.send(m.query('select pg_sleep(0.5)'))
     await late.running('%pg_sleep(0.5)%')
     await client.cancel()
     assert.equal(result(await client.until('Z')).error, null)
@@ -251,7 +237,9 @@ describe('a cancel that is late', () => {
   })
 
   it('and whose server is lost: the client that asked is not kept waiting', async () => {
-    const [gate, late] = await gateOf({ pool: { mode: 'transaction', size: 1, cancelTimeoutMs: 60_000 } })
+    const [gate, late] = await gated(postgres, {
+      pool: { mode: 'transaction', size: 1, cancelTimeoutMs: 60_000 },
+    })
     gate.hooks.onCancel = () => new Promise(() => {})
     await using client = await late.client()
     client.send(m.query(LONG))
@@ -272,7 +260,7 @@ describe('a cancel that is late', () => {
 
 describe('a cancel while the pooler speaks to the server itself', () => {
   it('does not hit the settings in front of the query', async () => {
-    const [gate, slow] = await gateOf({ pool: { mode: 'transaction', size: 1 } })
+    const [gate, slow] = await gated(postgres, { pool: { mode: 'transaction', size: 1 } })
     await using plain = await slow.client()
     await using other = await slow.client({ params: { application_name: 'another' } })
     await plain.query('select 1')
