@@ -91,6 +91,11 @@ function checkUser(world: PoolerWorld, user: SimUser): void {
   if (user.problem !== '') throw new Violation(`${where}: ${user.problem}`)
   if (user.cancelledLate && !world.has('choke'))
     throw new Violation(`${where}: a cancel hit what came behind`)
+  for (const { sql, params, fate } of world.cluster.ledger) {
+    if (fate !== 'committed' || user.halfSaid.length === 0) continue
+    const isHalf = user.halfSaid.some((nonce) => sql.includes(`'${nonce}'`) || params.includes(nonce))
+    if (isHalf) throw new Violation(`${where}: half a batch was committed: ${sql}`)
+  }
   checkRows(user)
   const alone = alonePlayed(script)
   const seen = user.messages.slice(user.loginEnd < 0 ? user.messages.length : user.loginEnd)

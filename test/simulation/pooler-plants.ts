@@ -1,8 +1,6 @@
 // Owns: the bugs that are planted into the pooler to see whether the simulation finds them. Patches live in
 // the test's own process and are taken back; nothing in src knows of them.
 
-import { Answers } from '../../src/backend/answers.ts'
-import { Server } from '../../src/backend/server.ts'
 import { Client } from '../../src/frontend/client.ts'
 import { Held } from '../../src/frontend/held.ts'
 import { Fate, Replies, Reply, REPLY_KIND } from '../../src/pool/replies.ts'
@@ -12,6 +10,7 @@ import {
   Registry,
   ServerStatements,
 } from '../../src/session/statements.ts'
+import { SYNC } from '../../src/wire/messages.ts'
 import { FromClient, Status } from '../../src/wire/protocol.ts'
 import type { Plant } from './pooler-world.ts'
 
@@ -122,7 +121,12 @@ export const PLANTED: Record<string, PlantedBug> = {
     server: (server) => {
       const { abandon, talk } = server
       server.abandon = (how) => {
-        talk.isBatchOpen = false
+        if (talk.isBatchOpen && talk.restOut === 0) {
+          server.out.write(SYNC)
+          talk.replies.push(Reply.Sync, null)
+          talk.exchanges++
+          talk.isBatchOpen = false
+        }
         abandon.call(server, how)
       }
     },
@@ -182,23 +186,6 @@ export const PLANTED: Record<string, PlantedBug> = {
         server.lessee?.deliver(Buffer.from([(code & REPLY_KIND) === Reply.Parse ? 0x31 : 0x33, 0, 0, 0, 4]))
         return true
       }
-    },
-  },
-  'rows that come with the last words are lost': {
-    install: (patch) => {
-      let isLast = false
-      patch(Server.prototype, 'onLastWords', (before: Server['onLastWords']) => {
-        return function (this: Server, bytes: Buffer): void {
-          isLast = true
-          before.call(this, bytes)
-          isLast = false
-        }
-      })
-      patch(Answers.prototype, 'flush', (before: Answers['flush']) => {
-        return function (this: Answers): void {
-          if (!isLast) before.call(this)
-        }
-      })
     },
   },
   'nobody minds a client that does not read': {

@@ -45,6 +45,8 @@ export class SimUser implements StreamHandler {
   closed = ''
   /** It broke the connection by itself. */
   hasDied = false
+  /** Numbers of statements in a batch that it broke off before its Sync. */
+  halfSaid: string[] = []
   /** A cancel hit something that it was not asked for. */
   cancelledLate = false
   ready = 0
@@ -64,7 +66,8 @@ export class SimUser implements StreamHandler {
   #endedReady = false
   #owed = 0
   #partNumber = 0
-  #cancelledIn = 0
+  /** Pieces during which a cancel has come to the pooler. */
+  readonly #cancelledIn = new Set<number>()
   #sent = 0
   #pausesLeft = PAUSES_MAX
 
@@ -145,9 +148,14 @@ export class SimUser implements StreamHandler {
     }
   }
 
-  /** Only what ran when a cancel was asked for may be hit, never what came behind it. */
+  /** A cancel of this client has arrived. */
+  noteCancel(): void {
+    this.#cancelledIn.add(this.#partNumber)
+  }
+
+  /** Only what ran when a cancel came may be hit, never what was asked for later. */
   #onCancelled(text: string): void {
-    if (!text.endsWith('due to user request') || this.#cancelledIn === this.#partNumber) return
+    if (!text.endsWith('due to user request') || this.#cancelledIn.has(this.#partNumber)) return
     this.cancelledLate = true
   }
 
@@ -170,7 +178,8 @@ export class SimUser implements StreamHandler {
       return
     }
     this.#part = part
-    this.#partNumber++
+    // What follows on a Flush belongs to the same exchange.
+    if (this.#endedReady) this.#partNumber++
     this.#partReady = 0
     this.expectedReady += part.ready
     this.spareReady += part.spare ?? 0
@@ -191,6 +200,10 @@ export class SimUser implements StreamHandler {
   #die(bytes: Buffer): void {
     const { random, saysGoodbye } = this.#habits
     this.hasDied = true
+    this.halfSaid =
+      unfinished(bytes)
+        .toString('latin1')
+        .match(/c\d+:\d+(?=['\0])/g) ?? []
     this.stream.write(bytes)
     this.#world.after(random.between(0, 30), () => {
       this.#close('died')
@@ -214,7 +227,6 @@ export class SimUser implements StreamHandler {
     this.#world.after(random.between(0, 60), () => {
       if (this.closed !== '' || this.pid === 0) return
       if (this.#part === null) return
-      this.#cancelledIn = this.#partNumber
       const stream = this.#world.connect()
       stream.handler = { onData() {}, onDrain() {}, onEnd: () => stream.end(), onClose() {} }
       stream.write(m.cancelRequest(this.pid, this.key))
@@ -226,4 +238,16 @@ export class SimUser implements StreamHandler {
     this.closed = reason
     this.#world.onOver(this)
   }
+}
+
+/** What follows on the last whole Query or Sync. */
+function unfinished(bytes: Buffer): Buffer {
+  let done = 0
+  for (let at = 0; at + 5 <= bytes.length; ) {
+    const end = at + 1 + bytes.readInt32BE(at + 1)
+    if (end > bytes.length) break
+    if (bytes[at] === 0x51 || bytes[at] === 0x53) done = end
+    at = end
+  }
+  return bytes.subarray(done)
 }

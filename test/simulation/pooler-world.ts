@@ -22,7 +22,7 @@ import { SimUser, type UserWorld } from './pooler-user.ts'
 import { type Script, writeScript } from './script.ts'
 import { teachNonces } from './statements.ts'
 
-/** Changes something in the pooler of a world on purpose; called for each server that has logged in. */
+/** Changes something in the pooler on purpose; called for each server that has logged in. */
 export type Plant = (server: Server, world: PoolerWorld) => void
 
 const FAULTS = [
@@ -40,7 +40,6 @@ const FAULTS = [
 export type Fault = (typeof FAULTS)[number]
 
 const TICK_MS = 50
-/** Nothing takes longer: all limits of time are shorter. */
 const END_MS = 300_000
 const START_MS = 1000
 
@@ -84,7 +83,7 @@ export class PoolerWorld implements UserWorld {
     this.random = random
     this.queue = new EventQueue(random.fork())
     // Every third world is without faults: there each client must see what it would see alone.
-    if (seed % 3 !== 0) for (const fault of FAULTS) if (random.chance(0.3)) this.faults.add(fault)
+    if (seed % 3 !== 0) for (const fault of FAULTS) if (random.chance(0.4)) this.faults.add(fault)
     this.mode = random.pick<PoolMode>(['transaction', 'transaction', 'transaction', 'session', 'statement'])
     this.poolSize = random.between(1, 4)
     this.#chunks = random.pick([1, 7, 60, 1000, 1e9])
@@ -132,7 +131,18 @@ export class PoolerWorld implements UserWorld {
       limitedLog: new LimitedLog(SILENT, clock),
       route: () => this.entry,
     })
+    this.#watchCancels()
     this.#plan()
+  }
+
+  /** Tells clients when a cancel of theirs has come. */
+  #watchCancels(): void {
+    const { cancelKeys } = this.house
+    const find = cancelKeys.find.bind(cancelKeys)
+    cancelKeys.find = (pid, key) => {
+      this.users.find((user) => user.pid === pid)?.noteCancel()
+      return find(pid, key)
+    }
   }
 
   has(fault: Fault): boolean {
@@ -237,8 +247,8 @@ export class PoolerWorld implements UserWorld {
     return pair
   }
 
-  #plan(): void {
-    const { random } = this
+  /** The janitor, for as long as anybody is there. */
+  #startTicks(): void {
     const tick = (): void => {
       this.time.now = this.queue.now() + START_MS
       this.house.tick(this.time.now)
@@ -246,20 +256,26 @@ export class PoolerWorld implements UserWorld {
       if (!this.isQuiet) this.queue.after(TICK_MS, () => this.#event(tick))
     }
     this.queue.after(TICK_MS, () => this.#event(tick))
+  }
+
+  #plan(): void {
+    const { random } = this
+    this.#startTicks()
     const length = random.pick([3, 8, 15])
     for (let id = 1, count = random.between(1, 8); id <= count; id++) {
       const script = writeScript(id, random.fork(), { mode: this.mode, length })
       this.#invited++
       this.after(random.between(0, random.pick([1, 100])), () => this.#enter(script))
     }
-    for (let count = random.between(1, 6); count > 0; count--)
-      this.after(random.between(10, 600), () => this.#strike())
+    const last = random.pick([100, 600])
+    for (let count = random.between(1, 20); count > 0; count--)
+      this.after(random.between(5, last), () => this.#strike())
   }
 
   #enter(script: Script): void {
     const { random } = this
     const length = script.actions.flat().reduce((sum, { bytes }) => sum + bytes.length, 0)
-    const dies = this.has('die') && random.chance(0.4)
+    const dies = this.has('die') && random.chance(0.6)
     this.users.push(
       new SimUser(
         script,
@@ -283,9 +299,9 @@ export class PoolerWorld implements UserWorld {
     const working = cluster.sessions.filter(({ busy }) => busy)
     const sessions = working.length > 0 ? working : cluster.sessions
     const session = sessions.length > 0 ? random.pick(sessions) : null
-    if (this.has('kill') && session !== null && random.chance(0.6)) cluster.terminate(session.pid)
-    else if (this.has('crash') && session !== null && random.chance(0.6)) cluster.crash(session.pid)
-    else if (this.has('reset') && random.chance(0.6)) {
+    if (this.has('kill') && session !== null && random.chance(0.7)) cluster.terminate(session.pid)
+    else if (this.has('crash') && session !== null && random.chance(0.9)) cluster.crash(session.pid)
+    else if (this.has('reset') && random.chance(0.9)) {
       for (const stream of this.#serverEnds) {
         this.#serverEnds.delete(stream)
         stream.reset()
@@ -345,13 +361,7 @@ export class PoolerWorld implements UserWorld {
     const fresh = writeScript(99, new Prng(this.seed), { mode: 'statement', length: 3 })
     this.#invited++
     this.after(0, () => this.#enter(fresh))
-    const tick = (): void => {
-      this.time.now = this.queue.now() + START_MS
-      this.house.tick(this.time.now)
-      this.entry.tick(this.time.now)
-      if (!this.isQuiet) this.queue.after(TICK_MS, () => this.#event(tick))
-    }
-    this.queue.after(TICK_MS, () => this.#event(tick))
+    this.#startTicks()
     this.#runQueue()
     checkEnd(this)
     const last = this.users.at(-1)

@@ -162,8 +162,8 @@ class Writer {
   manage(): Buffer[] {
     const { random } = this
     const name = this.statementName()
-    const roll = random.below(6)
-    if (roll === 0) return [m.parse(this.labelled(), { name })]
+    const roll = random.below(7)
+    if (roll === 0 || roll === 6) return [m.parse(this.labelled(), { name })]
     if (roll === 1) return [m.describe('S', name)]
     if (roll === 2) return [m.bind({ statement: 'nowhere', params: [] }), m.execute()]
     if (roll === 3) return [m.parse('boom now', { name: 's4' }), ...this.unnamed()]
