@@ -4,6 +4,7 @@
 import type { Clock, Random } from '../util/env.ts'
 import { Backoff } from './backoff.ts'
 import type { Limits } from './limits.ts'
+import { tooManyWaiting, waitedTooLong } from './refusals.ts'
 import { move } from './states.ts'
 import type { OpenFailure, OpenServer, PooledServer, PoolLimits, Refusal, Waiter } from './types.ts'
 import { WaitQueue } from './wait-queue.ts'
@@ -178,7 +179,7 @@ export class Pool<S extends PooledServer> {
   /** Time has passed: expired waiters are refused, idle servers retired, the pool kept at its minimum. */
   tick(now: number): void {
     for (const waiter of this.waiting.expired(now))
-      waiter.onRefuse(this.#waitTimeout(now - waiter.waitingSince))
+      waiter.onRefuse(waitedTooLong(this, now - waiter.waitingSince, this.lastFailure?.refusal ?? null))
     const before = this.idle.length
     for (let index = before - 1; index >= 0; index--) {
       const server = this.idle[index]
@@ -373,33 +374,8 @@ export class Pool<S extends PooledServer> {
     for (const waiter of this.waiting.takeAll((one) => one.baseline === baseline)) waiter.onRefuse(refusal)
     this.#shared.notStarving(this)
   }
-
-  #waitTimeout(waitedMs: number): Refusal {
-    const failure = this.lastFailure
-    const whom = `database "${this.database}" and user "${this.user}"`
-    const cause =
-      failure === null ? `all ${this.size} servers of the pool are in use` : failure.refusal.message
-    return {
-      severity: 'ERROR',
-      code: '53300',
-      message: 'query_wait_timeout',
-      detail: `No server for ${whom} within ${Math.round(waitedMs)} ms: ${cause}.`,
-      hint: 'Raise pool.size or pool.query_wait_timeout, or make transactions shorter.',
-      reason: 'query_wait_timeout',
-    }
-  }
 }
 
 function count(counts: Map<string, number>, key: string, by: number): void {
   counts.set(key, (counts.get(key) ?? 0) + by)
-}
-
-function tooManyWaiting(maxWaiting: number): Refusal {
-  return {
-    severity: 'ERROR',
-    code: '53300',
-    message: 'too many clients are waiting for a server',
-    detail: `${maxWaiting} clients wait already (pool.max_waiting).`,
-    reason: 'max_waiting',
-  }
 }
