@@ -57,7 +57,10 @@ export class Client implements StreamHandler, Lessee, Waiter<LeasedServer> {
   /** What the message that is held, or handled now, is answered instead of getting a server. */
   #refusal: Refusal | null = null
   #isServerFull = false
-  /** It has not taken its last answer: no more is read from it, since each further answer would be kept here. */
+  /**
+   * It has not taken its last answer: no more is read from it, since each further answer would be kept
+   * here.
+   */
   #isUnread = false
   #isDraining = false
   #endDeadline = 0
@@ -365,7 +368,9 @@ export class Client implements StreamHandler, Lessee, Waiter<LeasedServer> {
     if (talk === undefined || (!talk.isBusy && !talk.isInTransaction)) this.fatal(SHUTDOWN)
   }
 
-  /** Ends the connection with this error, or without a word where it would stand in the middle of a message. */
+  /**
+   * Ends the connection with this error, or without a word where it would stand in the middle of a message.
+   */
   fatal(refusal: Refusal, bytes: Buffer | null = null, how: Departure = 'cut'): void {
     if (this.isGone) return
     this.#house.onRefused(this.visitor, refusal)
@@ -408,6 +413,9 @@ export class Client implements StreamHandler, Lessee, Waiter<LeasedServer> {
     }
     this.#drainIfIdle()
     const { server } = this
+    // While we do not read from it, its silence is ours.
+    if (this.#isServerFull || this.#held.isHolding || this.#watch.blockedSince > 0)
+      this.#watch.lastDataAt = now
     if (server !== null) this.#act(this.#watch.dueLeased(now, limits, server.talk, this.#ownServer), server)
     else if (!this.isWaiting) this.#act(this.#watch.dueIdle(now, limits), null)
   }

@@ -13,10 +13,11 @@ import { WireClient } from '../support/wire-client.ts'
 
 const LOGIN_TIMEOUT = 700
 const BATCH_TIMEOUT = 400
+const DOOR = 500
 
 const postgres = await getPostgres()
 const rig = await Rig.start(postgres, {
-  client: { loginTimeoutMs: LOGIN_TIMEOUT, batchTimeoutMs: BATCH_TIMEOUT, maxUnauthenticated: 500 },
+  client: { loginTimeoutMs: LOGIN_TIMEOUT, batchTimeoutMs: BATCH_TIMEOUT, maxUnauthenticated: DOOR },
   pool: { size: 2 },
 })
 const stages = [{ name: 'transaction mode', pooler: rig.test }]
@@ -262,14 +263,14 @@ suite('hostile clients', () => {
   test('a thousand connections that say nothing', async () => {
     const options = through(rig.test, postgres)
     const silent = await Promise.all(Array.from({ length: 1000 }, () => WireClient.open(options)))
+    assert.ok(pooler.house.visitors.size <= DOOR, 'no more than may stand at the door')
     await healthy.goesOn()
-    const ends = await Promise.all(silent.map((one) => one.untilClosed()))
-    const codes = ends.map(onlyError)
-    assert.ok(
-      codes.filter((code) => code === '53300').length >= 500,
-      'more than the door takes are sent away',
+    const codes = (await Promise.all(silent.map((one) => one.untilClosed()))).map(onlyError)
+    // Sent away at once, or out of time; how many of which is a matter of speed.
+    assert.deepEqual(
+      codes.filter((code) => code !== '53300' && code !== '08P01'),
+      [],
     )
-    assert.ok(codes.filter((code) => code === '08P01').length <= 500, 'the others have run out of time')
     const next = await rig.client()
     assert.equal((await next.query('select 1')).rows.length, 1)
     await next.end()
@@ -293,7 +294,13 @@ suite('hostile clients', () => {
     const before = client.bytesReceived
     const many = 500_000
     const closes = Buffer.concat(Array.from({ length: many }, () => m.close('P', 'x')))
-    client.send(m.parse('select pg_sleep(0.3)'), m.bind(), m.execute(), closes, m.sync())
+    client.send(
+      m.parse(`select pg_sleep(${(3 * BATCH_TIMEOUT) / 1000})`),
+      m.bind(),
+      m.execute(),
+      closes,
+      m.sync(),
+    )
     await client.until('3')
     await until(
       () => client.status === 'I' && client.received.at(-1)?.type === 'Z',
