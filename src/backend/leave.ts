@@ -1,5 +1,6 @@
-// What a server does after its client has gone: finish what was asked for, undo what was half asked for, and become
-// clean again, or close (RULES 23). It never sends a Sync or CopyDone that would commit something half.
+// What a server does after its client has gone: finish what was asked for, undo what was half asked for,
+// and become clean again, or close (RULES 23). It never sends a Sync or CopyDone that would commit
+// something half.
 import type { Departure } from '../pool/lease.ts'
 import { Reply, REPLY_KIND } from '../pool/replies.ts'
 import { copyFail } from '../wire/messages.ts'
@@ -89,7 +90,10 @@ function endCopy(server: Server): void {
   if (!isSimple) writeSync(talk, out, cleanup())
 }
 
-/** The COPY has eaten the Sync of its batch, and none has come since: Postgres waits, and a Sync would commit. */
+/**
+ * The COPY has eaten the Sync of its batch, and none has come since: Postgres waits, and a Sync would
+ * commit.
+ */
 function lacksSync(server: Server): boolean {
   const { replies } = server.talk
   let isBehindEnd = false
@@ -105,7 +109,8 @@ function lacksSync(server: Server): boolean {
 function undoBatch(server: Server): void {
   const { talk, out } = server
   if (talk.replies.size > 0 && !talk.hasCopyEnd) {
-    // Should what runs turn out to be a COPY IN, a Query in it would end the connection; elsewhere this is ignored.
+    // Should what runs turn out to be a COPY IN, a Query in it would end the connection; elsewhere this is
+    // ignored.
     talk.replies.push(Reply.CopyEnd, null)
     out.write(COPY_FAIL)
   }

@@ -1,5 +1,5 @@
-// The times of one client: since when it is silent, blocked, idle; and which limit is over. It owns these times and
-// says what is due; the client acts. It starts no timer.
+// The times of one client: since when it is silent, blocked, idle; and which limit is over. It owns these
+// times and says what is due; the client acts. It starts no timer.
 import type { ClientConfig } from '../config/types.ts'
 import type { TalkView } from '../pool/lease.ts'
 

@@ -15,8 +15,8 @@ export const Sent = {
 } as const
 
 /**
- * How a client leaves the server that works for it: it said goodbye, its connection broke, or we cut it off (then
- * what runs for it is not waited for).
+ * How a client leaves the server that works for it: it said goodbye, its connection broke, or we cut it off
+ * (then what runs for it is not waited for).
  */
 export type Departure = 'terminated' | 'lost' | 'cut'
 
@@ -36,7 +36,10 @@ export interface ServerLoss {
   readonly isBatchOpen: boolean
   /** The open batch has failed already, and the client knows. */
   readonly isFailedBatch: boolean
-  /** It was not fit for this client at all: a message that is held is refused too, or it would go round in circles. */
+  /**
+   * It was not fit for this client at all: a message that is held is refused too, or it would go round in
+   * circles.
+   */
   readonly isUnfit: boolean
 }
 

@@ -162,7 +162,7 @@ describe('a cancel that is late', () => {
     }
   })
 
-  it('keeps the server and the cancel connection of the client until Postgres has closed its own', async () => {
+  it("keeps the server and the client's request until Postgres has closed our connection", async () => {
     const [gate, late] = await gated(postgres, { pool: { mode: 'transaction', size: 1 } })
     const held = latch()
     gate.hooks.onCancel = () => held.opened

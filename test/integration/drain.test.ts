@@ -1,5 +1,5 @@
-// How a pooler stops: nobody new, transactions to their end, a deadline, and a process that leaves nothing behind
-// (DESIGN section 9, hazard L04).
+// How a pooler stops: nobody new, transactions to their end, a deadline, and a process that leaves nothing
+// behind (DESIGN section 9, hazard L04).
 import assert from 'node:assert/strict'
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -155,7 +155,7 @@ class Program {
 
 describe('the process', () => {
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
-    it(`${signal}: with a Postgres of its own an open transaction is committed, then both stop`, async (t) => {
+    it(`${signal}: with its own Postgres an open transaction is committed, then both stop`, async (t) => {
       if (postgres.kind !== 'embedded') {
         notRun(t, 'the embedded Postgres is not installed, or another one is to be tested')
         return

@@ -1,5 +1,6 @@
-// Limits: on clients, on those who wait, on servers of a pool and of the process; who is refused with which words,
-// who is served first, and that every count is right afterwards (DESIGN sections 5 and 8, hazards H01 to H05).
+// Limits: on clients, on those who wait, on servers of a pool and of the process; who is refused with which
+// words, who is served first, and that every count is right afterwards (DESIGN sections 5 and 8, hazards
+// H01 to H05).
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import * as m from '../support/messages.ts'

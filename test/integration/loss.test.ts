@@ -1,5 +1,5 @@
-// A server connection that is lost, at every moment: the client is told once and in the right words, keeps its
-// connection where nothing of its session is lost with the server, and nobody else notices (RULES 25).
+// A server connection that is lost, at every moment: the client is told once and in the right words, keeps
+// its connection where nothing of its session is lost with the server, and nobody else notices (RULES 25).
 import assert from 'node:assert/strict'
 import { after, afterEach, describe, it } from 'node:test'
 import { Gate } from '../support/gate.ts'

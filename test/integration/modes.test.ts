@@ -1,4 +1,5 @@
-// The three pool modes: what each leases and gives back, as rivals see it, and what it refuses (DESIGN section 5).
+// The three pool modes: what each leases and gives back, as rivals see it, and what it refuses (DESIGN
+// section 5).
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { assertSame } from '../support/compare.ts'

@@ -1,5 +1,5 @@
-// Times: whoever takes too long is ended with the right words, and its server is free again; servers that are old,
-// idle or dead are replaced unseen (DESIGN section 8, hazards F01 to F07).
+// Times: whoever takes too long is ended with the right words, and its server is free again; servers that
+// are old, idle or dead are replaced unseen (DESIGN section 8, hazards F01 to F07).
 import assert from 'node:assert/strict'
 import { after, describe, it } from 'node:test'
 import { setTimeout as pause } from 'node:timers/promises'

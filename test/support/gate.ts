@@ -1,5 +1,5 @@
-// Owns: a TCP proxy between pooler and Postgres that a test can hold, cut, make deaf or let speak TLS. It tells
-// sessions from cancel requests. Must never change a byte unless the test's own hook does.
+// Owns: a TCP proxy between pooler and Postgres that a test can hold, cut, make deaf or let speak TLS. It
+// tells sessions from cancel requests. Must never change a byte unless the test's own hook does.
 import { connect, createServer, type Server, type Socket } from 'node:net'
 import { TLSSocket } from 'node:tls'
 
@@ -28,6 +28,12 @@ export class Link {
   }
 }
 
+/** PEM texts. */
+export interface Certificate {
+  key: string
+  cert: string
+}
+
 /** What a test may lay its hand on. */
 export interface GateHooks {
   /** A cancel request has come and goes on to Postgres when this resolves. */
@@ -44,9 +50,9 @@ export class Gate {
   readonly links: Link[] = []
   readonly #server: Server
   readonly #target: { host: string; port: number }
-  readonly #tls: { key: string; cert: string } | null
+  readonly #tls: Certificate | null
 
-  private constructor(server: Server, target: { host: string; port: number }, tls: Gate['tls']) {
+  private constructor(server: Server, target: { host: string; port: number }, tls: Certificate | null) {
     this.#server = server
     this.#target = target
     this.#tls = tls
@@ -54,14 +60,10 @@ export class Gate {
   }
 
   /** @param tls with a certificate the gate speaks TLS to the pooler (and none to Postgres) */
-  static async open(target: { host: string; port: number }, tls: Gate['tls'] = null): Promise<Gate> {
+  static async open(target: { host: string; port: number }, tls: Certificate | null = null): Promise<Gate> {
     const server = createServer({ noDelay: true, allowHalfOpen: true })
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
     return new Gate(server, { host: target.host, port: target.port }, tls)
-  }
-
-  get tls(): { key: string; cert: string } | null {
-    return this.#tls
   }
 
   get port(): number {
@@ -132,7 +134,7 @@ export class Gate {
     link.far.write(chunk)
   }
 
-  #secure(link: Link, tls: { key: string; cert: string }): void {
+  #secure(link: Link, tls: Certificate): void {
     const plain = link.near
     plain.removeAllListeners('data')
     plain.write('S')

@@ -1,9 +1,11 @@
-// Owns: a Postgres, a pooler in front of it and an observer beside them, and the questions that tests of leaving
-// clients and lost servers ask again and again. Must never look inside the pooler for what Postgres can tell.
+// Owns: a Postgres, a pooler in front of it and an observer beside them, and the questions that tests of
+// leaving clients and lost servers ask again and again. Must never look inside the pooler for what Postgres
+// can tell.
 import assert from 'node:assert/strict'
 import { after } from 'node:test'
 import { setTimeout as pause } from 'node:timers/promises'
 import { direct, through } from './compare.ts'
+import { type Certificate, Gate } from './gate.ts'
 import { type Overrides, startPooler, type TestPooler } from './pooler.ts'
 import type { TestPostgres } from './postgres.ts'
 import { type ClientOptions, WireClient } from './wire-client.ts'
@@ -88,8 +90,9 @@ export class Rig {
   /** The server processes of the pooler: number, state, what it waits for, statement. */
   backends(where = 'true'): Promise<(string | null)[][]> {
     return this.see(
-      `select pid, state, wait_event, query from pg_stat_activity where backend_type in ('client backend', 'walsender')
-         and application_name <> '${OBSERVER}' and pid <> pg_backend_pid() and ${where} order by pid`,
+      `select pid, state, wait_event, query from pg_stat_activity
+         where backend_type in ('client backend', 'walsender') and application_name <> '${OBSERVER}'
+           and pid <> pg_backend_pid() and ${where} order by pid`,
     )
   }
 
@@ -102,7 +105,9 @@ export class Rig {
     }) as Promise<number>
   }
 
-  /** Resolves when all server processes of the pooler are idle outside a transaction. @returns their numbers */
+  /**
+   * Resolves when all server processes of the pooler are idle outside a transaction. @returns their numbers
+   */
   async quiet(limitMs = 5000): Promise<number[]> {
     return eventually(async () => {
       const rows = await this.backends()
@@ -122,7 +127,10 @@ export class Rig {
     return Number(rows[0]?.[0])
   }
 
-  /** A fresh client works, outside a transaction, on a server without anybody's state. @returns the server's pid */
+  /**
+   * A fresh client works, outside a transaction, on a server without anybody's state. @returns the server's
+   * pid
+   */
   async healthy(): Promise<number> {
     await using client = await this.client()
     const { rows, error, status } = await client.query(
@@ -135,16 +143,19 @@ export class Rig {
   }
 }
 
-/** Runs one case against many states; the case's name is in the failure. */
-export async function each<T>(
-  cases: Readonly<Record<string, T>>,
-  run: (value: T, name: string) => Promise<void>,
-): Promise<void> {
-  for (const [name, value] of Object.entries(cases)) {
-    try {
-      await run(value, name)
-    } catch (error) {
-      throw new Error(`${name}: ${(error as Error).message}`, { cause: error })
-    }
-  }
+/** A rig whose pooler reaches Postgres through a gate. */
+export async function gated(
+  postgres: TestPostgres,
+  overrides: Overrides,
+  tls: Certificate | null = null,
+): Promise<[Gate, Rig]> {
+  const gate = await Gate.open(postgres, tls)
+  after(() => gate.close())
+  return [gate, await Rig.start(postgres, overrides, gate.url(postgres.url))]
+}
+
+/** Something that waits until the caller opens it. */
+export function latch(): { opened: Promise<void>; open: () => void } {
+  const { promise, resolve } = Promise.withResolvers<void>()
+  return { opened: promise, open: resolve }
 }
