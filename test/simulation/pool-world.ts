@@ -17,7 +17,6 @@ import { EventQueue } from './event-queue.ts'
 import { checkGrant, checkOpening, checkWorld } from './pool-checks.ts'
 
 export type SimPool = Pool<SimServer>
-
 export class Violation extends Error {}
 
 /** A change that a test plants into the pools of a world. */

@@ -279,8 +279,8 @@ function batch(...messages: Buffer[]): Part {
 
 /**
  * A conversation for the client with this number.
- * In modes that share servers RESET does not go back to what a client asked for at its login, so that only those
- * use it who asked for nothing.
+ * In modes that share servers RESET does not go back to what a client asked for at its login, so that only
+ * those use it who asked for nothing.
  */
 export function writeScript(id: number, random: Prng, about: { mode: PoolMode; length: number }): Script {
   const parameters: Record<string, string> = { user: 'app', database: 'app' }
