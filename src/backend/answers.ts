@@ -257,13 +257,14 @@ export class Answers {
   }
 
   #insert(head: number): void {
-    const ref = this.#replies.headRef
+    const ref = this.#replies.headRef as NamedParse | NamedClose | null
     this.#replies.shift()
     if ((head & REPLY_KIND) === Reply.Parse) {
       nameParsed(ref as NamedParse, this.lessee?.session)
       this.#emit(PARSE_COMPLETE)
     } else {
-      this.lessee?.session.statements.confirm((ref as NamedClose).change)
+      // Null: there was nothing of that name.
+      if (ref !== null) this.lessee?.session.statements.confirm(ref.change)
       this.#emit(CLOSE_COMPLETE)
     }
   }

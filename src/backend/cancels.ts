@@ -1,5 +1,6 @@
-// The cancel requests aimed at one server: who asked, whether one is wanted, the connection that carries it. It owns
-// these; `Talk` shows what others must know of it (a server with a cancel on its way works for nobody new).
+// The cancel requests aimed at one server: who asked, whether one is wanted, the connection that carries it.
+// It owns these; `Talk` shows what others must know of it (a server with a cancel on its way works for nobody
+// new).
 import { Fate } from '../pool/replies.ts'
 import { CancelConnection } from './cancel.ts'
 import type { Route } from './route.ts'
@@ -31,7 +32,8 @@ export class Cancels {
 
   /** A client asks. `onOver`: its request can hit nothing any more. */
   ask(onOver: () => void): void {
-    // Nothing runs, not even in an open batch: Postgres would ignore it, and so that it hits nothing later we do.
+    // Nothing runs, not even in an open batch: Postgres would ignore it, and so that it hits nothing later we
+    // do.
     if (this.#talk.replies.size === 0) {
       onOver()
       return

@@ -91,8 +91,8 @@ export function writeDiff(
 
 /**
  * Changes settings in the middle of a client's batch or transaction; an error there is the client's. Only as
- * SET LOCAL does: the way back must not turn what the client has set for its transaction into a setting of its
- * session.
+ * SET LOCAL does: the way back must not turn what the client has set for its transaction into a setting of
+ * its session.
  */
 export function writeSettings(
   talk: Talk,

@@ -81,3 +81,13 @@ function unknownCommit(reason: string): Refusal {
     reason: 'commit_unknown',
   }
 }
+
+/** A server that was lost before it could work for anybody. */
+export function unreachable(where: string, reason: string): Refusal {
+  return {
+    severity: 'FATAL',
+    code: '08001',
+    message: `could not use the connection to Postgres at ${where}: ${reason}`,
+    reason: 'server_unreachable',
+  }
+}

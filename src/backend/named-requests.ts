@@ -119,7 +119,7 @@ export class NamedRequests {
     this.#out.write(close('S', definition.name))
     writeNamed(this.#out, definition.name, definition.body)
     talk.replies.push(Reply.Close | Fate.Swallow, definition)
-    if (talk.replies.push(Reply.Parse, ref)) talk.parsedInBatch.push(definition.id)
+    if (talk.replies.push(Reply.Parse, ref)) talk.parsedInBatch.add(definition.id)
     else this.#sessionOf().statements.withdraw(ref.change)
   }
 
@@ -234,8 +234,13 @@ export class NamedRequests {
     const name = nameOf(src, start + HEADER + 1, nameStop)
     const statement = session.statements.lookup(name)
     if (this.#mustWait(name, statement)) return Sent.Hold
+    if (statement === undefined) {
+      // Nothing changes, whatever becomes of the batch.
+      talk.replies.push(Reply.Close | Fate.Insert, null)
+      return Sent.Taken
+    }
     const change = session.statements.sentClose(name, talk.batch)
-    if (statement?.definition.isLarge === true) {
+    if (statement.definition.isLarge) {
       if (!talk.replies.push(Reply.Close, new NamedClose(change))) session.statements.withdraw(change)
       this.#out.write(close('S', statement.definition.name))
       return Sent.Taken
@@ -249,7 +254,7 @@ export class NamedRequests {
   #ensure(statement: NamedStatement): string {
     const talk = this.#talk
     const { definition } = statement
-    if (definition.isLarge || talk.parsedInBatch.includes(definition.id)) return definition.name
+    if (definition.isLarge || talk.parsedInBatch.has(definition.id)) return definition.name
     if (talk.statements.has(definition.id)) {
       talk.statements.touch(definition)
       return definition.name
@@ -281,7 +286,7 @@ export class NamedRequests {
     this.#out.write(close('S', definition.name))
     writeNamed(this.#out, definition.name, definition.body)
     talk.replies.push(Reply.Close | Fate.Swallow, definition)
-    if (talk.replies.push(Reply.Parse | Fate.Swallow, definition)) talk.parsedInBatch.push(definition.id)
+    if (talk.replies.push(Reply.Parse | Fate.Swallow, definition)) talk.parsedInBatch.add(definition.id)
   }
 
   /**

@@ -2,7 +2,6 @@
 // the stream and the Talk; requests.ts and answers.ts do the two directions, leave.ts what follows when a
 // client goes. It never decides who gets it next: that is the pool's.
 import type { LeasedServer, Departure, Lessee } from '../pool/lease.ts'
-import { Fate } from '../pool/replies.ts'
 import type { Refusal, ServerState } from '../pool/types.ts'
 import { parametersOf } from '../session/baseline.ts'
 import { isCarried, type Settings } from '../session/settings.ts'
@@ -12,20 +11,14 @@ import { READY_IDLE, TERMINATE } from '../wire/messages.ts'
 import { FromClient, SERVER_RULES, Status } from '../wire/protocol.ts'
 import { Answers, type AnswerEvents } from './answers.ts'
 import { Cancels } from './cancels.ts'
-import {
-  changesBetween,
-  type InternalExchange,
-  internalExchange,
-  writeDiff,
-  writeQuery,
-  writeSetup,
-} from './internal.ts'
+import { type InternalExchange, internalExchange, writeQuery, writeSetup } from './internal.ts'
 import { type Leaving, leave, settleLeaving } from './leave.ts'
 import { Login, type LoginEvents, type LoginResult } from './login.ts'
-import { BLOCK_IN_STATEMENT_MODE, lossOf, refusalOf } from './loss.ts'
+import { BLOCK_IN_STATEMENT_MODE, lossOf, refusalOf, unreachable } from './loss.ts'
 import { Output } from './output.ts'
 import { Requests } from './requests.ts'
 import type { ServerParts } from './route.ts'
+import { bringSettings, takeSetting } from './server-settings.ts'
 import { Talk } from './talk.ts'
 
 /** Longest message that is read whole (errors, notices, parameters); longer ones are passed on in pieces. */
@@ -141,20 +134,7 @@ export class Server implements LeasedServer, StreamHandler, LoginEvents, AnswerE
     this.#answers.lessee = lessee
     this.#requests.session = lessee.session
     talk.transactionSince = talk.idleSince = talk.time.now
-    const wanted = lessee.session.settings
-    const present = talk.settings
-    if (wanted === present || present === null || this.parts.route.mode === 'session') return
-    const changes = changesBetween(present, wanted)
-    if (changes.length === 0) {
-      lessee.session.settings = present
-      return
-    }
-    const diff = internalExchange('settings diff', true, (status, exchange) => {
-      if (exchange.error !== null || status !== Status.Idle || talk.settings === null) return
-      // Where Postgres spells a value otherwise, its spelling is the client's from now on.
-      if (this.lessee === lessee && talk.settings !== null) lessee.session.settings = talk.settings
-    })
-    writeDiff(talk, this.out, changes, diff)
+    if (this.parts.route.mode !== 'session') bringSettings(this, lessee)
   }
 
   send(framer: Framer): number {
@@ -246,8 +226,7 @@ export class Server implements LeasedServer, StreamHandler, LoginEvents, AnswerE
       if (isClean) stream.end(TERMINATE)
       else stream.destroy(reason)
     }
-    // What came in front of the end is the client's: without it, what follows would stand in the middle of a
-    // row.
+    // What came in front of the end is the client's: what follows must not stand in the middle of a row.
     this.#answers.flush()
     const loss = this.lessee === null ? null : lossOf(this, reason, this.#lastWords, this.isMidMessage)
     const { lessee } = this
@@ -292,7 +271,9 @@ export class Server implements LeasedServer, StreamHandler, LoginEvents, AnswerE
     this.#settle()
   }
 
-  /** A message that nothing asked for has begun. Its rest would be taken for the answer to what is sent next. */
+  /**
+   * A message that nothing asked for has begun. Its rest would be taken for the answer to what is sent next.
+   */
   #onHalfMessage(): void {
     if (this.state === 'idle') this.#gone('half a message on an idle server')
     else if (this.deadline === 0) this.deadline = this.talk.time.now + this.parts.route.connectTimeoutMs
@@ -333,19 +314,7 @@ export class Server implements LeasedServer, StreamHandler, LoginEvents, AnswerE
   }
 
   onSetting(name: string, value: string): void {
-    const { talk } = this
-    if (!isCarried(name)) {
-      this.parts.owner.onFact(name, value)
-      return
-    }
-    if (talk.settings === null) return
-    talk.settings = talk.settings.with(name, value)
-    const ours = Fate.Internal | Fate.Swallow
-    const isClients = this.lessee !== null && talk.replies.size > 0 && (talk.replies.head & ours) === 0
-    if (isClients && this.lessee !== null) this.lessee.session.changed(talk.settings, name)
-    // Nothing was asked: the default itself has changed (a reload of Postgres), for every client without a
-    // value of its own (RULES 6).
-    else if (talk.replies.size === 0) this.parts.owner.onDefault(this.baseline, name, value)
+    takeSetting(this, name, value)
   }
 
   onHealed(): void {
@@ -403,7 +372,7 @@ export class Server implements LeasedServer, StreamHandler, LoginEvents, AnswerE
     }
     if (lessee === null) return
     if (talk.needsFence) this.#requests.fenceIfCertain()
-    if (this.#isHolding && this.#mayGoOn()) {
+    if (this.#isHolding && talk.mayGoOn) {
       this.#isHolding = false
       lessee.onServerContinue()
       if (this.lessee !== lessee) return
@@ -419,18 +388,6 @@ export class Server implements LeasedServer, StreamHandler, LoginEvents, AnswerE
     this.release()
   }
 
-  #mayGoOn(): boolean {
-    const { talk } = this
-    return (
-      !talk.healing.isPending &&
-      talk.cancels === 0 &&
-      // With nothing in flight the cancel is for what is held.
-      (!talk.isCancelWanted || talk.replies.size === 0) &&
-      talk.unconfirmed === 0 &&
-      talk.replies.size < RESUME_BELOW
-    )
-  }
-
   /** Clean and free: back to the pool. */
   release(): void {
     // Wanted for what a client left behind, which has ended by itself.
@@ -439,16 +396,5 @@ export class Server implements LeasedServer, StreamHandler, LoginEvents, AnswerE
     this.talk.lostSetup = false
     this.leaving = null
     this.parts.owner.onReleased(this)
-  }
-}
-
-const RESUME_BELOW = 1024
-
-function unreachable(where: string, reason: string): Refusal {
-  return {
-    severity: 'FATAL',
-    code: '08001',
-    message: `could not use the connection to Postgres at ${where}: ${reason}`,
-    reason: 'server_unreachable',
   }
 }

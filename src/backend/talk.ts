@@ -16,6 +16,9 @@ export interface CoarseTime {
   now: number
 }
 
+/** A client whose pipeline was too long goes on when no more than this is outstanding. */
+const RESUME_BELOW = 1024
+
 export class Talk implements TalkView {
   readonly replies = new Replies()
   readonly statements = new ServerStatements()
@@ -36,7 +39,7 @@ export class Talk implements TalkView {
   /** The open batch has a message that makes the server's unnamed statement the client's own. */
   isUnnamedInBatch = false
   /** Statements parsed or injected since the last Sync. */
-  readonly parsedInBatch: number[] = []
+  readonly parsedInBatch = new Set<number>()
   /** Exchanges of clients that are not answered up to their ReadyForQuery. */
   exchanges = 0
   /**
@@ -80,7 +83,7 @@ export class Talk implements TalkView {
     this.isBatchOpen = false
     this.hasExecuted = false
     this.isUnnamedInBatch = false
-    this.parsedInBatch.length = 0
+    if (this.parsedInBatch.size > 0) this.parsedInBatch.clear()
     this.batch++
   }
 
@@ -136,6 +139,18 @@ export class Talk implements TalkView {
   /** A transaction is open, or may be when what is sent now has its turn. */
   get mayBeInside(): boolean {
     return this.status !== Status.Idle || this.exchanges > 0
+  }
+
+  /** May a message that was held be handed over again? */
+  get mayGoOn(): boolean {
+    return (
+      !this.healing.isPending &&
+      this.cancels === 0 &&
+      // With nothing in flight the cancel is for what is held.
+      (!this.isCancelWanted || this.replies.size === 0) &&
+      this.unconfirmed === 0 &&
+      this.replies.size < RESUME_BELOW
+    )
   }
 
   get isInTransaction(): boolean {

@@ -1,6 +1,6 @@
-// Writes to a socket's handle without the layers of Node's streams, which cost more than the system call's own share
-// of user time. It owns what libuv has not written yet. Where the handle cannot be reached this way, `directWriter`
-// says so and the socket is written to as usual.
+// Writes to a socket's handle without the layers of Node's streams, which cost more than the system call's
+// own share of user time. It owns what libuv has not written yet. Where the handle cannot be reached this
+// way, `directWriter` says so and the socket is written to as usual.
 import type { Socket } from 'node:net'
 import { getSystemErrorName } from 'node:util'
 

@@ -1,5 +1,5 @@
-// Owns the buffers into which sockets are read. What is handed out is never read into again, since chunks are kept
-// by the streams they are written to.
+// Owns the buffers into which sockets are read. What is handed out is never read into again, since chunks are
+// kept by the streams they are written to.
 import { Socket } from 'node:net'
 import { take } from './slab.ts'
 
@@ -11,8 +11,9 @@ const SMALL = 16 * 1024
 const shared = Buffer.allocUnsafeSlow(SIZE)
 
 /**
- * Reads of one socket. Small ones go through a buffer that all sockets share and are copied out of it, which saves
- * the 64 KiB that Node allocates and shrinks for each read; while full buffers come, each is handed out as it is.
+ * Reads of one socket. Small ones go through a buffer that all sockets share and are copied out of it, which
+ * saves the 64 KiB that Node allocates and shrinks for each read; while full buffers come, each is handed out
+ * as it is.
  */
 export class Reads {
   /** Who emits 'data'. */
@@ -56,9 +57,9 @@ export class Reads {
 }
 
 /**
- * Turns a socket accepted with `pauseOnConnect` into one that is read in this way and emits the same 'data' events.
- * Node offers `onread` for dialed sockets only, so the handle moves to a socket made with that option. Where that
- * handle cannot be seen, the socket stays as it is.
+ * Turns a socket accepted with `pauseOnConnect` into one that is read in this way and emits the same 'data'
+ * events. Node offers `onread` for dialed sockets only, so the handle moves to a socket made with that
+ * option. Where that handle cannot be seen, the socket stays as it is.
  */
 export function withSharedReads(accepted: Socket): Socket {
   const owner = accepted as unknown as { _handle?: object | null }

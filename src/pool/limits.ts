@@ -146,8 +146,8 @@ function evictLongestIdle(pools: AnyPool[], wanting: AnyPool): boolean {
   for (const pool of pools) {
     const server: PooledServer | undefined = pool.idle[0]
     if (server === undefined || server.idleSince >= since) continue
-    // Another pool with waiters keeps what it has and grants in its own turn. What the pool itself has left is of
-    // no use to those who wait in it.
+    // Another pool with waiters keeps what it has and grants in its own turn. What the pool itself has left
+    // is of no use to those who wait in it.
     if (pool !== wanting && pool.waiting.size > 0) continue
     longest = pool
     since = server.idleSince

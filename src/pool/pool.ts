@@ -65,8 +65,8 @@ export class Pool<S extends PooledServer> {
 
   /**
    * A client wants a server.
-   * @returns one at once, or null: it waits, and hears from `onGrant` or `onRefuse`. Both may come before this
-   * returns: where those in front of it wait for another baseline, or nobody may wait.
+   * @returns one at once, or null: it waits, and hears from `onGrant` or `onRefuse`. Both may come before
+   * this returns: where those in front of it wait for another baseline, or nobody may wait.
    */
   acquire(waiter: Waiter<S>): S | null {
     if (this.waiting.size === 0 && !this.isPaused) {
@@ -122,8 +122,8 @@ export class Pool<S extends PooledServer> {
     this.opening.delete(server)
     move(server, 'closed')
     const isHopeless = failure.isFinal && !this.#hasActive(server.baseline)
-    // What Postgres has against one client's startup parameters must not hold up the others. But whoever goes on
-    // waiting must not try again at once.
+    // What Postgres has against one client's startup parameters must not hold up the others. But whoever goes
+    // on waiting must not try again at once.
     if (!isHopeless || server.baseline === '') {
       this.#backoff.failed(this.#clock.now())
       this.lastFailure = failure
