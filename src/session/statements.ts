@@ -143,6 +143,9 @@ export class PendingName {
   readonly to: NamedStatement | null
   /** Number of the batch in which it was sent. */
   readonly batch: number
+  /** Of the same name, sent just before and just behind it. */
+  older: PendingName | null = null
+  newer: PendingName | null = null
 
   constructor(name: string, to: NamedStatement | null, batch: number) {
     this.name = name
@@ -155,8 +158,8 @@ export class PendingName {
 export class ClientStatements {
   readonly #registry: Registry
   readonly #confirmed = new Map<string, NamedStatement>()
-  /** In the order sent; usually empty or of one element. */
-  readonly #pending: PendingName[] = []
+  /** The last change of each name: one batch may hold very many, so nothing here looks through them. */
+  readonly #pending = new Map<string, PendingName>()
   #bytes = 0
   /** Names whose text was too long to be kept: they exist on one server only. */
   #large = 0
@@ -181,11 +184,8 @@ export class ClientStatements {
 
   /** What the name will stand for when all that was sent has been done. */
   lookup(name: string): NamedStatement | undefined {
-    for (let index = this.#pending.length - 1; index >= 0; index--) {
-      const change = this.#pending[index]
-      if (change.name === name) return change.to ?? undefined
-    }
-    return this.#confirmed.get(name)
+    const change = this.#pending.get(name)
+    return change === undefined ? this.#confirmed.get(name) : (change.to ?? undefined)
   }
 
   /**
@@ -193,11 +193,8 @@ export class ClientStatements {
    * Postgres does not come to the one message, it does not come to the other.
    */
   isUncertain(name: string, batch: number): boolean {
-    for (let index = this.#pending.length - 1; index >= 0; index--) {
-      const change = this.#pending[index]
-      if (change.name === name) return change.batch !== batch
-    }
-    return false
+    const change = this.#pending.get(name)
+    return change !== undefined && change.batch !== batch
   }
 
   /** A Parse under this name was sent. Takes over the caller's reference to the definition. */
@@ -205,14 +202,14 @@ export class ClientStatements {
     const change = new PendingName(name, new NamedStatement(name, definition), batch)
     this.#bytes += definition.cost
     if (definition.isLarge) this.#large++
-    this.#pending.push(change)
+    this.#append(change)
     return change
   }
 
   /** A Close of this name was sent. */
   sentClose(name: string, batch: number): PendingName {
     const change = new PendingName(name, null, batch)
-    this.#pending.push(change)
+    this.#append(change)
     return change
   }
 
@@ -237,8 +234,12 @@ export class ClientStatements {
 
   /** The server that should have answered is gone: what is not confirmed will not be. */
   withdrawAll(): void {
-    for (const change of this.#pending) if (change.to !== null) this.#release(change.to.definition)
-    this.#pending.length = 0
+    for (const last of this.#pending.values()) {
+      for (let change: PendingName | null = last; change !== null; change = change.older) {
+        if (change.to !== null) this.#release(change.to.definition)
+      }
+    }
+    this.#pending.clear()
   }
 
   /** The client has gone. */
@@ -253,9 +254,22 @@ export class ClientStatements {
     else this.#registry.release(definition)
   }
 
+  #append(change: PendingName): void {
+    const before = this.#pending.get(change.name)
+    if (before !== undefined) {
+      change.older = before
+      before.newer = change
+    }
+    this.#pending.set(change.name, change)
+  }
+
   #forget(change: PendingName): void {
-    const index = this.#pending.indexOf(change)
-    if (index >= 0) this.#pending.splice(index, 1)
+    const { name, older, newer } = change
+    if (older !== null) older.newer = newer
+    if (newer !== null) newer.older = older
+    else if (older !== null) this.#pending.set(name, older)
+    else if (this.#pending.get(name) === change) this.#pending.delete(name)
+    change.older = change.newer = null
   }
 
   #remove(name: string): void {
