@@ -43,7 +43,7 @@ const LARGE = { key: '', parseKey: 0 }
 export class NamedRequests {
   readonly #talk: Talk
   readonly #out: Output
-  session: VirtualSession | null = null
+  #session: VirtualSession | null = null
   #largeId = 0
   /** Of the last Bind: a description of its portal is one of the statement. */
   #bound: NamedStatement | null = null
@@ -51,6 +51,12 @@ export class NamedRequests {
   constructor(talk: Talk, out: Output) {
     this.#talk = talk
     this.#out = out
+  }
+
+  set session(session: VirtualSession | null) {
+    this.#session = session
+    // The name in it is the client's, and would be told to the next.
+    this.#bound = null
   }
 
   /** Bind, Describe or Close. */
@@ -101,10 +107,7 @@ export class NamedRequests {
     this.#fail(noBlocks())
   }
 
-  /**
-   * Sends the Parse, or makes up its answer where the server has the statement and nothing could fail before
-   * it.
-   */
+  /** Sends the Parse, or makes up its answer where the server has the statement and nothing can fail before. */
   #parseDefinition(ref: NamedParse): void {
     const talk = this.#talk
     const { definition } = ref
@@ -136,10 +139,7 @@ export class NamedRequests {
     return Sent.Taken
   }
 
-  /**
-   * Too long to be kept: the statement exists on this server only, and the client stays on it
-   * (large_statement).
-   */
+  /** Too long to be kept: it exists on this server only, and the client stays there (large_statement). */
   #parseLarge(framer: Framer, name: string, bodyStart: number): number {
     const session = this.#sessionOf()
     const definition = new Definition(this.#largeId--, Buffer.alloc(0), Fact.Unclear, LARGE)
@@ -348,8 +348,8 @@ export class NamedRequests {
   }
 
   #sessionOf(): VirtualSession {
-    if (this.session === null) throw new Error('a statement was named on a server without a client')
-    return this.session
+    if (this.#session === null) throw new Error('a statement was named on a server without a client')
+    return this.#session
   }
 }
 

@@ -249,12 +249,11 @@ export class Startup implements StreamHandler, Visitor {
       secret: this.#house.secretOf(this.user),
       loopback: peer.loopback,
     })
+    // Without a password, what came behind the startup packet may be the first request already.
+    this.#framer.push(this.#bytes)
+    this.#bytes = EMPTY
     this.#onAuthStep(this.#auth.begin())
-    if (this.#bytes.length > 0 && !this.#isOver) {
-      const early = this.#bytes
-      this.#bytes = EMPTY
-      this.onData(early)
-    }
+    this.#readPasswords()
   }
 
   #onAuthData(chunk: Buffer): void {

@@ -2,9 +2,11 @@
 // measure time: what is too slow here does not end.
 import assert from 'node:assert/strict'
 import { afterEach, suite, test } from 'node:test'
+import { stage, through } from '../support/compare.ts'
 import * as m from '../support/messages.ts'
 import { getPostgres } from '../support/postgres.ts'
 import { Rig } from '../support/rig.ts'
+import { WireClient } from '../support/wire-client.ts'
 
 const FLOOD = 100_000
 
@@ -36,5 +38,40 @@ suite('attacks', () => {
     const { error, messages } = await attacker.run(Buffer.concat([...parses, ...closes]), m.sync())
     assert.equal(error, null)
     assert.equal(messages.filter(({ type }) => type === '3').length, names.length)
+  })
+
+  test("a portal with the name of a statement of ours does not tell another client's name for it", async () => {
+    await using victim = await rig.client()
+    const name = 'a_name_of_the_victim'
+    await victim.run(m.parse('select 1', { name }), m.bind({ statement: name }), m.execute(), m.sync())
+    const { rows } = await victim.query(
+      "select name from pg_prepared_statements where statement = 'select 1'",
+    )
+    const ours = rows[0]?.[0] ?? ''
+    await using attacker = await rig.client()
+    const { error } = await attacker.run(m.describe('P', ours), m.sync())
+    assert.equal(error?.message, `portal "${ours}" does not exist`)
+  })
+
+  test('a login whose wishes the server has already from another client is not held up', async () => {
+    await using other = await rig.client()
+    await other.query("set TimeZone = 'Europe/Paris'")
+    await using client = await rig.client({ params: { TimeZone: 'Europe/Paris' } })
+    assert.equal(client.parameters.get('TimeZone'), 'Europe/Paris')
+    assert.equal((await client.query('show TimeZone')).rows[0]?.[0], 'Europe/Paris')
+  })
+
+  test('a request behind the startup packet is answered where no password is asked for', async () => {
+    const { pooler } = await stage(postgres, 'trust', { client: { auth: 'trust' } })
+    const options = through(pooler, postgres)
+    const { user = '', database = '' } = options
+    // The second login finds all that the first had to ask Postgres for.
+    for (let time = 0; time < 2; time++) {
+      await using client = await WireClient.open(options)
+      client.send(m.startup({ user, database }), m.query('select 7'))
+      await client.until('Z')
+      const answer = await client.until('Z')
+      assert.ok(answer.some((message) => message.type === 'D' && message.values[0]?.toString() === '7'))
+    }
   })
 })
