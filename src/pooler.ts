@@ -6,6 +6,7 @@ import { PasswordWork } from './auth/password-work.ts'
 import { parseSecret } from './auth/secrets.ts'
 import { adminHandler } from './admin/http.ts'
 import type { Config, PoolMode } from './config/types.ts'
+import { SHUTDOWN } from './frontend/refusals.ts'
 import { House } from './house.ts'
 import { systemClock } from './net/clock.ts'
 import { setHandlerErrorReporter } from './net/handler-errors.ts'
@@ -18,20 +19,13 @@ import type { Log } from './observe/log.ts'
 import { LimitedLog } from './observe/log-limit.ts'
 import { type Gauges, Metrics } from './observe/metrics.ts'
 import { Limits } from './pool/limits.ts'
-import type { PoolLimits, Refusal } from './pool/types.ts'
+import type { PoolLimits } from './pool/types.ts'
 import { PoolEntry } from './routing/pool-entry.ts'
 import { routeOf } from './routing/route-of.ts'
 import { type Place, Router, secretsOf } from './routing/router.ts'
 
 /** The step of the coarse clock: timeouts are late by at most this. */
 const TICK_MS = 50
-
-const SHUTDOWN: Refusal = {
-  severity: 'FATAL',
-  code: '57P01',
-  message: 'terminating connection due to administrator command',
-  reason: 'shutdown',
-}
 
 /** Where a running pooler listens. */
 export interface Addresses {

@@ -1,36 +1,26 @@
 // One client that has logged in: reads its messages, takes a server when it needs one, gives its answers
 // back. It owns the client's stream and what it has not handed over yet. It never touches a server that is
 // not leased to it.
-import type { Departure, LeasedServer, Lessee, ServerLoss } from '../pool/lease.ts'
-import { Sent } from '../pool/lease.ts'
+import { type Departure, type LeasedServer, type Lessee, Sent, type ServerLoss } from '../pool/lease.ts'
 import type { Refusal, Waiter } from '../pool/types.ts'
 import type { Settings } from '../session/settings.ts'
 import type { VirtualSession } from '../session/virtual-session.ts'
 import type { ByteStream, StreamHandler } from '../wire/byte-stream.ts'
-import { errorResponse, withSeverity } from '../wire/error-response.ts'
+import { errorResponse } from '../wire/error-response.ts'
 import { Found, Framer } from '../wire/framer.ts'
 import { parameterStatus, READY_IDLE } from '../wire/messages.ts'
 import { CLIENT_RULES, FromClient } from '../wire/protocol.ts'
 import { Held } from './held.ts'
-import { cancelled, malformed, timedOut, tooLong } from './refusals.ts'
-import type { House, PoolAccess, Visitor } from './types.ts'
-import { type Due, Watch } from './watch.ts'
+import { answerLoss } from './loss-answers.ts'
+import { needsServer } from './needs-server.ts'
+import { cancelled, malformed, SHUTDOWN, tooLong } from './refusals.ts'
+import type { ClientParts, House, PoolAccess, Visitor } from './types.ts'
+import { act, Watch } from './watch.ts'
 
 /** Longest Parse, Describe or Close that is read whole. */
 const WHOLE_MAX = 256 * 1024
 /** Of a longer one, and of Bind and Query, this much is looked at. */
 const PREFIX_MAX = 16 * 1024
-
-/** What a client is made of, besides its stream. */
-export interface ClientParts {
-  house: House
-  access: PoolAccess
-  visitor: Visitor
-  session: VirtualSession
-  baseline: string
-  pid: number
-  applicationName: string
-}
 
 export class Client implements StreamHandler, Lessee, Waiter<LeasedServer> {
   readonly stream: ByteStream
@@ -39,7 +29,6 @@ export class Client implements StreamHandler, Lessee, Waiter<LeasedServer> {
   readonly visitor: Visitor
   readonly baseline: string
   readonly pid: number
-  readonly enteredAt: number
   lastServer: LeasedServer | null = null
   waitingSince = 0
   waitDeadline = 0
@@ -57,10 +46,7 @@ export class Client implements StreamHandler, Lessee, Waiter<LeasedServer> {
   /** What the message that is held, or handled now, is answered instead of getting a server. */
   #refusal: Refusal | null = null
   #isServerFull = false
-  /**
-   * It has not taken its last answer: no more is read from it, since each further answer would be kept
-   * here.
-   */
+  /** It has not taken its last answer, so no more is read from it: further answers would be kept here. */
   #isUnread = false
   #isDraining = false
   #endDeadline = 0
@@ -75,8 +61,7 @@ export class Client implements StreamHandler, Lessee, Waiter<LeasedServer> {
     this.baseline = parts.baseline
     this.pid = parts.pid
     this.#house = parts.house
-    this.enteredAt = parts.house.time.now
-    this.#watch = new Watch(this.enteredAt, parts.access.cancelTimeoutMs)
+    this.#watch = new Watch(parts.house.time.now, parts.access.cancelTimeoutMs)
     this.#ownServer = ownServer !== null
     if (ownServer !== null) {
       this.server = ownServer
@@ -313,16 +298,8 @@ export class Client implements StreamHandler, Lessee, Waiter<LeasedServer> {
       return
     }
     this.#house.onRefused(this.visitor, refusal)
-    const error =
-      lastWords === null ? errorResponse({ ...refusal, severity: 'ERROR' }) : withSeverity(lastWords, 'ERROR')
-    for (let exchange = 0; exchange < loss.exchanges; exchange++) {
-      this.stream.write(error)
-      this.stream.write(READY_IDLE)
-    }
-    if (loss.isBatchOpen) {
-      if (!loss.isFailedBatch) this.stream.write(error)
-      this.#isSkipping = true
-    }
+    answerLoss(this.stream, loss)
+    this.#isSkipping = loss.isBatchOpen
     this.#resumeHeld()
   }
 
@@ -416,47 +393,7 @@ export class Client implements StreamHandler, Lessee, Waiter<LeasedServer> {
     // While we do not read from it, its silence is ours.
     if (this.#isServerFull || this.#held.isHolding || this.#watch.blockedSince > 0)
       this.#watch.lastDataAt = now
-    if (server !== null) this.#act(this.#watch.dueLeased(now, limits, server.talk, this.#ownServer), server)
-    else if (!this.isWaiting) this.#act(this.#watch.dueIdle(now, limits), null)
-  }
-
-  #act(due: Due, server: LeasedServer | null): void {
-    switch (due) {
-      case null:
-        return
-      case 'cancel':
-        server?.cancel(() => {})
-        return
-      case 'query':
-        server?.close('query_timeout')
-        return
-      case 'batch':
-        this.fatal(timedOut('batch'))
-        server?.close('client_batch_timeout')
-        return
-      default:
-        this.fatal(timedOut(due))
-    }
-  }
-}
-
-const SHUTDOWN: Refusal = {
-  severity: 'FATAL',
-  code: '57P01',
-  message: 'terminating connection due to administrator command',
-  reason: 'shutdown',
-}
-
-/** Without a server there is no COPY and no open batch: Postgres ignores the first, answers Sync at once. */
-function needsServer(type: number): boolean {
-  switch (type) {
-    case FromClient.Sync:
-    case FromClient.Flush:
-    case FromClient.CopyData:
-    case FromClient.CopyDone:
-    case FromClient.CopyFail:
-      return false
-    default:
-      return true
+    if (server !== null) act(this, this.#watch.dueLeased(now, limits, server.talk, this.#ownServer), server)
+    else if (!this.isWaiting) act(this, this.#watch.dueIdle(now, limits), null)
   }
 }

@@ -143,7 +143,12 @@ export class Entry implements Waiter<LeasedServer>, Lessee {
     this.session = new VirtualSession(wished(welcome.settings, this.#wishes.carried), access.registry)
     this.#server = server
     server.lease(this)
-    server.flush()
+    if (server.talk.isBusy) server.flush()
+    else {
+      // Another client has brought it to these settings: there is nothing left to be judged, and no answer comes.
+      server.abandon('terminated')
+      this.onLeaseEnd()
+    }
   }
 
   /** Settings for the wishes where Postgres' spelling is known, else null. */
@@ -219,7 +224,7 @@ export class Entry implements Waiter<LeasedServer>, Lessee {
   #enter(access: PoolAccess, welcome: Welcome, settings: Settings, own: LeasedServer | null = null): void {
     if (this.#isOver) return
     this.#isOver = true
-    const { stream, house, visitor, parameters, keyLength } = this.#parts
+    const { stream, house, visitor, keyLength } = this.#parts
     const session = new VirtualSession(settings, access.registry)
     for (const name of this.#wishes.carried.keys()) session.wished(name)
     if (access.mode === 'session' || own !== null) session.pins.add('session')
@@ -230,12 +235,7 @@ export class Entry implements Waiter<LeasedServer>, Lessee {
       },
       keyLength,
     )
-    const applicationName = parameters.get('application_name') ?? ''
-    const client = new Client(
-      stream,
-      { house, access, visitor, session, baseline: this.baseline, pid, applicationName },
-      own,
-    )
+    const client = new Client(stream, { house, access, visitor, session, baseline: this.baseline, pid }, own)
     holder.target = client
     for (const [name, value] of told(welcome.parameters, settings)) {
       stream.write(parameterStatus(Buffer.from(name, 'latin1'), Buffer.from(value, 'latin1')))

@@ -84,3 +84,11 @@ export function badReplication(value: string): Refusal {
     reason: 'bad_startup',
   }
 }
+
+/** The pooler stops. */
+export const SHUTDOWN: Refusal = {
+  severity: 'FATAL',
+  code: '57P01',
+  message: 'terminating connection due to administrator command',
+  reason: 'shutdown',
+}

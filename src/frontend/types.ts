@@ -8,6 +8,7 @@ import type { Pool } from '../pool/pool.ts'
 import type { Refusal } from '../pool/types.ts'
 import type { Settings, SettingsTable } from '../session/settings.ts'
 import type { Registry } from '../session/statements.ts'
+import type { VirtualSession } from '../session/virtual-session.ts'
 import type { Random } from '../util/env.ts'
 import type { TlsSettings } from '../wire/byte-stream.ts'
 import type { CancelKeys } from './cancel-keys.ts'
@@ -51,6 +52,16 @@ export interface PoolAccess {
 export interface OwnServerEvents {
   onReady(server: LeasedServer, welcome: Welcome): void
   onFailed(refusal: Refusal): void
+}
+
+/** What a client is made of, besides its stream. */
+export interface ClientParts {
+  house: House
+  access: PoolAccess
+  visitor: Visitor
+  session: VirtualSession
+  baseline: string
+  pid: number
 }
 
 /** The process, as a client that comes in sees it. */

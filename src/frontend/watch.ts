@@ -1,7 +1,9 @@
 // The times of one client: since when it is silent, blocked, idle; and which limit is over. It owns these
 // times and says what is due; the client acts. It starts no timer.
 import type { ClientConfig } from '../config/types.ts'
-import type { TalkView } from '../pool/lease.ts'
+import type { LeasedServer, TalkView } from '../pool/lease.ts'
+import type { Refusal } from '../pool/types.ts'
+import { timedOut } from './refusals.ts'
 
 /** What is due, in the words of the options. */
 export type Due = 'batch' | 'transaction' | 'idle transaction' | 'idle' | 'cancel' | 'query' | null
@@ -59,6 +61,26 @@ export class Watch {
       return 'cancel'
     }
     return isOver(talk.busySince, limitMs + this.#cancelTimeoutMs, now) ? 'query' : null
+  }
+}
+
+/** Does what is due. */
+export function act(client: { fatal(refusal: Refusal): void }, due: Due, server: LeasedServer | null): void {
+  switch (due) {
+    case null:
+      return
+    case 'cancel':
+      server?.cancel(() => {})
+      return
+    case 'query':
+      server?.close('query_timeout')
+      return
+    case 'batch':
+      client.fatal(timedOut('batch'))
+      server?.close('client_batch_timeout')
+      return
+    default:
+      client.fatal(timedOut(due))
   }
 }
 
