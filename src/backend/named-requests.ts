@@ -6,7 +6,6 @@ import { Fate, Reply } from '../pool/replies.ts'
 import { Definition, NAME_MAX, type NamedStatement } from '../session/statements.ts'
 import { UNNAMED_MAX, type VirtualSession } from '../session/virtual-session.ts'
 import { Fact, scanFacts } from '../sql/scanner.ts'
-import { errorResponse } from '../wire/error-response.ts'
 import type { Framer } from '../wire/framer.ts'
 import { close } from '../wire/messages.ts'
 import { FromClient, Status } from '../wire/protocol.ts'
@@ -31,6 +30,7 @@ import {
   UnnamedFix,
   UnnamedParse,
 } from './refs.ts'
+import { noBlocks, statementsFull } from './refusals.ts'
 import type { Talk } from './talk.ts'
 
 const HEADER = 5
@@ -107,7 +107,9 @@ export class NamedRequests {
     this.#fail(noBlocks())
   }
 
-  /** Sends the Parse, or makes up its answer where the server has the statement and nothing can fail before. */
+  /**
+   * Sends the Parse, or makes up its answer where the server has the statement and nothing can fail before.
+   */
   #parseDefinition(ref: NamedParse): void {
     const talk = this.#talk
     const { definition } = ref
@@ -376,25 +378,4 @@ function targetMessage(type: number, name: string): Buffer {
   message.write(name, HEADER + 1, 'latin1')
   message[message.length - 1] = 0
   return message
-}
-
-function statementsFull(): Buffer {
-  return errorResponse({
-    severity: 'ERROR',
-    code: '53400',
-    message: 'too many prepared statements',
-    detail:
-      'The text of all prepared statements of this pool, or of this client, exceeds pool.prepared_memory.',
-    hint: 'Close statements that are not used any more, or raise pool.prepared_memory.',
-  })
-}
-
-/** The refusal of transaction blocks in statement mode. */
-export function noBlocks(): Buffer {
-  return errorResponse({
-    severity: 'ERROR',
-    code: '0A000',
-    message: 'transaction blocks not allowed in statement pooling mode',
-    hint: 'Use a pool in transaction mode, or send the statements one by one.',
-  })
 }

@@ -5,8 +5,8 @@ import { errorResponse, withSeverity } from '../wire/error-response.ts'
 import { READY_IDLE } from '../wire/messages.ts'
 
 /**
- * Each exchange in flight ends with the error and its ReadyForQuery; a batch without its Sync gets the error now, and
- * its ReadyForQuery from the caller when the Sync comes.
+ * Each exchange in flight ends with the error and its ReadyForQuery; a batch without its Sync gets the error
+ * now, and its ReadyForQuery from the caller when the Sync comes.
  */
 export function answerLoss(stream: ByteStream, loss: ServerLoss): void {
   const { refusal, lastWords } = loss

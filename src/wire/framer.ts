@@ -75,8 +75,9 @@ export class Framer {
   next(): number {
     const pos = this.#pos
     const available = this.#end - pos
-    if (this.rest > 0) return available > 0 ? this.#moreBody(available) : Found.Nothing
-    if (this.#carried > 0) return available > 0 ? this.#fromCarry() : Found.Nothing
+    if (available === 0) return this.#nothing()
+    if (this.rest > 0) return this.#moreBody(available)
+    if (this.#carried > 0) return this.#fromCarry()
     if (available < HEADER) return this.#keep(available, HEADER)
     const chunk = this.#chunk
     const type = chunk[pos]
@@ -128,6 +129,13 @@ export class Framer {
     const tail = Buffer.from(this.#chunk.subarray(this.#pos, this.#end))
     this.#pos = this.#end
     return tail
+  }
+
+  /** All was given out. A connection that is silent from now on must not hold on to its last chunk. */
+  #nothing(): number {
+    this.#chunk = this.src = EMPTY
+    this.#pos = this.#end = 0
+    return Found.Nothing
   }
 
   #moreBody(available: number): number {

@@ -1,5 +1,5 @@
-// A setting whose default changes in Postgres while clients are connected (RULES 6): who has no value of its own is
-// told and follows, who has one keeps it.
+// A setting whose default changes in Postgres while clients are connected (RULES 6): who has no value of its
+// own is told and follows, who has one keeps it.
 import assert from 'node:assert/strict'
 import { it } from 'node:test'
 import { startPooler } from '../support/pooler.ts'
@@ -26,7 +26,8 @@ it('a new default reaches idle clients without a value of their own, and nobody 
     })
     // The servers that are there keep what they were told to be; a new one shows the new default.
     await postgres.admin(
-      "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = $1 AND pid <> pg_backend_pid() AND backend_type = 'client backend'",
+      'SELECT pg_terminate_backend(pid) FROM pg_stat_activity' +
+        " WHERE usename = $1 AND pid <> pg_backend_pid() AND backend_type = 'client backend'",
       [user],
     )
     assert.equal((await setter.query('SHOW TimeZone')).rows[0]?.[0], 'America/Lima')

@@ -1,5 +1,5 @@
-// Owns: a TCP relay for tests that stands between two programs and does what networks do: cuts, delays, holds,
-// breaks. Must never understand what passes through it.
+// Owns: a TCP relay for tests that stands between two programs and does what networks do: cuts, delays,
+// holds, breaks. Must never understand what passes through it.
 
 import { once } from 'node:events'
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net'
@@ -163,7 +163,9 @@ export class ProxyConnection {
     link(target, client)
   }
 
-  /** Resolves when at least this many bytes have arrived at the proxy on this way. @throws if it closes before */
+  /**
+   * Resolves when at least this many bytes have arrived at the proxy on this way. @throws if it closes before
+   */
   passed(way: Way, bytes: number): Promise<void> {
     return new Promise((resolve, reject) => {
       const check = () => {

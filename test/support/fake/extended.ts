@@ -74,7 +74,8 @@ function checkCount(prepared: Prepared, name: string, formats: number, given: nu
   }
   const needed = prepared.types.length
   if (given === needed) return
-  const text = `bind message supplies ${given} parameters, but prepared statement "${name}" requires ${needed}`
+  const text =
+    `bind message supplies ${given} parameters, ` + `but prepared statement "${name}" requires ${needed}`
   throw new PgError('08P01', text)
 }
 

@@ -30,6 +30,16 @@ describe('settings', () => {
     assert.notEqual(table.of(new Map([['a', '']])), table.of(new Map()))
   })
 
+  it('that are forgotten do not keep those that came from them', () => {
+    const table = new SettingsTable()
+    const first = table.of(new Map([['application_name', 'first']]))
+    // A client that names each of its requests: from each settings one step to the next.
+    let last = first
+    for (let request = 0; request < 20_000; request++) last = last.with('application_name', `${request}`)
+    assert.equal(first.next.size, 0)
+    assert.equal(table.of(new Map([['application_name', '19999']])), last)
+  })
+
   it('change one value without changing the others', () => {
     const table = new SettingsTable()
     const first = table.of(new Map([['TimeZone', 'UTC']]))

@@ -1,5 +1,5 @@
-// Owns: proof that the model of Postgres answers as a real one does, message by message, and that its faults on
-// demand do what they say. Must never accept a difference: a model that is wrong proves nothing.
+// Owns: proof that the model of Postgres answers as a real one does, message by message, and that its faults
+// on demand do what they say. Must never accept a difference: a model that is wrong proves nothing.
 
 import assert from 'node:assert/strict'
 import { before, describe, it } from 'node:test'

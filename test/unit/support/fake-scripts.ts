@@ -32,7 +32,8 @@ const STATEMENTS: [number, (random: Prng) => string][] = [
   [
     2,
     (r) =>
-      `select pg_catalog.set_config('${r.pick(['app.tenant', 'timezone'])}', 'GMT', ${r.pick(['true', 'false'])})`,
+      `select pg_catalog.set_config('${r.pick(['app.tenant', 'timezone'])}', 'GMT', ` +
+      `${r.pick(['true', 'false'])})`,
   ],
   [2, (r) => `insert into public.sink values ('x${r.below(100)}')`],
   [1, () => 'copy (select generate_series(1, 3)) to stdout'],
@@ -113,8 +114,8 @@ function whole(random: Prng): Buffer[] {
 }
 
 /**
- * Messages that fit together only by luck. Execute names a portal: an unnamed one that a failed Query left behind
- * makes Postgres read freed memory, and sometimes crash.
+ * Messages that fit together only by luck. Execute names a portal: an unnamed one that a failed Query left
+ * behind makes Postgres read freed memory, and sometimes crash.
  */
 function loose(random: Prng): Buffer {
   const roll = random.below(8)

@@ -1,5 +1,5 @@
-// Owns: proof that the relay passes bytes unchanged unless told otherwise, and breaks what it is told to break.
-// Must never depend on how long something takes.
+// Owns: proof that the relay passes bytes unchanged unless told otherwise, and breaks what it is told to
+// break. Must never depend on how long something takes.
 
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'

@@ -265,6 +265,18 @@ describe('framer', () => {
     assert.equal(framer.next(), Found.Nothing)
   })
 
+  it('holds on to no chunk that was given out', () => {
+    const framer = new Framer(CLIENT_RULES, WHOLE_MAX, PREFIX_MAX)
+    for (const chunk of [m.query('x'), m.query('y'.repeat(500)).subarray(0, 400)]) {
+      framer.push(chunk)
+      assert.equal(framer.next(), Found.Message)
+      assert.equal(framer.src, chunk)
+      assert.equal(framer.next(), Found.Nothing)
+      assert.equal(framer.src.length, 0)
+    }
+    assert.equal(framer.rest, 106)
+  })
+
   it('goes on with other rules', () => {
     const framer = new Framer(LOGIN_RULES, 1000, 1000)
     framer.push(m.query('x'))

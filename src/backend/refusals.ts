@@ -1,0 +1,25 @@
+// The words for messages that are refused in the middle of a batch. Data only; Postgres makes the error itself, and
+// these take its place (see Substitute in refs.ts).
+import { errorResponse } from '../wire/error-response.ts'
+
+/** A client, or all of a pool, may keep no more text. */
+export function statementsFull(): Buffer {
+  return errorResponse({
+    severity: 'ERROR',
+    code: '53400',
+    message: 'too many prepared statements',
+    detail:
+      'The text of all prepared statements of this pool, or of this client, exceeds pool.prepared_memory.',
+    hint: 'Close statements that are not used any more, or raise pool.prepared_memory.',
+  })
+}
+
+/** The refusal of transaction blocks in statement mode. */
+export function noBlocks(): Buffer {
+  return errorResponse({
+    severity: 'ERROR',
+    code: '0A000',
+    message: 'transaction blocks not allowed in statement pooling mode',
+    hint: 'Use a pool in transaction mode, or send the statements one by one.',
+  })
+}
