@@ -112,8 +112,10 @@ export class SettingsTable {
     return key
   }
 
+  /** With its steps: they lead from one to the next, and would keep all that there ever were. */
   #forgetOldest(): void {
-    for (const key of this.#known.keys()) {
+    for (const [key, settings] of this.#known) {
+      settings.next.clear()
       this.#known.delete(key)
       return
     }
