@@ -1,5 +1,5 @@
-// The words for messages that are refused in the middle of a batch. Data only; Postgres makes the error itself, and
-// these take its place (see Substitute in refs.ts).
+// The words for messages that are refused in the middle of a batch. Data only; Postgres makes the error
+// itself, and these take its place (see Substitute in refs.ts).
 import { errorResponse } from '../wire/error-response.ts'
 
 /** A client, or all of a pool, may keep no more text. */
