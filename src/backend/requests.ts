@@ -145,7 +145,8 @@ export class Requests {
     if (talk.unconfirmed > 0 || this.#mode === 'statement') {
       const facts = textFacts(framer, false)
       if (talk.unconfirmed > 0 && (facts & (Fact.Ends | Fact.Unclear)) !== 0) return Sent.Hold
-      if (this.#mode === 'statement' && (facts & Fact.Begins) !== 0) {
+      // Behind an error Postgres ignores it, and a Sync of ours would end that.
+      if (this.#mode === 'statement' && (facts & Fact.Begins) !== 0 && !this.#replies.isSkipping) {
         if (framer.rest > 0) return Sent.Refuse
         this.#named.refuseBlock()
         return this.#ownSync()
@@ -209,6 +210,7 @@ export class Requests {
   #ownSync(): number {
     this.#replies.push(Reply.Sync, null)
     this.#talk.exchanges++
+    this.#talk.endBatch()
     this.#out.write(SYNC)
     return Sent.Taken
   }

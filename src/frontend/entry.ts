@@ -145,7 +145,8 @@ export class Entry implements Waiter<LeasedServer>, Lessee {
     server.lease(this)
     if (server.talk.isBusy) server.flush()
     else {
-      // Another client has brought it to these settings: there is nothing left to be judged, and no answer comes.
+      // Another client has brought it to these settings: there is nothing left to be judged, and no answer
+      // comes.
       server.abandon('terminated')
       this.onLeaseEnd()
     }

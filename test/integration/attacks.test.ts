@@ -1,5 +1,5 @@
-// What a client does to others, or to the pooler, on purpose: each test is an attack that once worked. Must never
-// measure time: what is too slow here does not end.
+// What a client does to others, or to the pooler, on purpose: each test is an attack that once worked. Must
+// never measure time: what is too slow here does not end.
 import assert from 'node:assert/strict'
 import { afterEach, suite, test } from 'node:test'
 import { stage, through } from '../support/compare.ts'
@@ -73,5 +73,24 @@ suite('attacks', () => {
       const answer = await client.until('Z')
       assert.ok(answer.some((message) => message.type === 'D' && message.values[0]?.toString() === '7'))
     }
+  })
+
+  test('in statement mode a BEGIN behind a batch without Sync leaves its server', async () => {
+    const { pooler } = await stage(postgres, 'statement mode', { pool: { mode: 'statement', size: 1 } })
+    await using client = await WireClient.connect(through(pooler, postgres))
+    const batch = [m.parse('select 1'), m.bind(), m.execute()]
+    const { error } = await client.run(...batch, m.query('begin'))
+    assert.equal(error?.code, '0A000')
+    await using other = await WireClient.connect(through(pooler, postgres))
+    assert.equal((await other.query('select 2')).error, null)
+    // Behind an error all is ignored up to the Sync, this as well.
+    client.send(m.parse('select nonsense'), m.flush())
+    await client.until('E')
+    const { messages } = await client.run(m.query('begin'), m.sync())
+    assert.deepEqual(
+      messages.map(({ type }) => type),
+      ['Z'],
+    )
+    assert.equal((await client.query('select 3')).rows[0]?.[0], '3')
   })
 })
