@@ -35,6 +35,8 @@ import type { Talk } from './talk.ts'
 
 const HEADER = 5
 const CLOSE_UNNAMED = close('S', '')
+/** Of a name that does not exist this much is kept for the error: a batch may hold very many of them. */
+const TOLD_MAX = 256
 const EMPTY_TEXT = Buffer.from([0, 0, 0])
 const STATEMENT = 0x53
 /** A statement that is not in the registry: nobody else ever finds it. */
@@ -327,10 +329,7 @@ export class NamedRequests {
     return talk.exchanges > 0 && this.#sessionOf().statements.isUncertain(name, talk.batch)
   }
 
-  /**
-   * Behind exchanges in flight the settings at our turn are not known: such a statement is shared with
-   * nobody.
-   */
+  /** Behind exchanges in flight the settings at our turn are not known: nobody shares such a statement. */
   #parseKey(): number {
     const talk = this.#talk
     const isKnown = talk.exchanges === 0 && !talk.hasExecuted
@@ -360,9 +359,9 @@ function nameOf(src: Buffer, start: number, stop: number): string {
   return src.toString('latin1', start, Math.min(stop, start + NAME_MAX))
 }
 
-/** The name as it was sent: Postgres compares a part of it, but tells all of it. */
+/** The name as it was sent: Postgres compares a part of it, but tells more of it. */
 function fullName(src: Buffer, start: number, stop: number): string {
-  return src.toString('latin1', start, stop)
+  return src.toString('latin1', start, Math.min(stop, start + TOLD_MAX))
 }
 
 function factsOf(body: Buffer): number {

@@ -4,11 +4,13 @@ import assert from 'node:assert/strict'
 import { afterEach, suite, test } from 'node:test'
 import { stage, through } from '../support/compare.ts'
 import * as m from '../support/messages.ts'
+import { startPoolerProcess } from '../support/pooler-process.ts'
 import { getPostgres } from '../support/postgres.ts'
 import { Rig } from '../support/rig.ts'
 import { WireClient } from '../support/wire-client.ts'
 
 const FLOOD = 100_000
+const MB = 1024 * 1024
 
 const postgres = await getPostgres()
 const rig = await Rig.start(postgres, { pool: { mode: 'transaction', size: 1 } })
@@ -92,5 +94,20 @@ suite('attacks', () => {
       ['Z'],
     )
     assert.equal((await client.query('select 3')).rows[0]?.[0], '3')
+  })
+
+  test('a flood of long names of statements that do not exist costs little memory', async (t) => {
+    const child = await startPoolerProcess(postgres.url, { client: { auth: 'trust' }, pool: { size: 1 } })
+    t.after(() => child.stop())
+    const { user = '', database = '' } = through(rig.test, postgres)
+    await using attacker = await WireClient.connect({ host: child.host, port: child.port, user, database })
+    const before = await child.memory()
+    // The server sleeps, so that none of them is answered.
+    attacker.send(m.parse('select pg_sleep(60)'), m.bind(), m.execute(), m.flush())
+    await rig.running('%pg_sleep(60)%')
+    const names = Array.from({ length: 100 }, (_, at) => m.bind({ statement: `${at}`.padEnd(15_000, 'n') }))
+    for (let time = 0; time < 200; time++) await attacker.sendCut(Buffer.concat(names), [])
+    const { rss } = await child.memory()
+    assert.ok(rss - before.rss < 128 * MB, `${Math.round((rss - before.rss) / MB)} MB`)
   })
 })
