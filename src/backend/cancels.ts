@@ -81,6 +81,11 @@ export class Cancels {
     const talk = this.#talk
     talk.isCancelWanted = false
     if (this.#connection !== null || this.target === null) return
+    // A server that gave no key at its login cannot be asked.
+    if (this.target.key.length === 0) {
+      this.#tellWaiters()
+      return
+    }
     talk.cancels++
     this.#deadline = talk.time.now + this.#route.cancelTimeoutMs
     this.#connection = new CancelConnection(this.#route, this.target, (isCertain) => this.#over(isCertain))

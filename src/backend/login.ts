@@ -12,6 +12,9 @@ import type { ServerParts } from './route.ts'
 const MESSAGE_MAX = 64 * 1024
 /** A server that never comes to the end of its login messages is no Postgres. */
 const MESSAGES_MAX = 1000
+/** Where the key is in BackendKeyData, and its longest. */
+const KEY_AT = 9
+const KEY_MAX = 256
 const SSL_YES = 0x53
 const SSL_NO = 0x4e
 
@@ -195,9 +198,12 @@ export class Login implements StreamHandler {
         this.#onParameter(src, start, stop)
         return
       case FromServer.BackendKeyData:
-        if (stop - start < 13) this.#violation('a broken cancel key')
+        if (stop - start < KEY_AT + 4 || stop - start > KEY_AT + KEY_MAX) {
+          this.#violation('a broken cancel key')
+          return
+        }
         this.#pid = src.readInt32BE(start + 5)
-        this.#key = Buffer.from(src.subarray(start + 9, stop))
+        this.#key = Buffer.from(src.subarray(start + KEY_AT, stop))
         return
       case FromServer.ReadyForQuery:
         this.#onReady()

@@ -6,7 +6,10 @@ import { stage, through } from '../support/compare.ts'
 import * as m from '../support/messages.ts'
 import { startPoolerProcess } from '../support/pooler-process.ts'
 import { getPostgres } from '../support/postgres.ts'
+import { startPooler } from '../support/pooler.ts'
 import { Rig } from '../support/rig.ts'
+import { parameter, Rogue } from '../support/rogue.ts'
+import { until } from '../support/waits.ts'
 import { WireClient } from '../support/wire-client.ts'
 
 const FLOOD = 100_000
@@ -110,4 +113,43 @@ suite('attacks', () => {
     const { rss } = await child.memory()
     assert.ok(rss - before.rss < 128 * MB, `${Math.round((rss - before.rss) / MB)} MB`)
   })
+
+  for (const length of [0, 257]) {
+    test(`a server with a cancel key of ${length} bytes ends nothing but itself`, async (t) => {
+      const rogue = await Rogue.open()
+      const key = length === 0 ? [] : [m.message('K', Buffer.alloc(4), Buffer.alloc(length))]
+      const welcome = [m.message('R', Buffer.alloc(4)), parameter('server_version', '17.0'), ...key]
+      rogue.script = {
+        onStart: () => Buffer.concat([...welcome, m.message('Z', 'I')]),
+        onMessage: (_socket, message) => (message[0] === 0x51 ? Buffer.alloc(0) : null),
+      }
+      const url = `postgres://x@127.0.0.1:${rogue.port}/x?sslmode=disable`
+      const test = await startPooler(url, {
+        client: { auth: 'trust', abandonGraceMs: 1 },
+        pool: { cancelTimeoutMs: 1 },
+        upstream: { connectTimeoutMs: 300 },
+      })
+      t.after(async () => {
+        await test.stop()
+        await rogue.close()
+      })
+      const login = WireClient.connect({ host: test.host, port: test.port, user: 'x', database: 'x' })
+      if (length > 0) {
+        await assert.rejects(login, /a broken cancel key/)
+        return
+      }
+      const client = await login
+      client.send(m.query('a query that is not answered'))
+      await until(
+        () => test.pooler.gauges().clients.active === 1,
+        () => 'not asked yet',
+      )
+      await client.cancel()
+      client.destroy()
+      await until(
+        () => test.pooler.gauges().servers.active === 0,
+        () => 'the server is kept',
+      )
+    })
+  }
 })
