@@ -39,7 +39,6 @@ export function leave(server: Server, how: Departure, needsReset: boolean): void
     needsReset,
     rollbacks: 0,
   }
-  talk.isCancelWanted = false
   if (talk.copy === Copy.In && !talk.hasCopyEnd) endCopy(server)
   else if (talk.isBatchOpen) undoBatch(server)
   talk.endBatch()

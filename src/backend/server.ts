@@ -173,6 +173,7 @@ export class Server implements LeasedServer, StreamHandler, LoginEvents, AnswerE
     const needsReset = this.parts.route.mode === 'session' || this.lessee?.session.isPinned === true
     this.#dropLessee()
     this.resume()
+    this.#cancels.exchangeEnded() // One not sent yet is wanted by nobody now.
     leave(this, how, needsReset)
     if (!this.#isGone) this.#settle()
   }
@@ -390,8 +391,7 @@ export class Server implements LeasedServer, StreamHandler, LoginEvents, AnswerE
 
   /** Clean and free: back to the pool. */
   release(): void {
-    // Wanted for what a client left behind, which has ended by itself.
-    this.talk.isCancelWanted = false
+    this.#cancels.exchangeEnded() // What a client left behind has ended by itself.
     if (this.talk.lostSetup && this.parts.route.mode !== 'session') this.isRetired = true
     this.talk.lostSetup = false
     this.leaving = null

@@ -152,4 +152,34 @@ suite('attacks', () => {
       )
     })
   }
+
+  test('a cancel that waits for a settings diff does not outlive the client it was for', async (t) => {
+    const rogue = await Rogue.open()
+    const url = `postgres://x@127.0.0.1:${rogue.port}/x?sslmode=disable`
+    const test = await startPooler(url, {
+      client: { auth: 'trust', abandonGraceMs: 3_600_000 },
+      pool: { size: 1, cancelTimeoutMs: 1 },
+    })
+    t.after(async () => {
+      await test.stop()
+      await rogue.close()
+    })
+    const options = { host: test.host, port: test.port, user: 'x', database: 'x' }
+    const client = await WireClient.connect({ ...options, params: { application_name: 'another' } })
+    rogue.script = { onMessage: () => Buffer.alloc(0) }
+    client.send(m.query('select 1'))
+    const { house } = test.pooler
+    await until(
+      () => test.pooler.gauges().clients.active === 1,
+      () => 'no server',
+    )
+    const cancelled = client.cancel()
+    await until(
+      () => house.visitors.size === 1,
+      () => 'no cancel',
+    )
+    client.destroy()
+    await cancelled
+    assert.equal(house.visitors.size, 0)
+  })
 })
