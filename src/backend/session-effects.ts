@@ -55,6 +55,8 @@ export function noteTag(talk: Talk, framer: Framer, session: VirtualSession | un
     if (tag === 'DISCARD ALL') session?.pins.delete('listen')
   } else if (tag === 'LISTEN') session?.pins.add('listen')
   else if (tag === 'PREPARE') session?.pins.add('sql_prepare')
+  // It may have been one of ours: who has prepared nothing in SQL has no other.
+  else if (tag === 'DEALLOCATE') talk.lostSetup = true
 }
 
 /** Name and value of a ParameterStatus, one character a byte; null for a broken one. */

@@ -182,4 +182,14 @@ suite('attacks', () => {
     await cancelled
     assert.equal(house.visitors.size, 0)
   })
+
+  test('a server whose statements a client has deallocated works for nobody else', async () => {
+    await using attacker = await rig.client()
+    const pid = await rig.pidOf(attacker)
+    const { error } = await attacker.query('deallocate pgmux_set')
+    assert.equal(error, null)
+    await using victim = await rig.client({ params: { application_name: 'the victim' } })
+    assert.equal((await victim.query('show application_name')).rows[0]?.[0], 'the victim')
+    assert.notEqual(await rig.pidOf(victim), pid)
+  })
 })
