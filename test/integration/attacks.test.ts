@@ -45,7 +45,7 @@ suite('attacks', () => {
     assert.equal(messages.filter(({ type }) => type === '3').length, names.length)
   })
 
-  test("a portal with the name of a statement of ours does not tell another client's name for it", async () => {
+  test("a portal named like a statement of ours does not tell another client's name", async () => {
     await using victim = await rig.client()
     const name = 'a_name_of_the_victim'
     await victim.run(m.parse('select 1', { name }), m.bind({ statement: name }), m.execute(), m.sync())
