@@ -8,6 +8,7 @@ import type { Client } from './frontend/client.ts'
 import { tooManyClients } from './frontend/refusals.ts'
 import { Startup } from './frontend/startup.ts'
 import type { DefaultChange, House as HouseView, PoolAccess, Visitor } from './frontend/types.ts'
+import { reportHandlerError } from './net/handler-errors.ts'
 import type { Counters } from './observe/counters.ts'
 import type { Log } from './observe/log.ts'
 import type { LimitedLog } from './observe/log-limit.ts'
@@ -88,23 +89,32 @@ export class House implements HouseView {
 
   admit(visitor: Visitor): Refusal | null {
     const { limits } = this
+    const { address } = visitor
+    if (isFull(this.#admitted, limits.maxConnections)) return tooManyClients('client.max_connections')
+    if (isFull(this.#byAddress.get(address), limits.maxPerAddress))
+      return tooManyClients('client.max_per_address')
+    this.#admitted++
+    add(this.#byAddress, address, 1)
+    return null
+  }
+
+  admitUser(visitor: Visitor): Refusal | null {
+    const { limits } = this
     const { databases, users } = this.#parts
     const database = databases.get(visitor.database) ?? databases.get('*')
     const perDatabase = database?.maxClients ?? limits.maxPerDatabase
     const perUser = users.get(visitor.user)?.maxClients ?? limits.maxPerUser
-    if (isFull(this.#admitted, limits.maxConnections)) return tooManyClients('client.max_connections')
     if (isFull(this.#byDatabase.get(visitor.database), perDatabase))
       return tooManyClients('client.max_per_database')
     if (isFull(this.#byUser.get(visitor.user), perUser)) return tooManyClients('client.max_per_user')
-    const { address } = visitor
-    if (isFull(this.#byAddress.get(address), limits.maxPerAddress))
-      return tooManyClients('client.max_per_address')
-    this.#count(visitor, 1)
+    this.#countUser(visitor, 1)
     return null
   }
 
-  dismiss(visitor: Visitor): void {
-    this.#count(visitor, -1)
+  dismiss(visitor: Visitor, hadLoggedIn: boolean): void {
+    this.#admitted--
+    add(this.#byAddress, visitor.address, -1)
+    if (hadLoggedIn) this.#countUser(visitor, -1)
   }
 
   route(database: string, user: string): PoolAccess | Refusal {
@@ -121,7 +131,7 @@ export class House implements HouseView {
   onLeft(client: Client, reason: string): void {
     this.clients.delete(client)
     this.cancelKeys.revoke(client.pid)
-    this.#count(client.visitor, -1)
+    this.dismiss(client.visitor, true)
     this.#parts.log.debug({ ...labels(client.visitor), reason }, 'client left')
     this.#tellIfEmpty()
   }
@@ -159,19 +169,32 @@ export class House implements HouseView {
   }
 
   tick(now: number): void {
-    for (const visitor of this.visitors) visitor.tick(now)
-    for (const client of this.clients) client.tick(now)
+    for (const visitor of this.visitors) {
+      try {
+        visitor.tick(now)
+      } catch (thrown) {
+        // One connection's trouble must not be everybody's.
+        reportHandlerError(thrown, 'the timeouts of a login')
+        visitor.cut('internal error')
+      }
+    }
+    for (const client of this.clients) {
+      try {
+        client.tick(now)
+      } catch (thrown) {
+        reportHandlerError(thrown, 'the timeouts of a client')
+        client.stream.destroy('internal error')
+      }
+    }
   }
 
   #tellIfEmpty(): void {
     if (this.clients.size === 0 && this.visitors.size === 0) this.onEmpty?.()
   }
 
-  #count(visitor: Visitor, by: 1 | -1): void {
-    this.#admitted += by
+  #countUser(visitor: Visitor, by: 1 | -1): void {
     add(this.#byDatabase, visitor.database, by)
     add(this.#byUser, visitor.user, by)
-    add(this.#byAddress, visitor.address, by)
   }
 }
 

@@ -218,10 +218,9 @@ export class Login implements StreamHandler {
     if (step === undefined || this.#isAuthenticated) {
       this.#violation('an authentication message out of order')
     } else if (step.kind === 'wait') {
-      step.outcome.then(
-        (outcome) => this.#onAuthOutcome(outcome),
-        (error: Error) => this.#fail(this.#unreachable(error.message), false),
-      )
+      step.outcome
+        .then((outcome) => this.#onAuthOutcome(outcome))
+        .catch((thrown: Error) => this.#fail(this.#unreachable(thrown.message), false))
     } else {
       this.#onAuthOutcome(step)
     }

@@ -22,6 +22,9 @@ const BATCH_MAX = 1_000_000
 
 const SEMICOLON = 0x3b
 
+/** Syncs that a client may send into a COPY IN, which ignores them. */
+const COPY_MAX = 16_384
+
 /** What the sending side needs of its server. */
 export interface RequestParts {
   talk: Talk
@@ -58,7 +61,10 @@ export class Requests {
     const talk = this.#talk
     const type = framer.type
     if (type === FromClient.CopyData) return this.#forward(framer)
-    if (!talk.isBatchOpen && this.#mustWait()) return Sent.Hold
+    // In a COPY IN nothing waits: the end of the COPY would wait behind it.
+    if (talk.copy === Copy.In) {
+      if (this.#replies.size > COPY_MAX) return Sent.Refuse
+    } else if (!talk.isBatchOpen && this.#mustWait()) return Sent.Hold
     if (this.#replies.size > BATCH_MAX) return Sent.Refuse
     if (this.#replies.size === 0) talk.busySince = talk.time.now
     talk.isFlushed = type === FromClient.Flush

@@ -3,7 +3,8 @@
 // owns nothing.
 import type { Lessee } from '../pool/lease.ts'
 import { Fate } from '../pool/replies.ts'
-import { isCarried } from '../session/settings.ts'
+import { isCarried, type Settings } from '../session/settings.ts'
+import { errorResponse } from '../wire/error-response.ts'
 import { Status } from '../wire/protocol.ts'
 import { changesBetween, internalExchange, writeDiff } from './internal.ts'
 import type { Server } from './server.ts'
@@ -19,12 +20,29 @@ export function bringSettings(server: Server, lessee: Lessee): void {
     lessee.session.settings = present
     return
   }
-  const diff = internalExchange('settings diff', true, (status, { error }) => {
-    if (error !== null || status !== Status.Idle || talk.settings === null) return
+  const diff = internalExchange('settings diff', true, (status, exchange) => {
+    const { settings } = talk
+    if (exchange.error !== null || status !== Status.Idle || settings === null) return
+    // Somebody has put another statement in the place of ours: nothing on this server can be believed.
+    if (!lessee.isProbe && !hasAll(settings, changes)) exchange.error = NOT_SET
     // Where Postgres spells a value otherwise, its spelling is the client's from now on.
-    if (server.lessee === lessee) lessee.session.settings = talk.settings
+    else if (server.lessee === lessee) lessee.session.settings = settings
   })
   writeDiff(talk, server.out, changes, diff)
+}
+
+const NOT_SET = errorResponse({
+  severity: 'ERROR',
+  code: '08006',
+  message: 'the settings of the session could not be brought to a server',
+  detail:
+    'The statement may have been executed with other settings; the connection to that server was closed.',
+})
+
+/** Values that were to be reset to a default are not known here. */
+function hasAll(settings: Settings, changes: readonly [name: string, value: string | null][]): boolean {
+  for (const [name, value] of changes) if (value !== null && settings.values.get(name) !== value) return false
+  return true
 }
 
 /** Postgres reported a parameter. */

@@ -34,6 +34,7 @@ export class Client implements StreamHandler, Lessee, Waiter<LeasedServer> {
   waitDeadline = 0
   passedOver = 0
   isWaiting = false
+  readonly isProbe = false
   server: LeasedServer | null = null
   isGone = false
   readonly #house: House

@@ -28,6 +28,7 @@ export interface EntryParts {
 }
 
 export class Entry implements Waiter<LeasedServer>, Lessee {
+  readonly isProbe = true
   baseline = ''
   wantedSettings: Settings | null = null
   lastServer: LeasedServer | null = null

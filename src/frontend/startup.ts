@@ -38,6 +38,7 @@ export class Startup implements StreamHandler, Visitor {
   #request: StartupRequest | null = null
   #auth: ClientAuth | null = null
   #isAdmitted = false
+  #hasLoggedIn = false
   #isHashing = false
   #entry: Entry | null = null
   #isOver = false
@@ -79,6 +80,12 @@ export class Startup implements StreamHandler, Visitor {
   tick(now: number): void {
     if (now > this.#deadline) this.#refuse(timedOut('login'))
     else this.#entry?.tick(now)
+  }
+
+  /** Something went wrong with it here. */
+  cut(reason: string): void {
+    this.#over(reason)
+    this.#stream.destroy(reason)
   }
 
   /** The pooler stops: those who have not logged in are refused. */
@@ -279,10 +286,9 @@ export class Startup implements StreamHandler, Visitor {
     if (step.kind === 'wait') {
       this.#isHashing = true
       this.#stream.pause()
-      step.outcome.then(
-        (outcome) => this.#onHashed(outcome),
-        (error: Error) => this.#close(`internal error: ${error.message}`),
-      )
+      step.outcome
+        .then((outcome) => this.#onHashed(outcome))
+        .catch((thrown: Error) => this.#stream.destroy(`internal error: ${thrown.message}`))
       return
     }
     if (step.kind === 'failure') {
@@ -291,8 +297,19 @@ export class Startup implements StreamHandler, Visitor {
       this.#refuse(detail === '' ? words : { ...words, detail })
       return
     }
+    if (step.kind === 'send') {
+      this.#stream.write(step.messages)
+      return
+    }
+    // Only now: who has not shown that it is this user must not use up the user's places, nor learn of them.
+    const refusal = this.#house.admitUser(this)
+    if (refusal !== null) {
+      this.#refuse(refusal)
+      return
+    }
+    this.#hasLoggedIn = true
     this.#stream.write(step.messages)
-    if (step.kind === 'success') this.#enter()
+    this.#enter()
   }
 
   #onHashed(outcome: ClientAuthStep): void {
@@ -343,7 +360,7 @@ export class Startup implements StreamHandler, Visitor {
     if (this.#isOver) return
     this.#isOver = true
     this.#entry?.abandon()
-    if (this.#isAdmitted) this.#house.dismiss(this)
+    if (this.#isAdmitted) this.#house.dismiss(this, this.#hasLoggedIn)
     this.#house.onVisitorOver(this)
   }
 }

@@ -80,8 +80,10 @@ export interface House {
   secretOf(user: string): Secret | null
   /** Counts a client that has said who it is. @returns why it may not come in. */
   admit(client: Visitor): Refusal | null
+  /** Counts it for its user and database, once it has shown that it may. @returns why it may not come in. */
+  admitUser(client: Visitor): Refusal | null
   /** A client that was admitted has gone. */
-  dismiss(client: Visitor): void
+  dismiss(client: Visitor, hadLoggedIn: boolean): void
   /** The pool for a client that has logged in. */
   route(database: string, user: string): PoolAccess | Refusal
   /** A visitor has become a client, or gone before. */

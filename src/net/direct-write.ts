@@ -84,6 +84,7 @@ export class DirectWriter {
 
   #after(error: number, request: WriteRequest, kept: unknown, size: number): void {
     if (error !== 0) {
+      spare = null
       this.#events.onDirectFailed(failure(error))
       return
     }

@@ -46,6 +46,8 @@ export interface ServerLoss {
 /** A client, as the server that works for it sees it. */
 export interface Lessee {
   readonly session: VirtualSession
+  /** It asks how Postgres spells its settings; anybody else must get exactly the values it wants. */
+  readonly isProbe: boolean
   /** Bytes of answers, in order. False: the server must be paused until the lessee resumes it. */
   deliver(bytes: Buffer): boolean
   /** A message that was held may be handed over again. */

@@ -4,6 +4,7 @@ import type { Server } from '../backend/server.ts'
 import { Server as BackendServer } from '../backend/server.ts'
 import type { Route, ServerOwner, ServerParts } from '../backend/route.ts'
 import type { DefaultChange, OwnServerEvents, PoolAccess, Welcome } from '../frontend/types.ts'
+import { reportHandlerError } from '../net/handler-errors.ts'
 import type { Counters } from '../observe/counters.ts'
 import type { LeasedServer } from '../pool/lease.ts'
 import type { Limits } from '../pool/limits.ts'
@@ -205,7 +206,15 @@ export class PoolEntry implements PoolAccess, ServerOwner {
   }
 
   tick(now: number): void {
-    for (const server of [...this.servers()]) server.tick(now)
+    for (const server of [...this.servers()]) {
+      try {
+        server.tick(now)
+      } catch (thrown) {
+        // One connection's trouble must not be everybody's.
+        reportHandlerError(thrown, 'the timeouts of a server')
+        server.close('internal error')
+      }
+    }
     this.pool.tick(now)
   }
 

@@ -10,7 +10,7 @@ import { startPooler } from '../support/pooler.ts'
 import { Rig } from '../support/rig.ts'
 import { parameter, Rogue } from '../support/rogue.ts'
 import { until } from '../support/waits.ts'
-import { WireClient } from '../support/wire-client.ts'
+import { result, WireClient } from '../support/wire-client.ts'
 
 const FLOOD = 100_000
 const MB = 1024 * 1024
@@ -191,5 +191,44 @@ suite('attacks', () => {
     await using victim = await rig.client({ params: { application_name: 'the victim' } })
     assert.equal((await victim.query('show application_name')).rows[0]?.[0], 'the victim')
     assert.notEqual(await rig.pidOf(victim), pid)
+  })
+
+  test('statements put in the place of ours give nobody the settings of another', async () => {
+    await using attacker = await rig.client({ params: { TimeZone: 'Asia/Tokyo' } })
+    const poison = "execute 'deallocate pgmux_set'; execute 'prepare pgmux_set(text, text) as select 1'"
+    assert.equal((await attacker.query(`do $$ begin ${poison}; end $$`)).error, null)
+    await using victim = await rig.client()
+    const first = await victim.query('show TimeZone')
+    // Either the server is found out, and the statement's error says so, or it never got there.
+    assert.ok(first.error?.code === '08006' || first.rows[0]?.[0] !== 'Asia/Tokyo')
+    const { rows, error } = await victim.query('show TimeZone')
+    assert.equal(error, null)
+    assert.notEqual(rows[0]?.[0], 'Asia/Tokyo')
+  })
+
+  test('strangers do not use up the places of a user', async () => {
+    const small = await Rig.start(postgres, { client: { maxPerUser: 2 }, pool: { size: 1 } })
+    const { user, database } = postgres
+    const strangers = await Promise.all(Array.from({ length: 4 }, () => small.stranger()))
+    for (const stranger of strangers) stranger.send(m.startup({ user, database }))
+    await Promise.all(strangers.map((stranger) => stranger.next()))
+    await using one = await small.client()
+    await using two = await small.client()
+    assert.deepEqual([one.status, two.status], ['I', 'I'])
+    await assert.rejects(small.client(), { code: '53300' })
+    for (const stranger of strangers) stranger.destroy()
+  })
+
+  test('thousands of Syncs in a COPY IN do not hold up its end', async () => {
+    await using client = await rig.client()
+    await client.query('create table if not exists copied_under_syncs (a int)')
+    client.send(m.query('copy copied_under_syncs from stdin'))
+    await client.until('G')
+    for (let count = 0; count < 5000; count++) client.send(m.sync())
+    client.send(m.copyData('1\n'), m.copyDone())
+    const { error, tag } = result(await client.until('Z'))
+    assert.equal(error, null)
+    assert.equal(tag, 'COPY 1')
+    await client.query('drop table copied_under_syncs')
   })
 })
