@@ -6,7 +6,9 @@ import { TERMINATE } from '../wire/messages.ts'
 const HELD_MAX = 64 * 1024
 
 export class Held {
-  #chunks: Buffer[] = []
+  /** Nearly always all there is; the list is made when more comes. */
+  #first: Buffer | null = null
+  #more: Buffer[] | null = null
   #bytes = 0
   isHolding = false
 
@@ -16,29 +18,34 @@ export class Held {
 
   /** The last bytes look like a Terminate message. */
   get saysGoodbye(): boolean {
-    const last = this.#chunks.at(-1)
+    const last = this.#more?.at(-1) ?? this.#first
     return last?.subarray(-TERMINATE.length).equals(TERMINATE) === true
   }
 
   /** @param bytes owned by us from now on. */
   start(bytes: Buffer): void {
     this.isHolding = true
-    this.#chunks.push(bytes)
-    this.#bytes += bytes.length
+    this.#first = bytes
+    this.#bytes = bytes.length
   }
 
   /** Copies the chunk. */
   add(chunk: Buffer): void {
-    this.#chunks.push(Buffer.from(chunk))
+    this.#more ??= []
+    this.#more.push(Buffer.from(chunk))
     this.#bytes += chunk.length
   }
 
   /** Everything, in order; holds nothing any more. */
   take(): Buffer {
-    const bytes = this.#chunks.length === 1 ? this.#chunks[0] : Buffer.concat(this.#chunks)
-    this.#chunks = []
+    const first = this.#first ?? EMPTY
+    const bytes = this.#more === null ? first : Buffer.concat([first, ...this.#more])
+    this.#first = null
+    this.#more = null
     this.#bytes = 0
     this.isHolding = false
     return bytes
   }
 }
+
+const EMPTY = Buffer.alloc(0)

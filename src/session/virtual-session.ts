@@ -91,10 +91,13 @@ export class VirtualSession {
   /** Postgres has parsed this one, or (null) dropped the unnamed statement. */
   setUnnamed(unnamed: Unnamed | null): void {
     const before = this.unnamed
+    if (before === unnamed) return
     this.unnamed = unnamed
-    if (before !== null && before !== unnamed) this.giveBack(before)
+    if (before !== null) {
+      if (before.isLarge) this.pins.delete('large_statement')
+      this.giveBack(before)
+    }
     if (unnamed?.isLarge === true) this.pins.add('large_statement')
-    else this.pins.delete('large_statement')
   }
 
   /** This object is not needed any more. */
