@@ -123,13 +123,14 @@ export class House implements HouseView {
 
   onEntered(client: Client): void {
     this.clients.add(client)
+    client.access.clients++
     client.access.counters.clientsTotal++
     this.#parts.log.debug(labels(client.visitor), 'client logged in')
     if (this.isDraining) client.drain()
   }
 
   onLeft(client: Client, reason: string): void {
-    this.clients.delete(client)
+    if (this.clients.delete(client)) client.access.clients--
     this.cancelKeys.revoke(client.pid)
     this.dismiss(client.visitor, true)
     this.#parts.log.debug({ ...labels(client.visitor), reason }, 'client left')

@@ -219,6 +219,7 @@ export class Pooler {
     this.house.tick(now)
     this.#limitedLog.tick()
     for (const entry of this.router.entries()) entry.tick(now)
+    for (const { pool } of this.router.forget(now)) this.#limits.remove(pool)
   }
 
   #makePool(database: string, user: string, place: Place): PoolEntry {

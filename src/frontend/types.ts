@@ -36,6 +36,8 @@ export interface PoolAccess {
   readonly pool: Pool<LeasedServer>
   readonly table: SettingsTable
   readonly registry: Registry
+  /** Clients that are in; kept by the house. */
+  clients: number
   readonly connectTimeoutMs: number
   /** How long a cancelled query may take to end before its server is given up. */
   readonly cancelTimeoutMs: number

@@ -25,6 +25,9 @@ const NO_ROOM: Refusal = {
   reason: 'replication_no_room',
 }
 
+/** A pool without clients and servers is forgotten after so long. */
+const FORGET_MS = 60_000
+
 /** What a pool entry is made of. */
 export interface PoolEntryParts {
   readonly database: string
@@ -50,6 +53,9 @@ export class PoolEntry implements PoolAccess, ServerOwner {
   readonly counters: Counters
   /** Servers of single clients (replication). */
   readonly own = new Set<Server>()
+  clients = 0
+  /** When it was last of use to anybody. */
+  #usedAt: number
   readonly #parts: PoolEntryParts
   readonly #serverParts: ServerParts
   readonly #welcomes = new Map<string, Welcome>()
@@ -57,6 +63,7 @@ export class PoolEntry implements PoolAccess, ServerOwner {
 
   constructor(parts: PoolEntryParts) {
     this.#parts = parts
+    this.#usedAt = parts.machinery.time.now
     this.database = parts.database
     this.user = parts.user
     this.counters = parts.counters
@@ -203,6 +210,16 @@ export class PoolEntry implements PoolAccess, ServerOwner {
     for (const list of [pool.active, pool.opening, pool.testing])
       for (const server of list) yield server as Server
     yield* this.own
+  }
+
+  /**
+   * Nobody has it, waits in it or has used it for a while: names that clients try must not stay for ever.
+   * Servers that are kept warm count as use.
+   */
+  isForgotten(now: number): boolean {
+    const { pool, own, clients } = this
+    if (clients > 0 || pool.size > 0 || pool.waiting.size > 0 || own.size > 0) this.#usedAt = now
+    return now - this.#usedAt > FORGET_MS
   }
 
   tick(now: number): void {

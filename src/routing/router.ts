@@ -51,6 +51,17 @@ export class Router {
     return entry
   }
 
+  /** Forgets pools that nobody uses. @returns those. */
+  forget(now: number): PoolEntry[] {
+    const forgotten: PoolEntry[] = []
+    for (const [key, entry] of this.#entries) {
+      if (!entry.isForgotten(now)) continue
+      this.#entries.delete(key)
+      forgotten.push(entry)
+    }
+    return forgotten
+  }
+
   /** Where this database is and as whom we log in there. */
   placeOf(database: string, user: string): Place | Refusal {
     const { upstream, databases } = this.#config
