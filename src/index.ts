@@ -1,9 +1,9 @@
 // The library: `import { createPooler } from 'pgmux'`. It owns no behaviour.
-import { loadConfig, type LoadOptions } from './config/load.ts'
+import { ConfigError, loadConfig, type LoadOptions } from './config/load.ts'
 import { createLog, type Log } from './observe/log.ts'
 import { Pooler } from './pooler.ts'
 
-export { ConfigError } from './config/load.ts'
+export { ConfigError }
 export type { Config } from './config/types.ts'
 export type { Log } from './observe/log.ts'
 export type { Addresses } from './pooler.ts'
@@ -18,6 +18,11 @@ export { Pooler } from './pooler.ts'
  */
 export async function createPooler(options: LoadOptions & { log?: Log } = {}): Promise<Pooler> {
   const { config } = loadConfig(options)
+  if (config.upstream.host === '' && config.databases.size === 0) {
+    throw new ConfigError([
+      'no Postgres is configured: give flags.upstream, DATABASE_URL, or upstream in the file',
+    ])
+  }
   const pooler = new Pooler(config, options.log ?? createLog(config.log))
   await pooler.start()
   return pooler
