@@ -14,6 +14,7 @@ import {
   toText,
   unsupportedProtocol,
 } from '../wire/startup.ts'
+import { KEY_LONG, KEY_SHORT } from './cancel-keys.ts'
 import { Entry } from './entry.ts'
 import { badReplication, shuttingDown, timedOut, tlsRequired } from './refusals.ts'
 import { replicationOf } from './replication.ts'
@@ -329,7 +330,7 @@ export class Startup implements StreamHandler, Visitor {
       house: this.#house,
       visitor: this,
       parameters: request.parameters,
-      keyLength: request.minor >= 2 ? 32 : 4,
+      keyLength: request.minor >= 2 ? KEY_LONG : KEY_SHORT,
       onEntered: () => this.#onEntered(),
       onRefused: (refusal) => this.#refuse(refusal),
     })

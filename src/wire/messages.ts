@@ -59,10 +59,6 @@ function readyMessage(status: string): Buffer {
 
 // ---- from pgmux to clients ----
 
-/** AuthenticationOk. */
-export const AUTHENTICATION_OK: Buffer = intMessage('R', 0)
-/** AuthenticationCleartextPassword. */
-export const AUTHENTICATION_CLEARTEXT: Buffer = intMessage('R', 3)
 /** ReadyForQuery outside a transaction. */
 export const READY_IDLE: Buffer = readyMessage('I')
 /** ReadyForQuery inside a transaction. */
@@ -70,16 +66,7 @@ export const READY_TRANSACTION: Buffer = readyMessage('T')
 /** ReadyForQuery inside a failed transaction. */
 export const READY_FAILED: Buffer = readyMessage('E')
 export const PARSE_COMPLETE: Buffer = allocate('1', 0)
-export const BIND_COMPLETE: Buffer = allocate('2', 0)
 export const CLOSE_COMPLETE: Buffer = allocate('3', 0)
-export const NO_DATA: Buffer = allocate('n', 0)
-export const EMPTY_QUERY_RESPONSE: Buffer = allocate('I', 0)
-
-function intMessage(type: string, value: number): Buffer {
-  const message = allocate(type, 4)
-  message.writeInt32BE(value, HEADER)
-  return message
-}
 
 /** ReadyForQuery for a transaction status: `I`, `T` or `E`. The result is shared. */
 export function readyForQuery(status: 'I' | 'T' | 'E'): Buffer {
@@ -124,7 +111,6 @@ export function commandComplete(tag: Text): Buffer {
 // ---- from pgmux to servers ----
 
 export const SYNC: Buffer = allocate('S', 0)
-export const FLUSH: Buffer = allocate('H', 0)
 export const TERMINATE: Buffer = allocate('X', 0)
 
 /** Query. @throws RangeError on a zero byte (as all builders below) */
