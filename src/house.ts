@@ -1,7 +1,9 @@
 // The clients of the process: who is at the door, who is in, what each may. It owns these lists and their
 // limits; it knows no pools and no sockets.
 import type { ClientAuthContext } from './auth/client-auth.ts'
-import type { Secret } from './auth/secrets.ts'
+import type { Access, Arrival, Gate } from './auth/access.ts'
+import type { AuthFailure } from './auth/failure.ts'
+import type { SecretStore } from './auth/secrets.ts'
 import type { ClientConfig, DatabaseConfig, UserConfig } from './config/types.ts'
 import { CancelKeys } from './frontend/cancel-keys.ts'
 import type { Client } from './frontend/client.ts'
@@ -25,7 +27,8 @@ export interface HouseParts {
   readonly limits: ClientConfig
   readonly databases: ReadonlyMap<string, DatabaseConfig>
   readonly users: ReadonlyMap<string, UserConfig>
-  readonly secrets: ReadonlyMap<string, Secret>
+  readonly access: Access
+  readonly secrets: SecretStore
   readonly tls: TlsSettings | null
   readonly log: Log
   /** For what strangers can cause as often as they like. */
@@ -83,8 +86,12 @@ export class House implements HouseView {
     this.visitors.add(startup)
   }
 
-  secretOf(user: string): Secret | null {
-    return this.#parts.secrets.get(user) ?? null
+  get secrets(): SecretStore {
+    return this.#parts.secrets
+  }
+
+  judge(arrival: Arrival): Gate | AuthFailure {
+    return this.#parts.access.judge(arrival)
   }
 
   admit(visitor: Visitor): Refusal | null {

@@ -1,11 +1,12 @@
 // The composition root: makes the parts from a configuration, joins them, and takes them apart again. It owns
 // the process-wide tick, the listeners and the order of a shutdown. It decides nothing about single
 // connections.
+import { Access } from './auth/access.ts'
 import { ClientAuthContext } from './auth/client-auth.ts'
 import { PasswordWork } from './auth/password-work.ts'
 import { parseSecret } from './auth/secrets.ts'
 import { adminHandler } from './admin/http.ts'
-import type { Config, PoolMode } from './config/types.ts'
+import type { Config, PoolMode, TlsMode } from './config/types.ts'
 import { SHUTDOWN } from './frontend/refusals.ts'
 import { House } from './house.ts'
 import { systemClock } from './net/clock.ts'
@@ -22,7 +23,8 @@ import { Limits } from './pool/limits.ts'
 import type { PoolLimits } from './pool/types.ts'
 import { PoolEntry } from './routing/pool-entry.ts'
 import { routeOf } from './routing/route-of.ts'
-import { type Place, Router, secretsOf } from './routing/router.ts'
+import { type Place, Router } from './routing/router.ts'
+import { SecretKeeper } from './routing/secret-keeper.ts'
 
 /** The step of the coarse clock: timeouts are late by at most this. */
 const TICK_MS = 50
@@ -76,7 +78,8 @@ export class Pooler {
       limits: config.client,
       databases: config.databases,
       users: config.users,
-      secrets: secretsOf(config.users),
+      access: new Access(config.client, (name) => this.#clientTlsOf(name)),
+      secrets: new SecretKeeper(config.users),
       tls: tls.mode === 'disable' ? null : serverTls(tls),
       log,
       limitedLog: this.#limitedLog,
@@ -249,6 +252,11 @@ export class Pooler {
       onDefault: (entry, change) => this.house.followDefault(entry, change),
       onServerClosed: (server, reason) => log.debug({ pid: server.pid, reason }, 'server closed'),
     })
+  }
+
+  #clientTlsOf(database: string): TlsMode {
+    const { client, databases } = this.config
+    return (databases.get(database) ?? databases.get('*'))?.clientTlsMode ?? client.tls.mode
   }
 
   #modeOf(database: string, user: string): PoolMode {

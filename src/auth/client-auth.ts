@@ -12,6 +12,7 @@ import {
   parsePasswordMessage,
   parseSaslInitialResponse,
 } from '../wire/auth-messages.ts'
+import type { ClientAuthMethod } from './access.ts'
 import { type AuthFailure, failure, tooBusy, wrongPassword } from './failure.ts'
 import { md5Answer, sameAnswer } from './md5.ts'
 import { PasswordWork, PasswordWorkBusy } from './password-work.ts'
@@ -23,8 +24,6 @@ import type { Md5Secret, PlainSecret, Secret } from './secrets.ts'
 export const SCRAM_ITERATIONS = 4096
 const SALT_BYTES = 16
 const MD5_SALT_BYTES = 4
-
-export type ClientAuthMethod = 'trust' | 'md5' | 'scram-sha-256'
 
 /** Who wants to log in, and how that may be done. */
 export interface ClientLogin {

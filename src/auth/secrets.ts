@@ -1,6 +1,7 @@
 // What is known about a user's password, and the forms in which it is written down. Reads no file and never
 // prints one.
-import { KEY_LENGTH, strictBase64 } from './scram-keys.ts'
+import type { AuthFailure } from './failure.ts'
+import { KEY_LENGTH, type ScramKeys, strictBase64 } from './scram-keys.ts'
 
 /** A SCRAM-SHA-256 verifier as Postgres keeps it in pg_authid. */
 export interface ScramSecret {
@@ -24,10 +25,21 @@ export interface PlainSecret {
 
 export type Secret = PlainSecret | Md5Secret | ScramSecret
 
-/** Where secrets come from: the configuration, a userlist, later a query. */
+/** What is known about a user: a secret, null where it is unknown or has none; or why nobody can tell. */
+export type SecretAnswer = { readonly secret: Secret | null } | { readonly failure: AuthFailure }
+
+/** Where secrets come from: the configuration, a userlist, a query. */
 export interface SecretStore {
-  /** The secret of a user, null where the user is unknown or has none. Must not depend on who asks. */
-  lookup(user: string): Secret | null
+  /**
+   * The secret of a user who wants to log in to this database. Must not depend on who asks. A promise never
+   * rejects.
+   */
+  lookup(user: string, database: string): SecretAnswer | Promise<SecretAnswer>
+  /**
+   * A client has logged in as this user with `secret`, a SCRAM verifier; the keys log in to Postgres in its
+   * place.
+   */
+  learn(user: string, secret: Secret, keys: ScramKeys): void
 }
 
 const MAX_ITERATIONS = 2 ** 31 - 1

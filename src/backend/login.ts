@@ -156,7 +156,7 @@ export class Login implements StreamHandler {
         if (error === null) this.#startUp()
         else this.#fail(this.#unreachable(`TLS failed: ${error.message}`), false)
       })
-    } else if (chunk[0] === SSL_NO && route.tlsMode === 'prefer') {
+    } else if (chunk[0] === SSL_NO && (route.tlsMode === 'prefer' || route.tlsMode === 'allow')) {
       this.#startUp()
     } else {
       this.#fail(this.#unreachable('Postgres does not support TLS, which upstream.tls.mode requires'), true)
@@ -170,7 +170,7 @@ export class Login implements StreamHandler {
     this.#auth = new ServerAuth(
       {
         user: route.user,
-        credential: route.credential,
+        credential: route.credential(),
         where: route.where,
         confidential: stream.peer.encrypted || stream.peer.loopback,
       },

@@ -1,7 +1,7 @@
 // Where a pool's servers are and how we log in there: what backend/ needs to open one. Data only.
 import type { PasswordWork } from '../auth/password-work.ts'
 import type { ServerCredential } from '../auth/server-auth.ts'
-import type { PoolMode, ServerTlsMode } from '../config/types.ts'
+import type { ChannelBinding, PoolMode, TlsMode } from '../config/types.ts'
 import type { OpenFailure } from '../pool/types.ts'
 import type { Settings, SettingsTable } from '../session/settings.ts'
 import type { Counters } from '../observe/counters.ts'
@@ -22,10 +22,14 @@ export interface Route {
   readonly where: string
   readonly dbname: string
   readonly user: string
-  readonly credential: ServerCredential | null
-  readonly tlsMode: ServerTlsMode
+  /** What we log in with at this moment. */
+  readonly credential: () => ServerCredential | null
+  readonly tlsMode: TlsMode
   /** Null with mode `disable` and on Unix sockets. */
   readonly tls: TlsSettings | null
+  /** TLS begins at once, without a question in the clear (Postgres 17). */
+  readonly isDirectTls: boolean
+  readonly channelBinding: ChannelBinding
   readonly connectTimeoutMs: number
   readonly cancelTimeoutMs: number
   readonly goneGraceMs: number

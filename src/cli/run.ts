@@ -54,7 +54,14 @@ function inFrontOf(config: Config, postgres: EmbeddedPostgres): Config {
   return {
     ...config,
     users,
-    upstream: { ...config.upstream, host, port, user, password, tls: { mode: 'disable' } },
+    upstream: {
+      ...config.upstream,
+      host,
+      port,
+      user,
+      password,
+      tls: { ...config.upstream.tls, mode: 'disable' },
+    },
   }
 }
 

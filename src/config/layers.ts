@@ -3,7 +3,7 @@
 
 import type { Environment, ParsedDocument, Tree } from './document.ts'
 import { unknownName } from './problems.ts'
-import { isMapAt, keysAt, OPTIONS, type OptionInfo, optionAt } from './schema.ts'
+import { isMapAt, keysAt, OPTIONS, type OptionInfo, optionAt } from './options.ts'
 import { parseAddress } from './units.ts'
 
 /** What `pgmux run` was given on its command line; texts as they were typed. */

@@ -7,7 +7,8 @@ import { type Environment, type ParsedDocument, readDocument } from './document.
 import { applyEnvironment, applyFlags, type Flags, Layers, unknownKey } from './layers.ts'
 import { ConfigError, nearestName } from './problems.ts'
 import { resolveConfig } from './resolve.ts'
-import { type FileConfig, fileSchema, isMapAt, optionAt } from './schema.ts'
+import { isMapAt, optionAt } from './options.ts'
+import { type FileConfig, fileSchema } from './schema.ts'
 import type { Config } from './types.ts'
 
 export { ConfigError } from './problems.ts'

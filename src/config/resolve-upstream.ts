@@ -2,8 +2,8 @@
 // them counts when both were given in different places. Opens no socket.
 
 import { RANK } from './layers.ts'
-import { type Path, type ResolveContext, readSecret, rule } from './rules.ts'
-import type { ServerTlsMode, UpstreamConfig } from './types.ts'
+import { type Path, type ResolveContext, readableFile, readSecret, rule } from './rules.ts'
+import type { ChannelBinding, DatabaseConfig, ServerTlsConfig, TlsMode, TlsVersion } from './types.ts'
 import { parseUpstreamUrl, type UpstreamUrl } from './upstream-url.ts'
 
 interface UpstreamKeys {
@@ -14,7 +14,17 @@ interface UpstreamKeys {
   password?: string | undefined
   password_file?: string | undefined
   dbname?: string | undefined
-  tls?: { mode?: ServerTlsMode | undefined } | undefined
+  tls?: TlsKeys | undefined
+  channel_binding?: ChannelBinding | undefined
+}
+
+interface TlsKeys {
+  mode?: TlsMode | undefined
+  ca_file?: string | undefined
+  cert_file?: string | undefined
+  key_file?: string | undefined
+  negotiation?: 'postgres' | 'direct' | undefined
+  min_version?: TlsVersion | undefined
 }
 
 const URL_PARTS = ['host', 'port', 'user', 'password', 'password_file', 'dbname'] as const
@@ -74,17 +84,20 @@ function ownPassword(context: ResolveContext, section: Path, keys: UpstreamKeys,
   return own.has('password') ? keys.password! : undefined
 }
 
+/** What was said about an upstream or a database. */
+export type ResolvedUpstream = Pick<
+  DatabaseConfig,
+  'host' | 'port' | 'user' | 'password' | 'dbname' | 'shownDbname' | 'tls' | 'channelBinding'
+>
+
 /** Host, login and TLS of an upstream or a database; keys that nothing was said about are absent. */
 export function resolveUpstream(
   context: ResolveContext,
   section: Path,
   keys: UpstreamKeys,
-): Partial<UpstreamConfig> {
+): ResolvedUpstream {
   const { url, own } = splitUrl(context, section, keys)
-  const result: Partial<UpstreamConfig> = {}
-  const tlsPath = [...section, 'tls', 'mode']
-  const tlsRank = context.layers.rank(tlsPath)
-  const urlRank = context.layers.rank([...section, 'url'])
+  const result: ResolvedUpstream = {}
   if (url !== null) {
     result.host = url.host
     result.port = url.port
@@ -102,11 +115,92 @@ export function resolveUpstream(
   if (own.has('dbname')) result.dbname = keys.dbname!
   const password = ownPassword(context, section, keys, own)
   if (password !== undefined) result.password = password
-  const tlsMode = keys.tls?.mode
-  const urlDecides = url !== null && url.tlsMode !== null && tlsRank <= urlRank
-  const clash = urlDecides && tlsRank === urlRank && tlsMode !== 'prefer' && tlsMode !== url.tlsMode
-  rule(context, [tlsPath], clash, 'says something else than "sslmode" in the URL; remove one')
-  if (urlDecides) result.tls = { mode: url.tlsMode! }
-  else if (tlsMode !== undefined) result.tls = { mode: tlsMode }
+  const tls = resolveTls(context, section, { keys: keys.tls ?? {}, url })
+  if (Object.keys(tls).length > 0) result.tls = tls
+  const binding = fromUrl<ChannelBinding>(context, [...section, 'channel_binding'], {
+    key: keys.channel_binding,
+    url: url?.channelBinding ?? undefined,
+    fallback: 'prefer',
+  })
+  if (binding !== undefined) result.channelBinding = binding
   return result
+}
+
+interface Wishes<T> {
+  key: T | undefined
+  url: T | undefined
+  /** What the key is worth when nothing was said. */
+  fallback: T
+}
+
+const URL_NAMES: Readonly<Record<string, string>> = {
+  mode: 'sslmode',
+  ca_file: 'sslrootcert',
+  cert_file: 'sslcert',
+  key_file: 'sslkey',
+  negotiation: 'sslnegotiation',
+  channel_binding: 'channel_binding',
+}
+
+/** What counts, a key or the URL's parameter of the same meaning: the one of the higher layer. */
+function fromUrl<T>(context: ResolveContext, path: Path, { key, url, fallback }: Wishes<T>): T | undefined {
+  if (url === undefined) return key
+  const { layers } = context
+  const section = path[0] === 'databases' ? path.slice(0, 2) : path.slice(0, 1)
+  const difference = layers.rank(path) - layers.rank([...section, 'url'])
+  if (difference > 0) return key
+  const clash = difference === 0 && key !== undefined && key !== fallback && key !== url
+  const name = URL_NAMES[path.at(-1)!]
+  rule(context, [path], clash, `says something else than "${name}" in the URL; remove one`)
+  return url
+}
+
+/** TLS to Postgres: what was said; the rest is absent. */
+function resolveTls(
+  context: ResolveContext,
+  section: Path,
+  given: { keys: TlsKeys; url: UpstreamUrl | null },
+): Partial<ServerTlsConfig> {
+  const { keys } = given
+  const url = given.url?.tls ?? {}
+  const at = (key: string): Path => [...section, 'tls', key]
+  const file = (key: 'ca_file' | 'cert_file' | 'key_file', name: string | undefined): string | undefined => {
+    const found = fromUrl(context, at(key), { key: keys[key], url: name, fallback: '' })
+    return found === undefined ? undefined : readableFile(context, at(key), found)
+  }
+  const all = {
+    mode: fromUrl(context, at('mode'), { key: keys.mode, url: url.mode, fallback: 'prefer' as TlsMode }),
+    caFile: file('ca_file', url.caFile),
+    certFile: file('cert_file', url.certFile),
+    keyFile: file('key_file', url.keyFile),
+    negotiation: fromUrl<'postgres' | 'direct'>(context, at('negotiation'), {
+      key: keys.negotiation,
+      url: url.negotiation,
+      fallback: 'postgres',
+    }),
+    minVersion: keys.min_version,
+  }
+  const said = Object.entries(all).filter(([, value]) => value !== undefined)
+  return Object.fromEntries(said) as Partial<ServerTlsConfig>
+}
+
+/** The rules between the keys of TLS to Postgres, once the defaults of `upstream` are below a database's. */
+export function checkServerTls(context: ResolveContext, section: Path, tls: ServerTlsConfig): void {
+  const at = (key: string): Path => [...section, 'tls', key]
+  const halves = (tls.certFile === '') !== (tls.keyFile === '')
+  const missing = tls.certFile === '' ? 'cert_file' : 'key_file'
+  rule(
+    context,
+    [at(missing)],
+    halves,
+    'a certificate needs its key and a key its certificate; give both files',
+  )
+  const isWeak = tls.mode === 'disable' || tls.mode === 'allow' || tls.mode === 'prefer'
+  const direct = tls.negotiation === 'direct' && isWeak
+  rule(
+    context,
+    [at('negotiation'), at('mode')],
+    direct,
+    'direct needs tls.mode require, verify-ca or verify-full',
+  )
 }

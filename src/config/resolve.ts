@@ -1,17 +1,20 @@
 // From the checked file shape to the Config that the program uses: the rules between keys, and users put
 // together from their sources. Opens no socket. Problems are collected, not thrown.
 
-import { RANK } from './layers.ts'
-import { resolveUpstream } from './resolve-upstream.ts'
-import { type ResolveContext, readableFile, readSecret, readText, rule } from './rules.ts'
+import { resolveClient } from './resolve-client.ts'
+import { checkServerTls, resolveUpstream } from './resolve-upstream.ts'
+import { type ResolveContext, readSecret, readText, rule } from './rules.ts'
 import type { FileConfig } from './schema.ts'
-import type { ClientAuth, Config, DatabaseConfig, UpstreamConfig, UserConfig } from './types.ts'
-import { isLoopbackHost } from './units.ts'
+import type { Config, DatabaseConfig, UpstreamConfig, UserConfig } from './types.ts'
 import { parseUserList } from './userlist.ts'
 
 const RESERVED = 'this name is the console; use another, with "dbname" for the name in Postgres'
 
-function resolveDatabases(context: ResolveContext, file: FileConfig): Map<string, DatabaseConfig> {
+function resolveDatabases(
+  context: ResolveContext,
+  file: FileConfig,
+  upstream: UpstreamConfig,
+): Map<string, DatabaseConfig> {
   const databases = new Map<string, DatabaseConfig>()
   for (const [name, keys] of Object.entries(file.databases)) {
     const path = ['databases', name]
@@ -23,8 +26,11 @@ function resolveDatabases(context: ResolveContext, file: FileConfig): Map<string
     const sizePaths = [[...path, 'min_pool_size'], sizePath]
     const tooMany = (keys.min_pool_size ?? 0) > size
     rule(context, sizePaths, tooMany, aboveSize(size))
+    const own = resolveUpstream(context, path, keys)
+    if (own.tls !== undefined) checkServerTls(context, path, { ...upstream.tls, ...own.tls })
     databases.set(name, {
-      ...resolveUpstream(context, path, keys),
+      ...own,
+      ...(keys.client_tls_mode !== undefined && { clientTlsMode: keys.client_tls_mode }),
       ...(keys.pool_mode !== undefined && { poolMode: keys.pool_mode }),
       ...(keys.pool_size !== undefined && { poolSize: keys.pool_size }),
       ...(keys.min_pool_size !== undefined && { minPoolSize: keys.min_pool_size }),
@@ -92,42 +98,6 @@ function resolveUsers(context: ResolveContext, file: FileConfig, upstream: Upstr
   return users
 }
 
-/** How clients log in, and whether anybody can. */
-function resolveAuth(
-  context: ResolveContext,
-  file: FileConfig,
-  parts: Pick<Config, 'upstream' | 'users'>,
-): ClientAuth {
-  const { upstream, users } = parts
-  const authPath = ['client', 'auth']
-  const written = context.layers.rank(authPath) > RANK.none
-  const open = !isLoopbackHost(file.listen.host)
-  const noSecretToAsk = upstream.host !== '' && upstream.password === null && users.size === 0
-  const auth = !written && noSecretToAsk ? 'trust' : file.client.auth
-  const hostPath = ['listen', 'host']
-  if (written) {
-    const text = 'trust lets everybody in who can connect, so it needs a listen.host such as 127.0.0.1'
-    rule(context, [authPath, hostPath], auth === 'trust' && open, text)
-  } else {
-    const text =
-      'other machines could connect without a password, because the upstream has none and no users are ' +
-      'configured; listen on 127.0.0.1, give the upstream a password, or configure users'
-    rule(context, [hostPath, authPath], auth === 'trust' && open, text)
-  }
-  if (auth === 'trust') return auth
-  const secrets = [...users].filter(([, user]) => user.secret !== null)
-  const configured = upstream.host !== '' || Object.keys(file.databases).length > 0
-  if (configured && secrets.length === 0) {
-    const text = `nobody can log in with ${auth}: configure users, client.users_file or an upstream password`
-    context.layers.warnings.push(`${context.layers.place(authPath)}: ${text}`)
-  }
-  for (const [name, { secret }] of secrets) {
-    if (auth !== 'scram-sha-256' || !/^md5[0-9a-f]{32}$/.test(secret!)) continue
-    context.layers.warnings.push(`user ${name}: an md5 hash cannot log in with client.auth scram-sha-256`)
-  }
-  return auth
-}
-
 function checkListeners(context: ResolveContext, file: FileConfig): void {
   const { listen, admin } = file
   const same = listen.host === admin.host && listen.port === admin.port && listen.port !== 0
@@ -138,45 +108,6 @@ function checkListeners(context: ResolveContext, file: FileConfig): void {
     ['listen', 'host'],
   ]
   rule(context, paths, same, 'is the port of the clients (listen.port); choose another')
-}
-
-function resolveClient(context: ResolveContext, file: FileConfig, auth: ClientAuth): Config['client'] {
-  const { client } = file
-  const { tls } = client
-  for (const key of ['cert_file', 'key_file'] as const) {
-    const paths = [
-      ['client', 'tls', key],
-      ['client', 'tls', 'mode'],
-    ]
-    rule(
-      context,
-      paths,
-      tls.mode !== 'disable' && tls[key] === '',
-      `is needed for client.tls.mode ${tls.mode}`,
-    )
-  }
-  return {
-    auth,
-    tls: {
-      mode: tls.mode,
-      certFile: readableFile(context, ['client', 'tls', 'cert_file'], tls.cert_file),
-      keyFile: readableFile(context, ['client', 'tls', 'key_file'], tls.key_file),
-    },
-    maxConnections: client.max_connections,
-    maxPerDatabase: client.max_per_database,
-    maxPerUser: client.max_per_user,
-    maxPerAddress: client.max_per_address,
-    maxUnauthenticated: client.max_unauthenticated,
-    loginTimeoutMs: client.login_timeout,
-    idleTimeoutMs: client.idle_timeout,
-    idleTransactionTimeoutMs: client.idle_transaction_timeout,
-    transactionTimeoutMs: client.transaction_timeout,
-    queryTimeoutMs: client.query_timeout,
-    writeTimeoutMs: client.write_timeout,
-    batchTimeoutMs: client.batch_timeout,
-    goneGraceMs: client.gone_grace,
-    abandonGraceMs: client.abandon_grace,
-  }
 }
 
 function resolvePool(context: ResolveContext, { pool }: FileConfig): Config['pool'] {
@@ -206,22 +137,43 @@ function resolvePool(context: ResolveContext, { pool }: FileConfig): Config['poo
   }
 }
 
-/** Everything put together. Problems and warnings go to `context.layers`. */
-export function resolveConfig(context: ResolveContext, file: FileConfig): Config {
-  const { listen, admin, log, embedded } = file
-  const upstream: UpstreamConfig = {
+/** The upstream with its defaults. */
+function wholeUpstream(context: ResolveContext, file: FileConfig): UpstreamConfig {
+  const { tls, ...said } = resolveUpstream(context, ['upstream'], file.upstream)
+  const whole: UpstreamConfig = {
     host: '',
     port: 5432,
     user: '',
     password: null,
     dbname: '',
     shownDbname: '',
-    tls: { mode: 'prefer' },
+    channelBinding: 'prefer',
     connectTimeoutMs: file.upstream.connect_timeout,
-    ...resolveUpstream(context, ['upstream'], file.upstream),
+    ...said,
+    tls: {
+      mode: 'prefer',
+      caFile: '',
+      certFile: '',
+      keyFile: '',
+      negotiation: 'postgres',
+      minVersion: 'TLSv1.2',
+      ...tls,
+    },
   }
+  checkServerTls(context, ['upstream'], whole.tls)
+  return whole
+}
+
+/** `alice, bob` */
+function namesIn(text: string): string[] {
+  return text.split(',').flatMap((name) => (name.trim() === '' ? [] : [name.trim()]))
+}
+
+/** Everything put together. Problems and warnings go to `context.layers`. */
+export function resolveConfig(context: ResolveContext, file: FileConfig): Config {
+  const { listen, admin, log, embedded } = file
+  const upstream = wholeUpstream(context, file)
   const users = resolveUsers(context, file, upstream)
-  const auth = resolveAuth(context, file, { upstream, users })
   checkListeners(context, file)
   return {
     listen: {
@@ -231,12 +183,17 @@ export function resolveConfig(context: ResolveContext, file: FileConfig): Config
       unixSocketMode: listen.unix_socket_mode,
       backlog: listen.backlog,
     },
-    client: resolveClient(context, file, auth),
+    client: resolveClient(context, file, { upstream, users }),
     upstream,
     pool: resolvePool(context, file),
-    databases: resolveDatabases(context, file),
+    databases: resolveDatabases(context, file, upstream),
     users,
-    admin: { host: admin.host === 'off' ? '' : admin.host, port: admin.port },
+    admin: {
+      host: admin.host === 'off' ? '' : admin.host,
+      port: admin.port,
+      users: namesIn(admin.users),
+      statsUsers: namesIn(admin.stats_users),
+    },
     log: {
       level: log.level,
       format: log.format !== 'auto' ? log.format : context.terminal ? 'pretty' : 'json',

@@ -3,92 +3,31 @@
 // Shape only: it reads no file and no environment, and rules between keys live in resolve.ts.
 
 import { z } from 'zod'
-import { parseDuration, parseFileMode, parseSize } from './units.ts'
+import {
+  boolean,
+  choice,
+  duration,
+  EXPECTS_KEYS,
+  fileMode,
+  filledSecret,
+  filledText,
+  integer,
+  limit,
+  option,
+  optional,
+  port,
+  secretText,
+  section,
+  size,
+  text,
+} from './leaves.ts'
 
-export type OptionKind = 'text' | 'integer' | 'boolean' | 'choice' | 'duration' | 'size'
-
-interface OptionMeta {
-  description: string
-  kind: OptionKind
-  /** The value is never shown in an error or in a listing. */
-  secret?: boolean
-  /** The value that stands in the file, as it is written there. Absent: the key has no default. */
-  fallback?: string | number | boolean
-}
-
-interface Leaf<T extends z.ZodType> {
-  kind: OptionKind
-  type: T
-  secret?: boolean
-}
-
-/** Runs a parser of units.ts as the last step of a schema, its error becoming the issue. */
-function parsed<In>(type: z.ZodType<In>, parse: (value: In) => number): z.ZodType<number, In> {
-  return type.transform((value, context) => {
-    try {
-      return parse(value)
-    } catch (error) {
-      context.addIssue({ code: 'custom', message: (error as Error).message })
-      return z.NEVER
-    }
-  }) as unknown as z.ZodType<number, In>
-}
-
-const plainText = z.string({ error: 'expects text; put it in quotes' })
-const scalar = (error: string) => z.union([z.string(), z.number()], { error })
-
-const text = { kind: 'text', type: plainText } as const
-const filledText = {
-  kind: 'text',
-  type: plainText.min(1, { error: 'expects a text that is not empty' }),
-} as const
-const filledSecret = { ...filledText, secret: true } as const
-const secretText = { kind: 'text', type: plainText, secret: true } as const
-const boolean = { kind: 'boolean', type: z.boolean({ error: 'expects true or false' }) } as const
-const duration = {
-  kind: 'duration',
-  type: parsed(scalar('expects a duration like "250ms", "30s", "5m", "1h", or "0" for off'), parseDuration),
-} as const
-const size = {
-  kind: 'size',
-  type: parsed(scalar('expects a size like "16KiB" or "64MiB", or a whole number of bytes'), parseSize),
-} as const
-const fileMode = {
-  kind: 'text',
-  type: parsed(z.string({ error: "expects three octal digits in quotes, like '0777'" }), parseFileMode),
-} as const
-
-function integer(least: number, most: number = Number.MAX_SAFE_INTEGER) {
-  const range = most === Number.MAX_SAFE_INTEGER ? `, ${least} or more` : ` from ${least} to ${most}`
-  const error = `expects a whole number${range}`
-  return { kind: 'integer', type: z.int({ error }).min(least, { error }).max(most, { error }) } as const
-}
-
-function choice<const T extends readonly [string, ...string[]]>(...values: T) {
-  return { kind: 'choice', type: z.enum(values, { error: `expects one of ${values.join(', ')}` }) } as const
-}
-
-const limit = integer(0, 1_000_000)
 const poolMode = choice('session', 'transaction', 'statement')
-const port = integer(0, 65_535)
-const serverTlsMode = choice('disable', 'prefer', 'require')
-
-/** A key with a default, which is written as it would stand in the file. */
-function option<T extends z.ZodType>(leaf: Leaf<T>, fallback: z.input<T>, description: string) {
-  const { kind, secret = false } = leaf
-  return leaf.type.prefault(fallback as never).meta({ description, kind, secret, fallback })
-}
-
-/** A key that may be absent. */
-function optional<T extends z.ZodType>(leaf: Leaf<T>, description: string) {
-  return leaf.type.optional().meta({ description, kind: leaf.kind, secret: leaf.secret ?? false })
-}
-
-const EXPECTS_KEYS = 'expects keys and values, indented below it'
-
-function section<T extends z.ZodRawShape>(shape: T) {
-  return z.strictObject(shape, { error: EXPECTS_KEYS }).prefault({} as never)
-}
+const TLS_MODES = ['disable', 'allow', 'prefer', 'require', 'verify-ca', 'verify-full'] as const
+const tlsMode = choice(...TLS_MODES)
+const negotiation = choice('postgres', 'direct')
+const channelBinding = choice('disable', 'prefer', 'require')
+const tlsVersion = choice('TLSv1.2', 'TLSv1.3')
 
 const listen = section({
   host: option(filledText, '127.0.0.1', 'Address to listen on for clients'),
@@ -98,17 +37,54 @@ const listen = section({
   backlog: option(integer(1, 65_535), 1024, 'Connections that the kernel keeps until they are accepted'),
 })
 
+const AUTH_QUERY =
+  'SELECT rolname, CASE WHEN rolvaliduntil < pg_catalog.now() THEN NULL ELSE rolpassword END, ' +
+  "CASE WHEN pg_catalog.isfinite(rolvaliduntil) THEN pg_catalog.date_part('epoch', " +
+  'rolvaliduntil - pg_catalog.now()) END FROM pg_catalog.pg_authid WHERE rolname = $1 AND rolcanlogin'
+
 const client = section({
-  auth: option(choice('trust', 'md5', 'scram-sha-256'), 'scram-sha-256', 'How clients prove who they are'),
+  auth: option(
+    choice('trust', 'password', 'md5', 'scram-sha-256', 'scram-sha-256-plus', 'cert', 'hba'),
+    'scram-sha-256',
+    'How clients prove who they are; hba: as `hba_file` says',
+  ),
   users_file: option(text, '', 'A userlist.txt with `"user" "secret"` lines; empty: none'),
+  hba_file: option(text, '', 'Who may come in how, as in pg_hba.conf; needs `auth: hba`'),
+  ident_file: option(text, '', 'Names in certificates for users, as in pg_ident.conf; empty: none'),
+  cert_map: option(text, '', 'Map of `ident_file` that `auth: cert` uses; empty: the name is the user'),
+  cert_name: option(
+    choice('CN', 'DN', 'SAN'),
+    'CN',
+    'Which name of a certificate counts: common name, whole subject, or an alternative name',
+  ),
+  auth_query: section({
+    user: option(
+      text,
+      '',
+      'Who asks Postgres for the secrets of users that are not configured; empty: nobody',
+    ),
+    password: option(secretText, '', 'Its password; empty: the one in `users`'),
+    password_file: option(text, '', 'File that holds that password'),
+    dbname: option(text, '', 'Database in which is asked; empty: the one that the client wants'),
+    query: option(
+      filledText,
+      AUTH_QUERY,
+      'Gives name, secret and, if it likes, the seconds for which it is valid; `$1` is the user',
+    ),
+    cache_time: option(duration, '30s', 'How long an answer is believed; 0: asked at each login'),
+    timeout: option(duration, '5s', 'Time for an answer'),
+  }),
   tls: section({
     mode: option(
-      choice('disable', 'allow', 'prefer', 'require'),
+      tlsMode,
       'disable',
-      'TLS for clients: not offered, offered (allow and prefer are the same), or required',
+      'TLS for clients: not offered, offered (allow, prefer), required, or with a certificate of theirs ' +
+        '(verify-ca: of a known authority; verify-full: that names the user as well)',
     ),
     cert_file: option(text, '', 'PEM file with the certificate chain'),
     key_file: option(text, '', 'PEM file with the private key'),
+    ca_file: option(text, '', 'PEM file with the authorities that sign the certificates of clients'),
+    min_version: option(tlsVersion, 'TLSv1.2', 'Oldest version of TLS'),
   }),
   max_connections: option(limit, 5000, 'Client connections in total; 0: no limit'),
   max_per_database: option(limit, 0, 'Client connections per database; 0: no limit'),
@@ -159,8 +135,27 @@ const upstream = section({
   password_file: option(text, '', 'File that holds the password, instead of `password`'),
   dbname: option(text, '', 'Database to use, whatever the client asked for; empty: what it asked for'),
   tls: section({
-    mode: option(serverTlsMode, 'prefer', 'TLS to Postgres: never, if it can, or always'),
+    mode: option(
+      tlsMode,
+      'prefer',
+      'TLS to Postgres: never, only if it insists, if it can, always, checked (verify-ca), and for the ' +
+        'right host (verify-full)',
+    ),
+    ca_file: option(text, '', 'PEM file with the authorities to trust; empty: those that Node knows'),
+    cert_file: option(text, '', 'PEM file with our certificate chain; empty: none'),
+    key_file: option(text, '', 'PEM file with its private key'),
+    negotiation: option(
+      negotiation,
+      'postgres',
+      'direct: TLS at once, without asking (Postgres 17 and newer)',
+    ),
+    min_version: option(tlsVersion, 'TLSv1.2', 'Oldest version of TLS'),
   }),
+  channel_binding: option(
+    channelBinding,
+    'prefer',
+    'SCRAM bound to the TLS connection: never, if Postgres offers it, or always',
+  ),
   connect_timeout: option(duration, '5s', 'Time to connect and log in to Postgres; 0: no limit'),
 })
 
@@ -198,8 +193,20 @@ const database = z.strictObject(
     password_file: optional(filledText, 'File that holds the password'),
     dbname: optional(filledText, 'Name of the database in Postgres'),
     tls: z
-      .strictObject({ mode: optional(serverTlsMode, 'TLS to Postgres') }, { error: EXPECTS_KEYS })
+      .strictObject(
+        {
+          mode: optional(tlsMode, 'TLS to Postgres'),
+          ca_file: optional(text, 'PEM file with the authorities to trust'),
+          cert_file: optional(text, 'PEM file with our certificate chain'),
+          key_file: optional(text, 'PEM file with its private key'),
+          negotiation: optional(negotiation, 'How TLS begins'),
+          min_version: optional(tlsVersion, 'Oldest version of TLS'),
+        },
+        { error: EXPECTS_KEYS },
+      )
       .optional(),
+    channel_binding: optional(channelBinding, 'SCRAM bound to the TLS connection'),
+    client_tls_mode: optional(tlsMode, 'Least TLS of clients for this database, above `client.tls.mode`'),
     pool_mode: optional(poolMode, 'How long a client keeps its server'),
     pool_size: optional(integer(1, 100_000), 'Servers per pool'),
     min_pool_size: optional(limit, 'Servers that a pool keeps open'),
@@ -235,6 +242,8 @@ export const fileSchema = z.strictObject(
     admin: section({
       host: option(filledText, '127.0.0.1', 'Address of the admin HTTP server; `off`: none'),
       port: option(port, 6490, 'Its port'),
+      users: option(text, '', 'Users who may do everything in the console, with commas between them'),
+      stats_users: option(text, '', 'Users who may look at everything in the console'),
     }),
     log: section({
       level: option(
@@ -257,68 +266,3 @@ export const fileSchema = z.strictObject(
 
 /** The file with all defaults filled in: times in milliseconds, sizes in bytes. */
 export type FileConfig = z.output<typeof fileSchema>
-
-/** One key of the file. */
-export interface OptionInfo extends OptionMeta {
-  /** Section, perhaps a subsection, key. `<name>` stands for the name of a database or user. */
-  path: readonly string[]
-  /** Name of its environment variable; null inside databases and users. */
-  env: string | null
-}
-
-function unwrap(schema: unknown): unknown {
-  let inner = schema
-  while (inner instanceof z.ZodPrefault || inner instanceof z.ZodOptional) inner = inner.unwrap()
-  return inner
-}
-
-function collect(schema: unknown, path: readonly string[], into: OptionInfo[]): void {
-  const inner = unwrap(schema)
-  if (inner instanceof z.ZodObject) {
-    for (const [key, child] of Object.entries(inner.shape)) collect(child, [...path, key], into)
-  } else if (inner instanceof z.ZodRecord) {
-    collect(inner.valueType, [...path, '<name>'], into)
-  } else {
-    const meta = (schema as z.ZodType).meta() as unknown as OptionMeta
-    const env = path.includes('<name>') ? null : `PGMUX_${path.join('_').toUpperCase()}`
-    into.push({ ...meta, path, env })
-  }
-}
-
-function collectAll(): OptionInfo[] {
-  const all: OptionInfo[] = []
-  collect(fileSchema, [], all)
-  return all
-}
-
-/** Every key of the file, in the order of the file. */
-export const OPTIONS: readonly OptionInfo[] = collectAll()
-
-/** The keys known below `path`; null where the value at `path` is not a map, or its keys are free names. */
-export function keysAt(path: readonly string[]): readonly string[] | null {
-  const inner = descend(path)
-  return inner instanceof z.ZodObject ? Object.keys(inner.shape) : null
-}
-
-/** True where the value at `path` is a map. */
-export function isMapAt(path: readonly string[]): boolean {
-  const inner = descend(path)
-  return inner instanceof z.ZodObject || inner instanceof z.ZodRecord
-}
-
-/** The option at `path`, where database and user names are the real ones. */
-export function optionAt(path: readonly string[]): OptionInfo | undefined {
-  const named = path[0] === 'databases' || path[0] === 'users'
-  const wanted = path.map((part, i) => (named && i === 1 ? '<name>' : part)).join('.')
-  return OPTIONS.find((candidate) => candidate.path.join('.') === wanted)
-}
-
-function descend(path: readonly string[]): unknown {
-  let inner = unwrap(fileSchema)
-  for (const key of path) {
-    if (inner instanceof z.ZodObject && Object.hasOwn(inner.shape, key)) inner = unwrap(inner.shape[key])
-    else if (inner instanceof z.ZodRecord) inner = unwrap(inner.valueType)
-    else return undefined
-  }
-  return inner
-}

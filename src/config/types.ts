@@ -2,9 +2,21 @@
 // milliseconds, sizes in bytes, secrets read from their files. Read only; load.ts makes it.
 
 export type PoolMode = 'session' | 'transaction' | 'statement'
-export type ClientAuth = 'trust' | 'md5' | 'scram-sha-256'
-export type ClientTlsMode = 'disable' | 'allow' | 'prefer' | 'require'
-export type ServerTlsMode = 'disable' | 'prefer' | 'require'
+export type ClientAuth =
+  | 'trust'
+  | 'password'
+  | 'md5'
+  | 'scram-sha-256'
+  | 'scram-sha-256-plus'
+  | 'cert'
+  | 'hba'
+/** In this order each demands more than the one before. */
+export type TlsMode = 'disable' | 'allow' | 'prefer' | 'require' | 'verify-ca' | 'verify-full'
+export type TlsVersion = 'TLSv1.2' | 'TLSv1.3'
+/** Whether SCRAM is tied to the TLS connection below it (RFC 5929, tls-server-end-point). */
+export type ChannelBinding = 'disable' | 'prefer' | 'require'
+/** Which name of a client's certificate is compared with the user. */
+export type CertName = 'CN' | 'DN' | 'SAN'
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error'
 
 export interface ListenConfig {
@@ -17,14 +29,38 @@ export interface ListenConfig {
 }
 
 export interface ClientTlsConfig {
-  mode: ClientTlsMode
+  mode: TlsMode
   certFile: string
   keyFile: string
+  /** Authorities for the certificates of clients; '': none is asked for. */
+  caFile: string
+  minVersion: TlsVersion
+}
+
+/** Who asks Postgres for the secrets of users that are not configured. */
+export interface AuthQueryConfig {
+  /** '' : nobody, there is no such query. */
+  user: string
+  password: string | null
+  /** '' : the database that the client wants. */
+  dbname: string
+  query: string
+  /** 0: asked at each login. */
+  cacheTimeMs: number
+  timeoutMs: number
 }
 
 /** Limits and timeouts of the frontend side. 0 means: no limit. */
 export interface ClientConfig {
   auth: ClientAuth
+  /** '' unless `auth` is hba. */
+  hbaFile: string
+  /** User name maps; '' : none. */
+  identFile: string
+  /** Map for `auth: cert`; '' : the certificate must name the user itself. */
+  certMap: string
+  certName: CertName
+  authQuery: AuthQueryConfig
   tls: ClientTlsConfig
   maxConnections: number
   maxPerDatabase: number
@@ -48,7 +84,15 @@ export interface ClientConfig {
 }
 
 export interface ServerTlsConfig {
-  mode: ServerTlsMode
+  mode: TlsMode
+  /** '' : the authorities that Node trusts. */
+  caFile: string
+  /** '' : we have none. */
+  certFile: string
+  keyFile: string
+  /** direct: the handshake begins at once (Postgres 17). */
+  negotiation: 'postgres' | 'direct'
+  minVersion: TlsVersion
 }
 
 /** Where Postgres is, and how we log in there when neither database nor user says otherwise. */
@@ -67,6 +111,7 @@ export interface UpstreamConfig {
    */
   shownDbname: string
   tls: ServerTlsConfig
+  channelBinding: ChannelBinding
   connectTimeoutMs: number
 }
 
@@ -97,7 +142,11 @@ export interface PoolConfig {
   preparedMemory: number
 }
 
-export interface DatabaseConfig extends Partial<UpstreamConfig> {
+/** What is absent is as in `upstream`, `pool` and `client`. */
+export interface DatabaseConfig extends Partial<Omit<UpstreamConfig, 'tls'>> {
+  tls?: Partial<ServerTlsConfig>
+  /** Least TLS of clients that want this database. */
+  clientTlsMode?: TlsMode
   poolMode?: PoolMode
   poolSize?: number
   minPoolSize?: number
@@ -119,6 +168,10 @@ export interface AdminConfig {
   /** '' : no admin listener. */
   host: string
   port: number
+  /** Who may do everything in the console. */
+  users: readonly string[]
+  /** Who may look at everything there. */
+  statsUsers: readonly string[]
 }
 
 export interface LogConfig {

@@ -1,7 +1,7 @@
 // Reads the URL of an upstream Postgres (postgres://user:password@host:port/db?sslmode=...).
 // Pure. An error never repeats any part of the URL, which may hold a password.
 
-import type { ServerTlsMode } from './types.ts'
+import type { ChannelBinding, ServerTlsConfig, TlsMode } from './types.ts'
 
 export interface UpstreamUrl {
   host: string
@@ -10,20 +10,52 @@ export interface UpstreamUrl {
   user: string
   password: string | null
   dbname: string
+  /** What the URL says of TLS; absent: nothing. File names as they stand in it. */
+  tls: Partial<ServerTlsConfig>
   /** null where the URL says nothing. */
-  tlsMode: ServerTlsMode | null
+  channelBinding: ChannelBinding | null
   /** Names of the URL's parameters that pgmux does not know; it goes on without them. */
   ignored: string[]
 }
 
-const TLS_MODES: readonly string[] = ['disable', 'prefer', 'require'] satisfies ServerTlsMode[]
+const TLS_MODES = ['disable', 'allow', 'prefer', 'require', 'verify-ca', 'verify-full'] satisfies TlsMode[]
+const NEGOTIATIONS = ['postgres', 'direct'] as const
+const CHANNEL_BINDINGS = ['disable', 'prefer', 'require'] satisfies ChannelBinding[]
 
-/** Other modes would be a promise that is not kept (verify-full) or weaker than it looks (allow). */
-function readTlsMode(text: string): ServerTlsMode {
-  if (!TLS_MODES.includes(text)) {
-    throw new Error(`has a sslmode that is not supported: it may be ${TLS_MODES.join(', ')}`)
-  }
-  return text as ServerTlsMode
+/** Parameters of libpq's that are read. */
+const KNOWN = new Set([
+  'host',
+  'sslmode',
+  'sslrootcert',
+  'sslcert',
+  'sslkey',
+  'sslnegotiation',
+  'channel_binding',
+])
+
+function oneOf<T extends string>(params: URLSearchParams, name: string, allowed: readonly T[]): T | null {
+  const text = params.get(name)
+  if (text === null) return null
+  const found = allowed.find((value) => value === text)
+  if (found === undefined)
+    throw new Error(`has a ${name} that is not supported: it may be ${allowed.join(', ')}`)
+  return found
+}
+
+function readTls(params: URLSearchParams): Partial<ServerTlsConfig> {
+  const tls: Partial<ServerTlsConfig> = {}
+  const mode = oneOf(params, 'sslmode', TLS_MODES)
+  const negotiation = oneOf(params, 'sslnegotiation', NEGOTIATIONS)
+  const caFile = params.get('sslrootcert')
+  const certFile = params.get('sslcert')
+  const keyFile = params.get('sslkey')
+  if (mode !== null) tls.mode = mode
+  if (negotiation !== null) tls.negotiation = negotiation
+  // libpq's word for the authorities that the system knows.
+  if (caFile !== null) tls.caFile = caFile === 'system' ? '' : caFile
+  if (certFile !== null) tls.certFile = certFile
+  if (keyFile !== null) tls.keyFile = keyFile
+  return tls
 }
 
 function decode(text: string): string {
@@ -63,8 +95,9 @@ export function parseUpstreamUrl(text: string): UpstreamUrl {
     user: decode(url.username),
     password: url.password === '' ? null : decode(url.password),
     dbname: decode(url.pathname.slice(1)),
-    tlsMode: params.has('sslmode') ? readTlsMode(params.get('sslmode')!) : null,
-    ignored: [...new Set(params.keys())].filter((name) => name !== 'sslmode' && name !== 'host'),
+    tls: readTls(params),
+    channelBinding: oneOf(params, 'channel_binding', CHANNEL_BINDINGS),
+    ignored: [...new Set(params.keys())].filter((name) => !KNOWN.has(name)),
   }
   if (result.host === '') throw new Error('names no host')
   return result

@@ -66,10 +66,6 @@ export function tooManyClients(limit: string): Refusal {
   }
 }
 
-export function tlsRequired(): Refusal {
-  return refusal('FATAL', '28000', 'this server requires TLS: connect with sslmode=require', 'tls_required')
-}
-
 export function shuttingDown(): Refusal {
   return refusal('FATAL', '57P03', 'the database system is shutting down', 'shutdown')
 }

@@ -1,12 +1,10 @@
 // A connection before its login: TLS, startup packet, cancel request, authentication. It owns the stream
 // until it becomes a Client or closes. Nothing it says reaches a pool or a server before it is authenticated.
-import { ClientAuth, type ClientAuthStep } from '../auth/client-auth.ts'
+import type { AuthFailure } from '../auth/failure.ts'
 import type { Refusal } from '../pool/types.ts'
 import type { SecurableStream, StreamHandler } from '../wire/byte-stream.ts'
 import { errorResponse } from '../wire/error-response.ts'
-import { Found, Framer } from '../wire/framer.ts'
 import { negotiateProtocolVersion } from '../wire/messages.ts'
-import { LOGIN_RULES } from '../wire/protocol.ts'
 import {
   LATEST_MINOR,
   peekStartup,
@@ -16,14 +14,14 @@ import {
 } from '../wire/startup.ts'
 import { KEY_LONG, KEY_SHORT } from './cancel-keys.ts'
 import { Entry } from './entry.ts'
-import { badReplication, shuttingDown, timedOut, tlsRequired } from './refusals.ts'
+import { badReplication, shuttingDown, timedOut } from './refusals.ts'
+import { Proof } from './proof.ts'
 import { replicationOf } from './replication.ts'
 import type { House, Visitor } from './types.ts'
 
 const SSL_YES = Buffer.from('S')
 const NO = Buffer.from('N')
 const EMPTY = Buffer.alloc(0)
-const PASSWORD_MAX = 64 * 1024 + 5
 
 export class Startup implements StreamHandler, Visitor {
   database = ''
@@ -32,15 +30,13 @@ export class Startup implements StreamHandler, Visitor {
   readonly #stream: SecurableStream
   readonly #house: House
   readonly #deadline: number
-  readonly #framer = new Framer(LOGIN_RULES, PASSWORD_MAX, PASSWORD_MAX)
   #bytes: Buffer = EMPTY
   #askedTls = false
   #askedGss = false
   #request: StartupRequest | null = null
-  #auth: ClientAuth | null = null
+  #proof: Proof | null = null
   #isAdmitted = false
   #hasLoggedIn = false
-  #isHashing = false
   #entry: Entry | null = null
   #isOver = false
 
@@ -58,8 +54,8 @@ export class Startup implements StreamHandler, Visitor {
       this.#entry.onEarlyData(chunk)
       return
     }
-    if (this.#auth !== null) {
-      this.#onAuthData(chunk)
+    if (this.#proof !== null) {
+      this.#proof.onData(chunk)
       return
     }
     this.#bytes = this.#bytes.length === 0 ? Buffer.from(chunk) : Buffer.concat([this.#bytes, chunk])
@@ -241,8 +237,14 @@ export class Startup implements StreamHandler, Visitor {
       this.#refuse(shuttingDown())
       return
     }
-    if (this.#house.limits.tls.mode === 'require' && !peer.encrypted && peer.kind !== 'unix') {
-      this.#refuse(tlsRequired())
+    const gate = this.#house.judge({
+      user: this.user,
+      database: this.database,
+      isPhysicalReplication: replication !== undefined && replicationOf(replication) === true,
+      peer,
+    })
+    if ('sqlstate' in gate) {
+      this.#refuseLogin(gate, 'not_allowed')
       return
     }
     const refusal = this.#house.admit(this)
@@ -251,57 +253,24 @@ export class Startup implements StreamHandler, Visitor {
       return
     }
     this.#isAdmitted = true
-    this.#auth = new ClientAuth(this.#house.auth, {
-      user: this.user,
-      method: this.#house.limits.auth,
-      secret: this.#house.secretOf(this.user),
-      loopback: peer.loopback,
-    })
     // Without a password, what came behind the startup packet may be the first request already.
-    this.#framer.push(this.#bytes)
+    const early = this.#bytes
     this.#bytes = EMPTY
-    this.#onAuthStep(this.#auth.begin())
-    this.#readPasswords()
+    this.#proof = new Proof(
+      {
+        stream: this.#stream,
+        house: this.#house,
+        visitor: this,
+        gate,
+        onProved: (last, tail) => this.#onProved(last, tail),
+        onFailed: (failure, reason) => this.#refuseLogin(failure, reason),
+      },
+      early,
+    )
+    this.#proof.start()
   }
 
-  #onAuthData(chunk: Buffer): void {
-    this.#framer.push(chunk)
-    this.#readPasswords()
-  }
-
-  #readPasswords(): void {
-    while (!this.#isOver && !this.#isHashing && this.#entry === null) {
-      const found = this.#framer.next()
-      if (found === Found.Nothing) return
-      if (found === Found.Invalid || found === Found.Body || this.#framer.rest > 0 || this.#auth === null) {
-        const message = `expected password response, got message type ${this.#framer.type}`
-        this.#refuse({ severity: 'FATAL', code: '08P01', message, reason: 'bad_password_message' })
-        return
-      }
-      const { src, start, stop } = this.#framer
-      this.#onAuthStep(this.#auth.receive(Buffer.from(src.subarray(start + 5, stop))))
-    }
-  }
-
-  #onAuthStep(step: ClientAuthStep): void {
-    if (step.kind === 'wait') {
-      this.#isHashing = true
-      this.#stream.pause()
-      step.outcome
-        .then((outcome) => this.#onHashed(outcome))
-        .catch((thrown: Error) => this.#stream.destroy(`internal error: ${thrown.message}`))
-      return
-    }
-    if (step.kind === 'failure') {
-      const { sqlstate, message, detail } = step.failure
-      const words = { severity: 'FATAL' as const, code: sqlstate, message, reason: 'auth_failed' }
-      this.#refuse(detail === '' ? words : { ...words, detail })
-      return
-    }
-    if (step.kind === 'send') {
-      this.#stream.write(step.messages)
-      return
-    }
+  #onProved(last: Buffer, early: Buffer): void {
     // Only now: who has not shown that it is this user must not use up the user's places, nor learn of them.
     const refusal = this.#house.admitUser(this)
     if (refusal !== null) {
@@ -309,20 +278,11 @@ export class Startup implements StreamHandler, Visitor {
       return
     }
     this.#hasLoggedIn = true
-    this.#stream.write(step.messages)
-    this.#enter()
+    this.#stream.write(last)
+    this.#enter(early)
   }
 
-  #onHashed(outcome: ClientAuthStep): void {
-    this.#isHashing = false
-    if (this.#isOver) return
-    this.#onAuthStep(outcome)
-    if (this.#isOver) return
-    this.#stream.resume()
-    if (this.#entry === null) this.#readPasswords()
-  }
-
-  #enter(): void {
+  #enter(early: Buffer): void {
     const request = this.#request
     if (request === null) return
     this.#entry = new Entry({
@@ -335,7 +295,6 @@ export class Startup implements StreamHandler, Visitor {
       onRefused: (refusal) => this.#refuse(refusal),
     })
     // What came with the password is the client's first request: it waits for the end of the login.
-    const early = this.#framer.takeTail()
     if (early.length > 0) this.#entry.onEarlyData(early)
     this.#entry.start()
   }
@@ -343,6 +302,17 @@ export class Startup implements StreamHandler, Visitor {
   #onEntered(): void {
     this.#isOver = true
     this.#house.onVisitorOver(this)
+  }
+
+  #refuseLogin({ sqlstate, message, detail, hint }: AuthFailure, reason: string): void {
+    this.#refuse({
+      severity: 'FATAL',
+      code: sqlstate,
+      message,
+      ...(detail === '' ? {} : { detail }),
+      ...(hint === '' ? {} : { hint }),
+      reason,
+    })
   }
 
   #refuse(refusal: Refusal): void {
@@ -360,6 +330,7 @@ export class Startup implements StreamHandler, Visitor {
   #over(_reason: string): void {
     if (this.#isOver) return
     this.#isOver = true
+    this.#proof?.abandon()
     this.#entry?.abandon()
     if (this.#isAdmitted) this.#house.dismiss(this, this.#hasLoggedIn)
     this.#house.onVisitorOver(this)

@@ -1,6 +1,8 @@
 // What frontend/ is given: the doors it may knock at. Types only; routing/ and pooler.ts implement them.
 import type { ClientAuthContext } from '../auth/client-auth.ts'
-import type { Secret } from '../auth/secrets.ts'
+import type { Arrival, Gate } from '../auth/access.ts'
+import type { AuthFailure } from '../auth/failure.ts'
+import type { SecretStore } from '../auth/secrets.ts'
 import type { ClientConfig, PoolMode } from '../config/types.ts'
 import type { Counters } from '../observe/counters.ts'
 import type { LeasedServer, Lessee } from '../pool/lease.ts'
@@ -79,7 +81,9 @@ export interface House {
   /** Null: no TLS is offered. */
   readonly tls: TlsSettings | null
   readonly isDraining: boolean
-  secretOf(user: string): Secret | null
+  /** What a connection that has said who it is has to show, or why it may not come in. */
+  judge(arrival: Arrival): Gate | AuthFailure
+  readonly secrets: SecretStore
   /** Counts a client that has said who it is. @returns why it may not come in. */
   admit(client: Visitor): Refusal | null
   /** Counts it for its user and database, once it has shown that it may. @returns why it may not come in. */

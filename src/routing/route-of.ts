@@ -9,18 +9,21 @@ import type { Place } from './router.ts'
 
 /** The route to a place, in a pool mode. A host that begins with `/` is the folder of a Unix socket. */
 export function routeOf(config: Config, place: Place, mode: PoolMode): Route {
-  const { host, port, tlsMode } = place
+  const { host, port, tls } = place
   const path = host.startsWith('/') ? `${host}/.s.PGSQL.${port}` : ''
   const target = path === '' ? { host, port } : { path }
+  const credential = place.password === null ? null : parseSecret(place.password)
   return {
     dial: (timeoutMs, callback) => dial(target, timeoutMs, callback),
     where: path === '' ? `${host}:${port}` : path,
     dbname: place.dbname,
     user: place.user,
-    credential: place.password === null ? null : parseSecret(place.password),
-    tlsMode,
+    credential: () => credential,
+    tlsMode: tls.mode,
     // TLS is for connections that cross a network, not for sockets in the file system.
-    tls: tlsMode === 'disable' || path !== '' ? null : clientTls({ mode: tlsMode, host }),
+    tls: tls.mode === 'disable' || path !== '' ? null : clientTls({ mode: 'require', host }),
+    isDirectTls: tls.negotiation === 'direct' && path === '',
+    channelBinding: place.channelBinding,
     connectTimeoutMs: orForever(place.connectTimeoutMs),
     cancelTimeoutMs: orForever(config.pool.cancelTimeoutMs),
     goneGraceMs: config.client.goneGraceMs,

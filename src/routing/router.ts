@@ -1,8 +1,6 @@
 // From (database, user) to a pool. It owns the pool entries and makes them from the configuration when they
 // are first asked for, which only a client that has logged in can do.
-import { parseSecret, type Secret } from '../auth/secrets.ts'
-import type { Route } from '../backend/route.ts'
-import type { Config, DatabaseConfig, UserConfig } from '../config/types.ts'
+import type { ChannelBinding, Config, DatabaseConfig, ServerTlsConfig } from '../config/types.ts'
 import type { Refusal } from '../pool/types.ts'
 import type { PoolEntry } from './pool-entry.ts'
 
@@ -16,7 +14,8 @@ export interface Place {
   readonly dbname: string
   readonly user: string
   readonly password: string | null
-  readonly tlsMode: Route['tlsMode']
+  readonly tls: ServerTlsConfig
+  readonly channelBinding: ChannelBinding
   readonly connectTimeoutMs: number
 }
 
@@ -77,7 +76,8 @@ export class Router {
       dbname: from.dbname || upstream.dbname || database,
       user: serverUser,
       password: this.#passwordOf(from, serverUser),
-      tlsMode: from.tls?.mode ?? upstream.tls.mode,
+      tls: { ...upstream.tls, ...from.tls },
+      channelBinding: from.channelBinding ?? upstream.channelBinding,
       connectTimeoutMs: from.connectTimeoutMs ?? upstream.connectTimeoutMs,
     }
   }
@@ -89,16 +89,6 @@ export class Router {
     if (isUpstreams && upstream.password !== null) return upstream.password
     return users.get(serverUser)?.secret ?? null
   }
-}
-
-/** Secrets of users, parsed once. */
-export function secretsOf(users: ReadonlyMap<string, UserConfig>): Map<string, Secret> {
-  const secrets = new Map<string, Secret>()
-  for (const [name, { secret }] of users) {
-    const parsed = secret === null ? null : parseSecret(secret)
-    if (parsed !== null) secrets.set(name, parsed)
-  }
-  return secrets
 }
 
 function unknownDatabase(name: string): Refusal {

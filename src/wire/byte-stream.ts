@@ -11,6 +11,29 @@ export interface PeerInfo {
   readonly encrypted: boolean
   /** True where the peer is on this machine (127.0.0.0/8, ::1, Unix socket, memory). */
   readonly loopback: boolean
+  /** What TLS has shown; null: nothing yet, or no TLS. */
+  readonly tls?: TlsPeer | null
+}
+
+/** What the handshake of an encrypted stream has shown. */
+export interface TlsPeer {
+  /**
+   * Hash of the certificate of whichever side is the server, to which SCRAM can be bound
+   * (tls-server-end-point, RFC 5929); null where none is defined for its signature.
+   */
+  readonly endPoint: Buffer | null
+  /** The peer's own certificate, signed by an authority that we know; null: it sent none. */
+  readonly certificate: CertificateNames | null
+}
+
+/** The names in a certificate. */
+export interface CertificateNames {
+  /** '' for none. */
+  readonly commonName: string
+  /** The whole subject as in RFC 2253 (`CN=alice,O=Example`). */
+  readonly distinguishedName: string
+  /** DNS names, mail addresses and URIs, without their kind. */
+  readonly alternativeNames: readonly string[]
 }
 
 /** The one owner of a stream. Handing a stream over is assigning another handler. */

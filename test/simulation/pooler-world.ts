@@ -2,16 +2,17 @@
 // streams in memory and a pretended clock. Must never use a socket, a timer or chance that the seed does
 // not decide.
 
+import { Access } from '../../src/auth/access.ts'
 import { ClientAuthContext } from '../../src/auth/client-auth.ts'
+import { SecretKeeper } from '../../src/routing/secret-keeper.ts'
 import { PasswordWork } from '../../src/auth/password-work.ts'
 import type { Dial, Route } from '../../src/backend/route.ts'
 import type { Server } from '../../src/backend/server.ts'
-import type { ClientConfig, PoolMode } from '../../src/config/types.ts'
+import type { PoolMode } from '../../src/config/types.ts'
 import { House } from '../../src/house.ts'
 import { Counters } from '../../src/observe/counters.ts'
 import { LimitedLog } from '../../src/observe/log-limit.ts'
 import { Limits } from '../../src/pool/limits.ts'
-import type { PoolLimits } from '../../src/pool/types.ts'
 import { PoolEntry } from '../../src/routing/pool-entry.ts'
 import { FakeCluster, PgError, type Session } from '../support/fake-postgres.ts'
 import { type MemoryStream, memoryPair } from '../support/memory-stream.ts'
@@ -19,6 +20,7 @@ import { Prng } from '../support/prng.ts'
 import { EventQueue } from './event-queue.ts'
 import { checkEnd, checkEvent, Violation } from './pooler-checks.ts'
 import { SimUser, type UserWorld } from './pooler-user.ts'
+import { clientLimits, poolLimits } from './pooler-limits.ts'
 import { type Script, writeScript } from './script.ts'
 import { teachNonces } from './statements.ts'
 
@@ -101,7 +103,7 @@ export class PoolerWorld implements UserWorld {
       database: 'app',
       user: 'app',
       route: this.#route(),
-      limits: this.#poolLimits(),
+      limits: poolLimits(this.random, this.poolSize, this.has('choke')),
       shared: new Limits({ process: 0, database: () => 0, user: () => 0 }),
       preparedMemory: 1e6,
       counters: this.counters,
@@ -117,15 +119,17 @@ export class PoolerWorld implements UserWorld {
       onServerClosed() {},
       onDefault: (entry, change) => this.house.followDefault(entry, change),
     })
+    const limits = clientLimits(random, this.has('choke'))
     this.house = new House({
       random: random.fork(),
       time: this.time,
       counters: this.counters,
       auth: new ClientAuthContext(random.fork()),
-      limits: this.#clientLimits(),
+      limits,
       databases: new Map(),
       users: new Map(),
-      secrets: new Map(),
+      access: new Access(limits, () => 'disable'),
+      secrets: new SecretKeeper(new Map()),
       tls: null,
       log: SILENT,
       limitedLog: new LimitedLog(SILENT, clock),
@@ -156,55 +160,17 @@ export class PoolerWorld implements UserWorld {
       where: 'the model',
       dbname: 'app',
       user: 'app',
-      credential: null,
+      credential: () => null,
       tlsMode: 'disable',
       tls: null,
+      isDirectTls: false,
+      channelBinding: 'disable',
       connectTimeoutMs: 30_000,
       cancelTimeoutMs: 1000,
       goneGraceMs: random.pick([0, 200]),
       abandonGraceMs: random.pick([50, 500]),
       mode: this.mode,
       maxPreparedStatements: random.pick([1, 2, 4, 100]),
-    }
-  }
-
-  #poolLimits(): PoolLimits {
-    const { random } = this
-    return {
-      size: this.poolSize,
-      minSize: random.pick([0, 0, 1]),
-      reserveSize: 0,
-      reserveTimeoutMs: 0,
-      maxLogins: random.between(1, 3),
-      maxWaiting: 0,
-      queryWaitTimeoutMs: this.has('choke') ? random.pick([100, 1000]) : 60_000,
-      serverLifetimeMs: random.pick([0, 0, 500]),
-      serverIdleTimeoutMs: random.pick([0, 300]),
-      serverCheckDelayMs: random.pick([0, 0, 100]),
-    }
-  }
-
-  #clientLimits(): ClientConfig {
-    const { random } = this
-    const isHard = this.has('choke')
-    const limit = (ms: number) => (isHard && random.chance(0.5) ? ms : 0)
-    return {
-      auth: 'trust',
-      tls: { mode: 'disable', certFile: '', keyFile: '' },
-      maxConnections: 0,
-      maxPerDatabase: 0,
-      maxPerUser: 0,
-      maxPerAddress: 0,
-      maxUnauthenticated: 0,
-      loginTimeoutMs: 60_000,
-      idleTimeoutMs: 0,
-      idleTransactionTimeoutMs: limit(100),
-      transactionTimeoutMs: limit(400),
-      queryTimeoutMs: limit(150),
-      writeTimeoutMs: limit(250),
-      batchTimeoutMs: isHard ? 500 : 30_000,
-      goneGraceMs: 0,
-      abandonGraceMs: 500,
     }
   }
 

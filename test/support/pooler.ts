@@ -5,7 +5,14 @@ import type { Log } from '../../src/observe/log.ts'
 import { Pooler } from '../../src/pooler.ts'
 
 /** Any part of the configuration, laid over the defaults. */
-export type Overrides = { [Section in keyof Config]?: Partial<Config[Section]> | Config[Section] }
+export type Overrides = { [Section in keyof Config]?: Parts<Config[Section]> }
+
+/** Any part of a plain object; maps and lists are given whole. */
+type Parts<T> = T extends ReadonlyMap<unknown, unknown> | readonly unknown[]
+  ? T
+  : T extends object
+    ? { [Key in keyof T]?: Parts<T[Key]> }
+    : T
 
 export interface TestPooler {
   readonly host: string
@@ -41,14 +48,20 @@ export async function startPooler(upstream: string, overrides: Overrides = {}): 
   }
 }
 
-function merge(config: Config, overrides: Overrides): Config {
-  const merged: Record<string, unknown> = { ...config }
-  for (const [section, value] of Object.entries(overrides)) {
-    const before = merged[section]
-    const isPlain = typeof value === 'object' && value !== null && !(value instanceof Map)
-    merged[section] = isPlain ? { ...(before as object), ...value } : value
-  }
-  return merged as unknown as Config
+/** `overrides` laid over `config`. */
+export function merge(config: Config, overrides: Overrides): Config {
+  return laidOver(config, overrides) as Config
+}
+
+function laidOver(below: unknown, above: unknown): unknown {
+  if (!isPlain(below) || !isPlain(above)) return above
+  const merged: Record<string, unknown> = { ...below }
+  for (const [key, value] of Object.entries(above)) merged[key] = laidOver(merged[key], value)
+  return merged
+}
+
+function isPlain(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && Object.getPrototypeOf(value) === Object.prototype
 }
 
 function logTo(lines: LogLine[], common: Readonly<Record<string, unknown>>): Log {

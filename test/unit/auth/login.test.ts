@@ -1,7 +1,8 @@
 // Both sides of a login against each other: every method with every kind of secret, right and wrong.
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import { ClientAuth, ClientAuthContext, type ClientAuthMethod } from '../../../src/auth/client-auth.ts'
+import type { ClientAuthMethod } from '../../../src/auth/access.ts'
+import { ClientAuth, ClientAuthContext } from '../../../src/auth/client-auth.ts'
 import { md5Stored } from '../../../src/auth/md5.ts'
 import { PasswordWork } from '../../../src/auth/password-work.ts'
 import { parseSecret, type Secret } from '../../../src/auth/secrets.ts'

@@ -184,10 +184,10 @@ describe('rules between keys', () => {
     ],
     [
       'a bad URL in a database',
-      'databases:\n  a:\n    url: postgres://u:p@h/?sslmode=verify-full\n',
+      'databases:\n  a:\n    url: postgres://u:p@h/?sslmode=always\n',
       [
         'config.yaml:3: databases.a.url: has a sslmode that is not supported: it may be disable, ' +
-          'prefer, require',
+          'allow, prefer, require, verify-ca, verify-full',
       ],
     ],
     [

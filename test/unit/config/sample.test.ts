@@ -7,7 +7,7 @@ import { describe, it } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { parse } from 'yaml'
 import { loadConfig } from '../../../src/config/load.ts'
-import { OPTIONS } from '../../../src/config/schema.ts'
+import { OPTIONS } from '../../../src/config/options.ts'
 
 const path = (name: string): string => fileURLToPath(new URL(`../../../${name}`, import.meta.url))
 const sample = readFileSync(path('config.yaml'), 'utf8')

@@ -7,14 +7,25 @@ import { parseUpstreamUrl } from '../../../src/config/upstream-url.ts'
 describe('parseUpstreamUrl', () => {
   it('reads every part', () => {
     assert.deepEqual(
-      parseUpstreamUrl('postgres://us%40er:p%2Fw%25%3A@db.example.com:6000/my%20db?sslmode=require'),
+      parseUpstreamUrl(
+        'postgres://us%40er:p%2Fw%25%3A@db.example.com:6000/my%20db?' +
+          'sslmode=verify-full&sslrootcert=ca.pem&sslcert=c.pem&sslkey=c.key&sslnegotiation=direct&' +
+          'channel_binding=require',
+      ),
       {
         host: 'db.example.com',
         port: 6000,
         user: 'us@er',
         password: 'p/w%:',
         dbname: 'my db',
-        tlsMode: 'require',
+        tls: {
+          mode: 'verify-full',
+          negotiation: 'direct',
+          caFile: 'ca.pem',
+          certFile: 'c.pem',
+          keyFile: 'c.key',
+        },
+        channelBinding: 'require',
         ignored: [],
       },
     )
@@ -27,7 +38,8 @@ describe('parseUpstreamUrl', () => {
       user: '',
       password: null,
       dbname: '',
-      tlsMode: null,
+      tls: {},
+      channelBinding: null,
       ignored: [],
     }
     for (const text of ['postgres://h', 'postgresql://h/', 'postgres://@h']) {
@@ -42,8 +54,8 @@ describe('parseUpstreamUrl', () => {
   })
 
   it('names the parameters that it does not use', () => {
-    const text = 'postgres://h/x?application_name=a&sslmode=disable&channel_binding=require'
-    assert.deepEqual(parseUpstreamUrl(text).ignored, ['application_name', 'channel_binding'])
+    const text = 'postgres://h/x?application_name=a&sslmode=disable&gssencmode=disable'
+    assert.deepEqual(parseUpstreamUrl(text).ignored, ['application_name', 'gssencmode'])
   })
 
   it('refuses what it cannot keep, without repeating it', () => {
@@ -57,8 +69,9 @@ describe('parseUpstreamUrl', () => {
       ['postgres://u:hidden@h:0/x', /a port/],
       ['postgres://u:hidden@/x', /expects a URL/],
       ['postgres:///x', /names no host/],
-      ['postgres://h/x?sslmode=verify-full', /disable, prefer, require/],
-      ['postgres://h/x?sslmode=hidden', /not supported/],
+      ['postgres://h/x?sslmode=hidden', /disable, allow, prefer, require, verify-ca, verify-full/],
+      ['postgres://h/x?sslnegotiation=hidden', /postgres, direct/],
+      ['postgres://h/x?channel_binding=hidden', /disable, prefer, require/],
       ['postgres://u:p@h/x#hidden', /"#"/],
     ]
     for (const [text, wanted] of bad) {

@@ -1,0 +1,129 @@
+// The proof that a client is the user it names: finds the secret, asks, judges the answers. It owns the
+// messages of the authentication; it ends in a word to its owner, and sends no error itself.
+import type { Gate } from '../auth/access.ts'
+import { ClientAuth, type ClientAuthStep } from '../auth/client-auth.ts'
+import { type AuthFailure, failure } from '../auth/failure.ts'
+import type { Secret, SecretAnswer } from '../auth/secrets.ts'
+import type { SecurableStream } from '../wire/byte-stream.ts'
+import { Found, Framer } from '../wire/framer.ts'
+import { LOGIN_RULES } from '../wire/protocol.ts'
+import type { House, Visitor } from './types.ts'
+
+const PASSWORD_MAX = 64 * 1024 + 5
+
+export interface ProofParts {
+  readonly stream: SecurableStream
+  readonly house: House
+  readonly visitor: Visitor
+  readonly gate: Gate
+  /** It is who it says. `last` is still to be sent; `early` came behind the password. */
+  onProved(last: Buffer, early: Buffer): void
+  /** It is not, or nobody can tell. `reason` is of the closed list of refusals. */
+  onFailed(failure: AuthFailure, reason: string): void
+}
+
+export class Proof {
+  readonly #parts: ProofParts
+  readonly #framer = new Framer(LOGIN_RULES, PASSWORD_MAX, PASSWORD_MAX)
+  #auth: ClientAuth | null = null
+  #secret: Secret | null = null
+  /** A secret is looked up, or a password hashed: nothing is read meanwhile. */
+  #isBusy = false
+  #isOver = false
+
+  /** @param early what came behind the startup packet */
+  constructor(parts: ProofParts, early: Buffer) {
+    this.#parts = parts
+    this.#framer.push(early)
+  }
+
+  /** Begins with the secret, which may take a question to Postgres. */
+  start(): void {
+    const { house, visitor } = this.#parts
+    const answer = house.secrets.lookup(visitor.user, visitor.database)
+    if (answer instanceof Promise) this.#await(answer, (found) => this.#onSecret(found))
+    else this.#onSecret(answer)
+  }
+
+  onData(chunk: Buffer): void {
+    this.#framer.push(chunk)
+    this.#readPasswords()
+  }
+
+  /** The client has gone. */
+  abandon(): void {
+    this.#isOver = true
+  }
+
+  #await<T>(promise: Promise<T>, then: (value: T) => void): void {
+    const { stream } = this.#parts
+    this.#isBusy = true
+    stream.pause()
+    promise
+      .then((value) => {
+        this.#isBusy = false
+        if (this.#isOver) return
+        stream.resume()
+        then(value)
+      })
+      .catch((thrown: Error) => stream.destroy(`internal error: ${thrown.message}`))
+  }
+
+  #onSecret(answer: SecretAnswer): void {
+    if ('failure' in answer) {
+      this.#fail(answer.failure, 'auth_query')
+      return
+    }
+    const { house, visitor, gate, stream } = this.#parts
+    this.#secret = answer.secret
+    this.#auth = new ClientAuth(house.auth, {
+      user: visitor.user,
+      method: gate.method,
+      secret: answer.secret,
+      loopback: stream.peer.loopback,
+    })
+    this.#onStep(this.#auth.begin())
+    this.#readPasswords()
+  }
+
+  #readPasswords(): void {
+    while (!this.#isOver && !this.#isBusy) {
+      const found = this.#framer.next()
+      if (found === Found.Nothing) return
+      if (found === Found.Invalid || found === Found.Body || this.#framer.rest > 0 || this.#auth === null) {
+        const message = `expected password response, got message type ${this.#framer.type}`
+        this.#fail(failure('08P01', message), 'bad_password_message')
+        return
+      }
+      const { src, start, stop } = this.#framer
+      this.#onStep(this.#auth.receive(Buffer.from(src.subarray(start + 5, stop))))
+    }
+  }
+
+  #onStep(step: ClientAuthStep): void {
+    switch (step.kind) {
+      case 'wait':
+        this.#await(step.outcome, (outcome) => {
+          this.#onStep(outcome)
+          this.#readPasswords()
+        })
+        return
+      case 'failure':
+        this.#fail(step.failure, 'auth_failed')
+        return
+      case 'send':
+        this.#parts.stream.write(step.messages)
+        return
+      case 'success':
+        this.#isOver = true
+        if (step.keys !== null && this.#secret !== null)
+          this.#parts.house.secrets.learn(this.#parts.visitor.user, this.#secret, step.keys)
+        this.#parts.onProved(step.messages, this.#framer.takeTail())
+    }
+  }
+
+  #fail(reason: AuthFailure, word: string): void {
+    this.#isOver = true
+    this.#parts.onFailed(reason, word)
+  }
+}

@@ -1,0 +1,55 @@
+// The limits that a seed gives to a world. Owns nothing.
+import type { ClientConfig } from '../../src/config/types.ts'
+import type { PoolLimits } from '../../src/pool/types.ts'
+import type { Prng } from '../support/prng.ts'
+
+/** Limits of the one pool. */
+export function poolLimits(random: Prng, poolSize: number, isChoked: boolean): PoolLimits {
+  return {
+    size: poolSize,
+    minSize: random.pick([0, 0, 1]),
+    reserveSize: 0,
+    reserveTimeoutMs: 0,
+    maxLogins: random.between(1, 3),
+    maxWaiting: 0,
+    queryWaitTimeoutMs: isChoked ? random.pick([100, 1000]) : 60_000,
+    serverLifetimeMs: random.pick([0, 0, 500]),
+    serverIdleTimeoutMs: random.pick([0, 300]),
+    serverCheckDelayMs: random.pick([0, 0, 100]),
+  }
+}
+
+/** Limits of clients: none, or tight ones. */
+export function clientLimits(random: Prng, isChoked: boolean): ClientConfig {
+  const limit = (ms: number) => (isChoked && random.chance(0.5) ? ms : 0)
+  return {
+    auth: 'trust',
+    hbaFile: '',
+    identFile: '',
+    certMap: '',
+    certName: 'CN',
+    authQuery: {
+      user: '',
+      password: null,
+      dbname: '',
+      query: '',
+      cacheTimeMs: 0,
+      timeoutMs: 0,
+    },
+    tls: { mode: 'disable', certFile: '', keyFile: '', caFile: '', minVersion: 'TLSv1.2' },
+    maxConnections: 0,
+    maxPerDatabase: 0,
+    maxPerUser: 0,
+    maxPerAddress: 0,
+    maxUnauthenticated: 0,
+    loginTimeoutMs: 60_000,
+    idleTimeoutMs: 0,
+    idleTransactionTimeoutMs: limit(100),
+    transactionTimeoutMs: limit(400),
+    queryTimeoutMs: limit(150),
+    writeTimeoutMs: limit(250),
+    batchTimeoutMs: isChoked ? 500 : 30_000,
+    goneGraceMs: 0,
+    abandonGraceMs: 500,
+  }
+}
