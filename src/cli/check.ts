@@ -3,7 +3,7 @@
 import { PasswordWork } from '../auth/password-work.ts'
 import { loadConfig } from '../config/load.ts'
 import type { Config } from '../config/types.ts'
-import { serverTls } from '../net/tls.ts'
+import { serverTls } from '../net/tls-server.ts'
 import { probe, type ProbeResult } from './probe.ts'
 import type { Arguments } from './arguments.ts'
 

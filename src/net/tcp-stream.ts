@@ -151,8 +151,8 @@ export class TcpStream implements SecurableStream, Flushable, Lingering, DirectW
     if (this.#held !== null) socket.unshift(this.#held)
     this.#held = null
     this.#socketPaused = false
-    this.#socket = startTls(socket, settings, early, (error) => {
-      if (error === null) this.peer = { ...this.peer, encrypted: true }
+    this.#socket = startTls(socket, settings, early, (error, shown) => {
+      if (error === null) this.peer = { ...this.peer, encrypted: true, tls: shown }
       else {
         this.#stop(error.message)
         this.#socket.destroy()

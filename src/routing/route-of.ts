@@ -4,7 +4,7 @@ import type { Route } from '../backend/route.ts'
 import type { Config, PoolMode } from '../config/types.ts'
 import { orForever } from '../config/units.ts'
 import { dial } from '../net/dial.ts'
-import { clientTls } from '../net/tls.ts'
+import { clientTls } from '../net/tls-client.ts'
 import type { Place } from './router.ts'
 
 /** The route to a place, in a pool mode. A host that begins with `/` is the folder of a Unix socket. */

@@ -22,8 +22,10 @@ export interface TlsPeer {
    * (tls-server-end-point, RFC 5929); null where none is defined for its signature.
    */
   readonly endPoint: Buffer | null
-  /** The peer's own certificate, signed by an authority that we know; null: it sent none. */
+  /** The peer's own certificate, signed by an authority that we know; null: it sent none that is. */
   readonly certificate: CertificateNames | null
+  /** Why the certificate that a client sent is not believed, in words; '' where it is, or it sent none. */
+  readonly certificateProblem: string
 }
 
 /** The names in a certificate. */

@@ -6,7 +6,8 @@ import { after } from 'node:test'
 import { type DialTarget, dial } from '../../../src/net/dial.ts'
 import { type Listener, listen } from '../../../src/net/listen.ts'
 import type { TcpStream } from '../../../src/net/tcp-stream.ts'
-import { clientTls, serverTls } from '../../../src/net/tls.ts'
+import { clientTls } from '../../../src/net/tls-client.ts'
+import { serverTls } from '../../../src/net/tls-server.ts'
 import type { SecurableStream, TlsSettings } from '../../../src/wire/byte-stream.ts'
 
 const certs = new URL('../../support/certs/', import.meta.url).pathname
