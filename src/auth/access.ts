@@ -1,7 +1,8 @@
 // Who may come in, and how: judges a connection by its address, its TLS, its user and database. Pure. It
 // checks no password; what is not allowed by a rule is refused.
-import type { CertName, ClientAuth, ClientConfig, TlsMode } from '../config/types.ts'
+import type { ClientAuth, ClientConfig, TlsMode } from '../config/types.ts'
 import type { PeerInfo } from '../wire/byte-stream.ts'
+import { namesUser } from './certificate.ts'
 import { type AuthFailure, failure } from './failure.ts'
 
 /** How a client proves who it is. */
@@ -21,9 +22,8 @@ export interface Gate {
   readonly method: ClientAuthMethod
   /** Whether it must have a certificate besides, and one that names the user (Postgres: clientcert). */
   readonly clientCert: 'no' | 'verify-ca' | 'verify-full'
-  /** User name map for the name in its certificate; '' : it is the user's. */
-  readonly certMap: string
-  readonly certName: CertName
+  /** Whether its certificate names the user, through the user map. */
+  readonly namesUser: boolean
 }
 
 /** The rules of the process; made anew when the configuration changes. */
@@ -46,6 +46,15 @@ export class Access {
     if (needsTls && !peer.encrypted && peer.kind !== 'unix')
       return failure('28000', 'this server requires TLS: connect with sslmode=require')
     const method = auth === 'hba' ? 'scram-sha-256' : auth
-    return { method, clientCert: 'no', certMap, certName }
+    return {
+      method,
+      clientCert: peer.kind === 'unix' ? 'no' : certificateOf(mode),
+      namesUser: namesUser(peer, certName, (name) => certMap === '' && name === arrival.user),
+    }
   }
+}
+
+/** What a least TLS asks of the certificate of a client. */
+function certificateOf(mode: TlsMode): Gate['clientCert'] {
+  return mode === 'verify-ca' || mode === 'verify-full' ? mode : 'no'
 }

@@ -1,0 +1,23 @@
+// Which user a certificate names. Pure: whether the certificate is to be believed was found in the handshake.
+import type { CertName } from '../config/types.ts'
+import type { CertificateNames, PeerInfo } from '../wire/byte-stream.ts'
+
+/**
+ * Whether one of the names that count is this user.
+ * @param isUser the user map: whether who has this name in a certificate may log in as the user
+ */
+export function namesUser(peer: PeerInfo, which: CertName, isUser: (name: string) => boolean): boolean {
+  const certificate = peer.tls?.certificate ?? null
+  return certificate !== null && countingNames(certificate, which).some((name) => name !== '' && isUser(name))
+}
+
+function countingNames(certificate: CertificateNames, which: CertName): readonly string[] {
+  switch (which) {
+    case 'CN':
+      return [certificate.commonName]
+    case 'DN':
+      return [certificate.distinguishedName]
+    case 'SAN':
+      return certificate.alternativeNames
+  }
+}
