@@ -19,10 +19,14 @@ export interface CancelKey {
 }
 
 const TRIES = 100
+const SLAB_BYTES = 4096
 
 export class CancelKeys {
   readonly #random: Random
-  readonly #byPid = new Map<number, { key: Buffer; target: Cancellable }>()
+  readonly #byPid = new Map<number, { readonly key: Buffer; target: Cancellable | null }>()
+
+  #slab = Buffer.alloc(0)
+  #used = 0
 
   constructor(random: Random) {
     this.#random = random
@@ -32,17 +36,38 @@ export class CancelKeys {
     return this.#byPid.size
   }
 
-  /** A new key for this client. */
-  issue(target: Cancellable, length: number): CancelKey {
+  /** A new key, for whoever it is assigned to. */
+  issue(length: number): CancelKey {
     for (let tries = 0; tries < TRIES; tries++) {
       // Positive: pg_basebackup and others take the number for a signed one.
       const pid = this.#random.bytes(4).readUInt32BE() & 0x7fff_ffff
       if (pid === 0 || this.#byPid.has(pid)) continue
-      const key = this.#random.bytes(length)
-      this.#byPid.set(pid, { key, target })
+      const key = this.#keep(this.#random.bytes(length))
+      this.#byPid.set(pid, { key, target: null })
       return { pid, key }
     }
     throw new Error('no free number for a cancel key')
+  }
+
+  /**
+   * Keys lie together, in memory that holds nothing else: each for itself costs ten times its bytes, and in
+   * Node's own pool it would keep what lies beside it.
+   */
+  #keep(key: Buffer): Buffer {
+    if (this.#used + key.length > this.#slab.length) {
+      this.#slab = Buffer.allocUnsafeSlow(SLAB_BYTES)
+      this.#used = 0
+    }
+    const kept = this.#slab.subarray(this.#used, this.#used + key.length)
+    key.copy(kept)
+    this.#used += key.length
+    return kept
+  }
+
+  /** Requests with this key are for this client from now on. */
+  assign(pid: number, target: Cancellable): void {
+    const entry = this.#byPid.get(pid)
+    if (entry !== undefined) entry.target = target
   }
 
   revoke(pid: number): void {

@@ -230,15 +230,9 @@ export class Entry implements Waiter<LeasedServer>, Lessee {
     const session = new VirtualSession(settings, access.registry)
     for (const name of this.#wishes.carried.keys()) session.wished(name)
     if (access.mode === 'session' || own !== null) session.pins.add('session')
-    const holder = { target: null as Client | null }
-    const { pid, key } = house.cancelKeys.issue(
-      {
-        cancelRequest: (onOver) => (holder.target === null ? onOver() : holder.target.cancelRequest(onOver)),
-      },
-      keyLength,
-    )
+    const { pid, key } = house.cancelKeys.issue(keyLength)
     const client = new Client(stream, { house, access, visitor, session, baseline: this.baseline, pid }, own)
-    holder.target = client
+    house.cancelKeys.assign(pid, client)
     for (const [name, value] of told(welcome.parameters, settings)) {
       stream.write(parameterStatus(Buffer.from(name, 'latin1'), Buffer.from(value, 'latin1')))
     }

@@ -23,10 +23,9 @@ const SSL_YES = Buffer.from('S')
 const NO = Buffer.from('N')
 const EMPTY = Buffer.alloc(0)
 
-export class Startup implements StreamHandler, Visitor {
-  database = ''
-  user = ''
-  readonly address: string
+export class Startup implements StreamHandler {
+  /** An object of its own: it outlives the login, which must not be kept for it. */
+  #visitor: Visitor
   readonly #stream: SecurableStream
   readonly #house: House
   readonly #deadline: number
@@ -43,7 +42,7 @@ export class Startup implements StreamHandler, Visitor {
   constructor(stream: SecurableStream, house: House) {
     this.#stream = stream
     this.#house = house
-    this.address = stream.peer.address
+    this.#visitor = { address: stream.peer.address, user: '', database: '' }
     const limit = house.limits.loginTimeoutMs
     this.#deadline = limit > 0 ? house.time.now + limit : Number.POSITIVE_INFINITY
   }
@@ -110,7 +109,7 @@ export class Startup implements StreamHandler, Visitor {
           return
         case 'invalid':
           if (isOldProtocol(this.#bytes)) {
-            this.#house.onRefused(this, {
+            this.#house.onRefused(this.#visitor, {
               severity: 'FATAL',
               code: packet.code,
               message: packet.message,
@@ -217,8 +216,9 @@ export class Startup implements StreamHandler, Visitor {
     const { peer } = this.#stream
     this.#request = request
     const { parameters } = request
-    this.user = toText(parameters.get('user') ?? '')
-    this.database = toText(parameters.get('database') ?? '') || this.user
+    const user = toText(parameters.get('user') ?? '')
+    const database = toText(parameters.get('database') ?? '') || user
+    this.#visitor = { address: peer.address, user, database }
     if (request.minor > LATEST_MINOR || request.unknownOptions.length > 0) {
       const minor = Math.min(request.minor, LATEST_MINOR)
       this.#stream.write(
@@ -238,8 +238,8 @@ export class Startup implements StreamHandler, Visitor {
       return
     }
     const gate = this.#house.judge({
-      user: this.user,
-      database: this.database,
+      user,
+      database,
       isPhysicalReplication: replication !== undefined && replicationOf(replication) === true,
       peer,
     })
@@ -247,7 +247,7 @@ export class Startup implements StreamHandler, Visitor {
       this.#refuseLogin(gate, 'not_allowed')
       return
     }
-    const refusal = this.#house.admit(this)
+    const refusal = this.#house.admit(this.#visitor)
     if (refusal !== null) {
       this.#refuse(refusal)
       return
@@ -260,7 +260,7 @@ export class Startup implements StreamHandler, Visitor {
       {
         stream: this.#stream,
         house: this.#house,
-        visitor: this,
+        visitor: this.#visitor,
         gate,
         onProved: (last, tail) => this.#onProved(last, tail),
         onFailed: (failure, reason) => this.#refuseLogin(failure, reason),
@@ -272,7 +272,7 @@ export class Startup implements StreamHandler, Visitor {
 
   #onProved(last: Buffer, early: Buffer): void {
     // Only now: who has not shown that it is this user must not use up the user's places, nor learn of them.
-    const refusal = this.#house.admitUser(this)
+    const refusal = this.#house.admitUser(this.#visitor)
     if (refusal !== null) {
       this.#refuse(refusal)
       return
@@ -288,7 +288,7 @@ export class Startup implements StreamHandler, Visitor {
     this.#entry = new Entry({
       stream: this.#stream,
       house: this.#house,
-      visitor: this,
+      visitor: this.#visitor,
       parameters: request.parameters,
       keyLength: request.minor >= 2 ? KEY_LONG : KEY_SHORT,
       onEntered: () => this.#onEntered(),
@@ -317,7 +317,7 @@ export class Startup implements StreamHandler, Visitor {
 
   #refuse(refusal: Refusal): void {
     if (this.#isOver) return
-    this.#house.onRefused(this, refusal)
+    this.#house.onRefused(this.#visitor, refusal)
     this.#stream.write(errorResponse({ ...refusal, severity: 'FATAL' }))
     this.#close(refusal.reason)
   }
@@ -332,7 +332,7 @@ export class Startup implements StreamHandler, Visitor {
     this.#isOver = true
     this.#proof?.abandon()
     this.#entry?.abandon()
-    if (this.#isAdmitted) this.#house.dismiss(this, this.#hasLoggedIn)
+    if (this.#isAdmitted) this.#house.dismiss(this.#visitor, this.#hasLoggedIn)
     this.#house.onVisitorOver(this)
   }
 }

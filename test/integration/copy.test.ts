@@ -4,7 +4,8 @@ import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { assertSame, stage, through, transactionStages } from '../support/compare.ts'
 import * as m from '../support/messages.ts'
-import { getPostgres } from '../support/postgres.ts'
+import { CHOPPED, CHOPS } from '../support/pooler.ts'
+import { getPostgres, notRun } from '../support/postgres.ts'
 import { WireClient } from '../support/wire-client.ts'
 
 const postgres = await getPostgres()
@@ -183,7 +184,9 @@ describe('COPY', () => {
       await client.query('select 2')
     }))
 
-  it('messages that a COPY does not take end it and harm nobody else', async () => {
+  it('messages that a COPY does not take end it and harm nobody else', async (t) => {
+    // Postgres closes with bytes unread: the reset overtakes its last words on such a line.
+    if (CHOPS) return notRun(t, CHOPPED)
     await using rival = await WireClient.connect(through(one.pooler, postgres))
     for (const bytes of [m.query('select 1'), m.parse('select 1'), m.execute()]) {
       await using client = await WireClient.connect(through(one.pooler, postgres))

@@ -6,8 +6,8 @@ import { type AddressInfo, connect, createServer } from 'node:net'
 import { after, describe, it } from 'node:test'
 import { assertSame, direct, stage, through, transactionStages } from '../support/compare.ts'
 import * as m from '../support/messages.ts'
-import { startPooler } from '../support/pooler.ts'
-import { getPostgres } from '../support/postgres.ts'
+import { CHOPPED, CHOPS, startPooler } from '../support/pooler.ts'
+import { getPostgres, notRun } from '../support/postgres.ts'
 import { normalise } from '../support/transcript.ts'
 import { type ClientOptions, LoginError, WireClient } from '../support/wire-client.ts'
 
@@ -314,7 +314,8 @@ describe('settings that cannot be brought', () => {
 })
 
 describe('round trips', () => {
-  it('a settings diff costs none', async () => {
+  it('a settings diff costs none', async (t) => {
+    if (CHOPS) return notRun(t, CHOPPED)
     const { proxy, pooler } = await counted()
     await using client = await WireClient.connect(
       through(pooler, postgres, { params: { application_name: 'a' } }),

@@ -5,6 +5,8 @@ import { TLSSocket } from 'node:tls'
 
 const SSL_REQUEST = 80877103
 const CANCEL_REQUEST = 80877102
+/** Longest first packet that is waited for. */
+const PACKET_MAX = 10_000
 
 /** One connection through the gate. */
 export class Link {
@@ -14,6 +16,8 @@ export class Link {
   cancelPid = 0
   near: Socket
   readonly far: Socket
+  /** The beginning of its first packet. */
+  first: Buffer = Buffer.alloc(0)
 
   constructor(near: Socket, far: Socket) {
     this.near = near
@@ -118,7 +122,17 @@ export class Gate {
       if (bytes !== null) link.far.write(bytes)
       return
     }
-    const code = chunk.length >= 8 ? chunk.readInt32BE(4) : 0
+    link.first = Buffer.concat([link.first, chunk])
+    const { first } = link
+    // A packet may come in pieces.
+    if (first.length < 8 || first.length < Math.min(first.readInt32BE(0), PACKET_MAX)) return
+    link.first = Buffer.alloc(0)
+    this.#packet(link, first)
+  }
+
+  /** What a connection says first. */
+  #packet(link: Link, chunk: Buffer): void {
+    const code = chunk.readInt32BE(4)
     if (code === SSL_REQUEST && this.#tls !== null) {
       this.#secure(link, this.#tls)
       return

@@ -3,6 +3,14 @@ import { loadConfig } from '../../src/config/load.ts'
 import type { Config } from '../../src/config/types.ts'
 import type { Log } from '../../src/observe/log.ts'
 import { Pooler } from '../../src/pooler.ts'
+import { every, whole } from './chop.ts'
+import { TestProxy } from './proxy.ts'
+
+/** Everything once more with each byte in a chunk of its own: `npm run test:long`. */
+export const CHOPS: boolean = process.env.PGMUX_TEST_CHOP === '1'
+/** The reason for notRun() of tests that such a line makes meaningless. */
+export const CHOPPED = 'bytes come one by one in this run (PGMUX_TEST_CHOP)'
+const CRUMBS_MAX = 2048
 
 /** Any part of the configuration, laid over the defaults. */
 export type Overrides = { [Section in keyof Config]?: Parts<Config[Section]> }
@@ -31,9 +39,10 @@ export interface LogLine {
 
 /** Starts a pooler on a free loopback port in front of `upstream` (a postgres:// URL). */
 export async function startPooler(upstream: string, overrides: Overrides = {}): Promise<TestPooler> {
+  const chopped = CHOPS ? await chop(upstream) : null
   const { config } = loadConfig({
     env: {},
-    flags: { upstream, listen: '127.0.0.1:0', admin: 'off' },
+    flags: { upstream: chopped?.url ?? upstream, listen: '127.0.0.1:0', admin: 'off' },
     terminal: false,
   })
   const lines: LogLine[] = []
@@ -44,8 +53,32 @@ export async function startPooler(upstream: string, overrides: Overrides = {}): 
     port: pooler.addresses.postgres.port,
     pooler,
     lines,
-    stop: () => pooler.drain(0),
+    stop: async () => {
+      await pooler.drain(0)
+      await chopped?.proxy.close()
+    },
   }
+}
+
+/** A proxy in front of Postgres that passes bytes on one by one, both ways; null where it has no TCP port. */
+async function chop(upstream: string): Promise<{ proxy: TestProxy; url: string } | null> {
+  const url = new URL(upstream)
+  if (url.hostname === '') return null
+  const lane = { cut: crumbs }
+  const proxy = await TestProxy.listen({
+    host: url.hostname,
+    port: Number(url.port || 5432),
+    shape: { up: lane, down: lane },
+  })
+  url.hostname = '127.0.0.1'
+  url.port = String(proxy.port)
+  return { proxy, url: url.href }
+}
+
+/** Single bytes; of what is long only its beginning, or the large results of some tests would take hours. */
+function crumbs(bytes: Buffer): Buffer[] {
+  const head = bytes.subarray(0, CRUMBS_MAX)
+  return [...every(head, 1), ...whole(bytes.subarray(CRUMBS_MAX))]
 }
 
 /** `overrides` laid over `config`. */
