@@ -3,12 +3,13 @@
 import type { LeasedServer, Lessee, ServerLoss } from '../pool/lease.ts'
 import type { Refusal, Waiter } from '../pool/types.ts'
 import { type StartupWishes, wishesOf } from '../session/baseline.ts'
-import { isCarried, type Settings } from '../session/settings.ts'
+import type { Settings } from '../session/settings.ts'
 import { VirtualSession } from '../session/virtual-session.ts'
 import type { SecurableStream } from '../wire/byte-stream.ts'
-import { backendKeyData, parameterStatus, READY_IDLE } from '../wire/messages.ts'
+import { backendKeyData, READY_IDLE } from '../wire/messages.ts'
 import { Client } from './client.ts'
 import { replicationOf } from './replication.ts'
+import { told } from './told.ts'
 import type { House, PoolAccess, Visitor, Welcome } from './types.ts'
 
 /** Bytes that a client may send before it has been told that it is logged in. */
@@ -233,9 +234,7 @@ export class Entry implements Waiter<LeasedServer>, Lessee {
     const { pid, key } = house.cancelKeys.issue(keyLength)
     const client = new Client(stream, { house, access, visitor, session, baseline: this.baseline, pid }, own)
     house.cancelKeys.assign(pid, client)
-    for (const [name, value] of told(welcome.parameters, settings)) {
-      stream.write(parameterStatus(Buffer.from(name, 'latin1'), Buffer.from(value, 'latin1')))
-    }
+    stream.write(told(welcome, settings))
     stream.write(backendKeyData(pid, key))
     stream.write(READY_IDLE)
     stream.handler = client
@@ -258,13 +257,6 @@ function wished(settings: Settings, carried: ReadonlyMap<string, string>): Setti
   let wanted = settings
   for (const [name, value] of carried) wanted = wanted.with(name, value)
   return wanted
-}
-
-/** What the client is told: the server's parameters, with its own settings in their places. */
-function told(parameters: ReadonlyMap<string, string>, settings: Settings): Map<string, string> {
-  const all = new Map(parameters)
-  for (const [name, value] of settings.values) if (isCarried(name)) all.set(name, value)
-  return all
 }
 
 function giveBack(access: PoolAccess, server: LeasedServer): void {

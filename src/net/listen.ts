@@ -4,7 +4,7 @@ import { type AddressInfo, connect, createServer, type Server, type Socket } fro
 import { KEEPALIVE_MS } from './dial.ts'
 import { reportHandlerError } from './handler-errors.ts'
 import { errorCode, errorWords } from './peer.ts'
-import { withSharedReads } from './shared-read.ts'
+import { acceptWithSharedReads } from './shared-read.ts'
 import { TcpStream } from './tcp-stream.ts'
 
 /**
@@ -53,16 +53,8 @@ export async function listen(
   onStream: (stream: TcpStream) => void,
 ): Promise<Listener> {
   const unix = 'path' in options
-  const server = createServer(
-    {
-      allowHalfOpen: true,
-      pauseOnConnect: true,
-      noDelay: !unix,
-      keepAlive: !unix,
-      keepAliveInitialDelay: KEEPALIVE_MS,
-    },
-    (socket) => accept(socket, unix, onStream),
-  )
+  const onSocket = (socket: Socket): void => accept(socket, unix, onStream)
+  const server = createServer({ allowHalfOpen: true }, onSocket)
   try {
     await bind(server, options)
   } catch (error) {
@@ -73,6 +65,7 @@ export async function listen(
     })
   }
   server.on('error', acceptErrorReporter(options))
+  acceptWithSharedReads(server, onSocket)
   return listenerOf(server)
 }
 
@@ -117,7 +110,11 @@ export function listenError(error: Error, options: ListenOptions): Error {
 }
 
 function accept(socket: Socket, unix: boolean, onStream: (stream: TcpStream) => void): void {
-  const stream = new TcpStream(withSharedReads(socket), unix)
+  if (!unix) {
+    socket.setNoDelay(true)
+    socket.setKeepAlive(true, KEEPALIVE_MS)
+  }
+  const stream = new TcpStream(socket, unix)
   try {
     onStream(stream)
   } catch (thrown) {

@@ -1,6 +1,6 @@
 // Owns the buffers into which sockets are read. What is handed out is never read into again, since chunks are
 // kept by the streams they are written to.
-import { Socket } from 'node:net'
+import { type Server, Socket } from 'node:net'
 import { take } from './slab.ts'
 
 /** As much as Node reads at once by itself. */
@@ -56,16 +56,26 @@ export class Reads {
   }
 }
 
+/** What libuv calls when a connection has come in; `this` is the handle of the listener. */
+type OnConnection = (this: unknown, error: number, handle: object | undefined) => void
+
 /**
- * Turns a socket accepted with `pauseOnConnect` into one that is read in this way and emits the same 'data'
- * events. Node offers `onread` for dialed sockets only, so the handle moves to a socket made with that
- * option. Where that handle cannot be seen, the socket stays as it is.
+ * Has a bound server give out sockets that are read in this way. Node offers `onread` for dialed sockets only, so
+ * accepted handles are taken before Node makes a socket of them; making two for each would cost a tenth of a
+ * login. Where the server's handle cannot be reached it gives out sockets as usual.
  */
-export function withSharedReads(accepted: Socket): Socket {
-  const owner = accepted as unknown as { _handle?: object | null }
-  const handle = owner._handle
-  if (handle === undefined || handle === null) return accepted
-  owner._handle = null
+export function acceptWithSharedReads(server: Server, onSocket: (socket: Socket) => void): void {
+  const owner = server as unknown as { _handle?: { onconnection?: OnConnection } | null }
+  const listener = owner._handle
+  const original = listener?.onconnection
+  if (listener === undefined || listener === null || typeof original !== 'function') return
+  listener.onconnection = function (error, handle) {
+    if (error !== 0 || handle === undefined) original.call(this, error, handle)
+    else onSocket(socketOf(handle))
+  }
+}
+
+function socketOf(handle: object): Socket {
   const reads = new Reads()
   // `handle` and `onread` together are not in the types.
   const options: object = { handle, allowHalfOpen: true, onread: reads.onread }
