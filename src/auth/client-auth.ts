@@ -4,6 +4,7 @@
 import { createHmac } from 'node:crypto'
 import type { Random } from '../util/env.ts'
 import {
+  authenticationCleartext,
   authenticationMd5,
   authenticationOk,
   authenticationSasl,
@@ -13,10 +14,12 @@ import {
   parseSaslInitialResponse,
 } from '../wire/auth-messages.ts'
 import type { ClientAuthMethod } from './access.ts'
+import type { CertificateVerdict } from './certificate.ts'
 import { type AuthFailure, failure, tooBusy, wrongPassword } from './failure.ts'
 import { md5Answer, sameAnswer } from './md5.ts'
+import { checkPassword, type PasswordAnswer, verifierOf } from './password-check.ts'
 import { PasswordWork, PasswordWorkBusy } from './password-work.ts'
-import { SCRAM_SHA_256, type ScramKeys, type ScramVerifierKeys, sha256 } from './scram-keys.ts'
+import { SCRAM_SHA_256, SCRAM_SHA_256_PLUS, type ScramKeys, type ScramVerifierKeys } from './scram-keys.ts'
 import { type ScramReply, ScramServer } from './scram-server.ts'
 import type { Md5Secret, PlainSecret, Secret } from './secrets.ts'
 
@@ -31,8 +34,19 @@ export interface ClientLogin {
   readonly method: ClientAuthMethod
   /** null: unknown, or known without a password. */
   readonly secret: Secret | null
-  /** Of the client's stream; `trust` is for peers on this machine only. */
+  readonly channel: Channel
+  readonly certificate: CertificateVerdict
+  /** `trust` is not for clients on this machine only. */
+  readonly trustsAnywhere: boolean
+}
+
+/** What is known of the connection on which a client logs in. */
+export interface Channel {
+  /** The client is on this machine. */
   readonly loopback: boolean
+  readonly encrypted: boolean
+  /** To which SCRAM can be bound; null: it cannot. */
+  readonly endPoint: Buffer | null
 }
 
 /** What to do next, without a wait. */
@@ -61,6 +75,8 @@ export class ClientAuthContext {
   readonly work: PasswordWork
   /** Makes the salts of users without one, so that asking twice shows the same salt; new in each process. */
   readonly #key: Buffer
+  #hasVerifiers = false
+  #hasOthers = false
 
   constructor(random: Random, work: PasswordWork = new PasswordWork()) {
     this.random = random
@@ -71,6 +87,18 @@ export class ClientAuthContext {
   /** The salt shown for a user that has no verifier. */
   saltOf(user: string): Buffer {
     return createHmac('sha256', this.#key).update('salt:').update(user).digest().subarray(0, SALT_BYTES)
+  }
+
+  /** Unknown users are asked in the way of those that there are. */
+  notice(secret: Secret): void {
+    if (secret.kind === 'scram') this.#hasVerifiers = true
+    else this.#hasOthers = true
+  }
+
+  /** Whether method md5 asks a user without a secret for an md5 answer: a verifier gives none, so asks for SCRAM. */
+  asksForMd5(user: string): boolean {
+    if (!this.#hasVerifiers || !this.#hasOthers) return !this.#hasVerifiers
+    return createHmac('sha256', this.#key).update('method:').update(user).digest()[0] % 2 === 0
   }
 
   /** A secret that nobody knows. */
@@ -91,7 +119,7 @@ export class ClientAuthContext {
   }
 }
 
-type State = 'new' | 'md5' | 'mechanism' | 'clientFirst' | 'clientFinal' | 'busy' | 'over'
+type State = 'new' | 'password' | 'md5' | 'mechanism' | 'clientFirst' | 'clientFinal' | 'busy' | 'over'
 
 /** The login of one client. Call `begin` once, then `receive` for each 'p' message that was asked for. */
 export class ClientAuth {
@@ -104,20 +132,36 @@ export class ClientAuth {
   constructor(context: ClientAuthContext, login: ClientLogin) {
     this.#context = context
     this.#login = login
+    if (login.secret !== null) context.notice(login.secret)
   }
 
-  /** The first thing to send. With `trust` it is the last as well. */
+  /** The first thing to send. With `trust` and `cert` it is the last as well. */
   begin(): ClientAuthOutcome {
-    const { user, method, secret, loopback } = this.#login
-    if (method === 'trust') return loopback ? this.#success(null, null) : this.#fail(trustElsewhere())
-    if (method === 'md5' && secret?.kind !== 'scram') {
-      this.#salt = this.#context.random.bytes(MD5_SALT_BYTES)
-      return this.#send('md5', authenticationMd5(this.#salt))
+    const refusal = refusedAtOnce(this.#login)
+    if (refusal !== null) return this.#fail(refusal)
+    switch (this.#login.method) {
+      case 'trust':
+      case 'cert':
+        return this.#success(null, null)
+      case 'password':
+        return this.#send('password', authenticationCleartext())
+      case 'md5':
+        if (!this.#asksForMd5()) break
+        this.#salt = this.#context.random.bytes(MD5_SALT_BYTES)
+        return this.#send('md5', authenticationMd5(this.#salt))
     }
-    const salt = secret?.kind === 'scram' ? secret.salt : this.#context.saltOf(user)
-    const iterations = secret?.kind === 'scram' ? secret.iterations : SCRAM_ITERATIONS
-    this.#scram = new ScramServer(salt, iterations, this.#context.random)
-    return this.#send('mechanism', authenticationSasl([SCRAM_SHA_256]))
+    return this.#send('mechanism', authenticationSasl(this.#mechanisms()))
+  }
+
+  #asksForMd5(): boolean {
+    const { user, secret } = this.#login
+    return secret === null ? this.#context.asksForMd5(user) : secret.kind !== 'scram'
+  }
+
+  #mechanisms(): readonly string[] {
+    const { method, channel } = this.#login
+    if (channel.endPoint === null) return [SCRAM_SHA_256]
+    return method === 'scram-sha-256-plus' ? [SCRAM_SHA_256_PLUS] : [SCRAM_SHA_256_PLUS, SCRAM_SHA_256]
   }
 
   /**
@@ -126,31 +170,66 @@ export class ClientAuth {
    */
   receive(body: Buffer): ClientAuthStep {
     const scram = this.#scram
+    if (this.#state === 'password') return this.#onPassword(body)
     if (this.#state === 'md5') return this.#onMd5(body)
-    if (scram === null) return this.#fail(unexpected())
-    if (this.#state === 'mechanism') return this.#onMechanism(scram, body)
-    if (this.#state === 'clientFirst') return this.#challenge(scram.onClientFirst(body))
-    if (this.#state === 'clientFinal') return this.#onClientFinal(scram, body)
+    if (this.#state === 'mechanism') return this.#onMechanism(body)
+    if (this.#state === 'clientFirst' && scram !== null) return this.#challenge(scram.onClientFirst(body))
+    if (this.#state === 'clientFinal' && scram !== null) return this.#onClientFinal(scram, body)
     return this.#fail(unexpected())
+  }
+
+  /** The password in a PasswordMessage, or what is wrong with that. */
+  #given(body: Buffer): Buffer | AuthFailure {
+    const given = parsePasswordMessage(body)
+    if (given === null) return failure('08P01', 'invalid password packet size')
+    return given.length === 0 ? failure('28P01', 'empty password returned by client') : given
+  }
+
+  #onPassword(body: Buffer): ClientAuthStep {
+    const given = this.#given(body)
+    if ('sqlstate' in given) return this.#fail(given)
+    const { user, secret } = this.#login
+    const salt = this.#context.saltOf(user)
+    this.#state = 'busy'
+    const question = { user, secret, salt, iterations: SCRAM_ITERATIONS }
+    const answer = checkPassword(this.#context.work, question, Buffer.from(given))
+    return {
+      kind: 'wait',
+      outcome: answer.then(
+        (found) => this.#onChecked(found),
+        () => this.#fail(tooBusy()),
+      ),
+    }
+  }
+
+  #onChecked(answer: PasswordAnswer): ClientAuthOutcome {
+    // A second 'p' message while the password was being hashed ended the login.
+    if (this.#state === 'over') return this.#fail(unexpected())
+    return answer.isRight ? this.#success(null, answer.keys) : this.#fail(wrongPassword(this.#login.user))
   }
 
   #onMd5(body: Buffer): ClientAuthOutcome {
     const { user, secret } = this.#login
-    const given = parsePasswordMessage(body)
-    if (given === null) return this.#fail(failure('08P01', 'invalid password packet size'))
-    if (given.length === 0) return this.#fail(failure('28P01', 'empty password returned by client'))
+    const given = this.#given(body)
+    if ('sqlstate' in given) return this.#fail(given)
     const hidden: Md5Secret = { kind: 'md5', hash: this.#context.hiddenKey('md5').toString('hex', 0, 16) }
     const known = secret === null || secret.kind === 'scram' ? null : secret
     const right = sameAnswer(given, md5Answer(user, known ?? hidden, this.#salt))
     return right && usable(known) ? this.#success(null, null) : this.#fail(wrongPassword(user))
   }
 
-  #onMechanism(scram: ScramServer, body: Buffer): ClientAuthOutcome {
+  #onMechanism(body: Buffer): ClientAuthOutcome {
     const first = parseSaslInitialResponse(body)
     if (first === null) return this.#fail(failure('08P01', 'invalid message format'))
-    if (first.mechanism !== SCRAM_SHA_256) {
+    if (!this.#mechanisms().includes(first.mechanism)) {
       return this.#fail(failure('08P01', 'client selected an invalid SASL authentication mechanism'))
     }
+    const { user, secret, channel } = this.#login
+    const salt = secret?.kind === 'scram' ? secret.salt : this.#context.saltOf(user)
+    const iterations = secret?.kind === 'scram' ? secret.iterations : SCRAM_ITERATIONS
+    const binding = { endPoint: channel.endPoint, isUsed: first.mechanism === SCRAM_SHA_256_PLUS }
+    const scram = new ScramServer(salt, iterations, this.#context.random, binding)
+    this.#scram = scram
     if (first.data === null) return this.#send('clientFirst', authenticationSaslContinue(Buffer.alloc(0)))
     return this.#challenge(scram.onClientFirst(first.data))
   }
@@ -199,6 +278,7 @@ export class ClientAuth {
 
   #success(last: Buffer | null, keys: ScramKeys | null): ClientAuthOutcome {
     this.#state = 'over'
+    if (this.#login.certificate === 'other user') return this.#fail(otherUser(this.#login))
     const ok = authenticationOk()
     return { kind: 'success', messages: last === null ? ok : Buffer.concat([last, ok]), keys }
   }
@@ -207,10 +287,6 @@ export class ClientAuth {
     this.#state = 'over'
     return { kind: 'failure', failure: reason }
   }
-}
-
-function verifierOf(keys: ScramKeys): ScramVerifierKeys {
-  return { storedKey: sha256(keys.clientKey), serverKey: keys.serverKey }
 }
 
 /** An empty password is no password, as in Postgres. */
@@ -222,11 +298,33 @@ function unexpected(): AuthFailure {
   return failure('08P01', 'unexpected password message')
 }
 
-function trustElsewhere(): AuthFailure {
-  return {
-    sqlstate: '28000',
-    message: 'logging in without a password is allowed from this machine only',
-    detail: '',
-    hint: 'Set client.auth to scram-sha-256 and give the user a password.',
+/** What cannot succeed whatever the client says next, so that nobody has to be asked for its secret. */
+export function refusedAtOnce(login: Omit<ClientLogin, 'secret'>): AuthFailure | null {
+  const { method, channel, certificate, trustsAnywhere } = login
+  if (certificate === 'missing') return failure('28000', 'connection requires a valid client certificate')
+  if (method === 'trust' && !channel.loopback && !trustsAnywhere) {
+    const hint = 'Set client.auth to scram-sha-256 and give the user a password.'
+    return { ...failure('28000', 'logging in without a password is allowed from this machine only'), hint }
   }
+  if (method === 'password' && !channel.loopback && !channel.encrypted) {
+    const hint = 'Connect with sslmode=require.'
+    return { ...failure('28000', 'a password in the clear is taken over TLS only'), hint }
+  }
+  if (method === 'scram-sha-256-plus' && channel.endPoint === null) return unbindable(channel)
+  return null
+}
+
+function unbindable({ encrypted }: Channel): AuthFailure {
+  const message = 'this server takes SCRAM with channel binding only'
+  const hint = encrypted
+    ? 'The certificate of the server cannot be bound to: give it one signed with RSA or ECDSA.'
+    : 'Connect with sslmode=require.'
+  return { ...failure('28000', message), hint }
+}
+
+/** Postgres' words where a certificate names somebody else. */
+function otherUser({ method, user }: ClientLogin): AuthFailure {
+  if (method === 'cert') return failure('28000', `certificate authentication failed for user "${user}"`)
+  if (method === 'trust') return failure('28000', `"trust" authentication failed for user "${user}"`)
+  return wrongPassword(user)
 }

@@ -20,6 +20,12 @@ export class PasswordWorkBusy extends Error {
   override name = 'PasswordWorkBusy'
 }
 
+interface Derivation {
+  readonly salt: Buffer
+  readonly iterations: number
+  keep(keys: ScramKeys): boolean
+}
+
 /** Turns passwords into SCRAM keys. One per process. */
 export class PasswordWork {
   readonly #limits: PasswordWorkLimits
@@ -37,9 +43,15 @@ export class PasswordWork {
    * The keys of a password: at once where they are known, else a promise. Equal questions share one
    * derivation, so what one user's clients can make wait is one entry. Calling it ahead of time warms the
    * cache.
+   * @param keep whether the result is worth remembering: what strangers guess must not drive out the rest
    * @throws PasswordWorkBusy (also the only reason why the promise is rejected besides a broken runtime).
    */
-  keys(password: string, salt: Buffer, iterations: number): ScramKeys | Promise<ScramKeys> {
+  keys(
+    password: string,
+    salt: Buffer,
+    iterations: number,
+    keep: (keys: ScramKeys) => boolean = always,
+  ): ScramKeys | Promise<ScramKeys> {
     const id = identity(password, salt, iterations)
     const known = this.#cache.get(id)
     if (known !== undefined) {
@@ -52,12 +64,12 @@ export class PasswordWork {
     if (this.#running >= this.#limits.inFlight && this.#queue.length >= this.#limits.queued) {
       throw new PasswordWorkBusy('too many passwords are waiting to be hashed')
     }
-    const result = this.#derive(id, preparePassword(password), { salt, iterations })
+    const result = this.#derive(id, preparePassword(password), { salt, iterations, keep })
     this.#pending.set(id, result)
     return result
   }
 
-  #derive(id: string, password: Buffer, how: { salt: Buffer; iterations: number }): Promise<ScramKeys> {
+  #derive(id: string, password: Buffer, how: Derivation): Promise<ScramKeys> {
     return new Promise((resolve, reject) => {
       const start = () => {
         this.#running++
@@ -66,7 +78,8 @@ export class PasswordWork {
           this.#pending.delete(id)
           this.#queue.shift()?.()
           if (error !== null) return reject(error)
-          resolve(this.#remember(id, keysOfSaltedPassword(salted)))
+          const keys = keysOfSaltedPassword(salted)
+          resolve(how.keep(keys) ? this.#remember(id, keys) : keys)
         })
       }
       if (this.#running < this.#limits.inFlight) start()
@@ -90,4 +103,8 @@ export class PasswordWork {
 function identity(password: string, salt: Buffer, iterations: number): string {
   const hash = createHash('sha256').update(`${iterations}:${salt.length}:`).update(salt).update(password)
   return hash.digest('base64')
+}
+
+function always(): boolean {
+  return true
 }

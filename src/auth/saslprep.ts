@@ -2,6 +2,9 @@
 // it is.
 import { saslprep } from '@mongodb-js/saslprep'
 
+/** Longest password that is prepared, in characters: more would hold up everybody. Longer ones are kept. */
+const PREPARED_MAX = 4096
+
 /** Prepares a password for SCRAM. Never fails. */
 export function preparePassword(password: string): Buffer {
   return Buffer.from(prepared(password), 'utf8')
@@ -9,7 +12,7 @@ export function preparePassword(password: string): Buffer {
 
 function prepared(password: string): string {
   // Postgres takes ASCII without a look, control characters included.
-  if (/^[\0-\x7f]*$/.test(password)) return password
+  if (password.length > PREPARED_MAX || /^[\0-\x7f]*$/.test(password)) return password
   try {
     const result = saslprep(password)
     return result === '' ? password : result

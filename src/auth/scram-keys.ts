@@ -3,6 +3,8 @@
 import { createHash, createHmac } from 'node:crypto'
 
 export const SCRAM_SHA_256 = 'SCRAM-SHA-256'
+/** Bound to the TLS connection below it. */
+export const SCRAM_SHA_256_PLUS = 'SCRAM-SHA-256-PLUS'
 /** Bytes of a SHA-256 digest: of each key, proof and signature. */
 export const KEY_LENGTH = 32
 

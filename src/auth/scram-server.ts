@@ -1,12 +1,24 @@
 // One SCRAM-SHA-256 exchange in the role of the server (RFC 5802, RFC 7677), in Postgres' words and with its
-// checks. Knows no user, no password and no socket, and never says why a proof was wrong. A mechanism with
-// channel binding differs in what `readGs2Header` and `expectedBinding` accept, and in nothing else.
+// checks. Knows no user, no password and no socket, and never says why a proof was wrong. The mechanism with
+// channel binding differs in what `readGs2Header` and `isBound` accept, and in nothing else.
 import { timingSafeEqual } from 'node:crypto'
 import type { Random } from '../util/env.ts'
 import { type AuthFailure, failure } from './failure.ts'
 import { hmac, isNonce, KEY_LENGTH, type ScramVerifierKeys, sha256, strictBase64, xor } from './scram-keys.ts'
 
 const NONCE_BYTES = 18
+/** The one kind of channel binding that there is, as in Postgres. */
+const BINDING_TYPE = 'tls-server-end-point'
+
+/** How the exchange is bound to the TLS below it. */
+export interface ScramBinding {
+  /** tls-server-end-point of our certificate; null: binding was not offered. */
+  readonly endPoint: Buffer | null
+  /** The client has taken the mechanism with binding. */
+  readonly isUsed: boolean
+}
+
+const UNBOUND: ScramBinding = { endPoint: null, isUsed: false }
 
 /** The next message of the server, or what was wrong with the client's. */
 export type ScramReply =
@@ -37,6 +49,7 @@ export class ScramServer {
   readonly #salt: Buffer
   readonly #iterations: number
   readonly #random: Random
+  readonly #binding: ScramBinding
   #flag = ''
   #nonce = ''
   #clientFirstBare = ''
@@ -44,19 +57,21 @@ export class ScramServer {
   #withoutProof = ''
   #proof: Buffer | null = null
 
-  constructor(salt: Buffer, iterations: number, random: Random) {
+  constructor(salt: Buffer, iterations: number, random: Random, binding: ScramBinding = UNBOUND) {
     this.#salt = salt
     this.#iterations = iterations
     this.#random = random
+    this.#binding = binding
   }
 
   /**
-   * Takes the client-first-message, answers with the server-first-message or a protocol error (08P01, 0A000).
+   * Takes the client-first-message, answers with the server-first-message or an error (08P01, 0A000; 28000
+   * where somebody in between took our offer of channel binding away).
    */
   onClientFirst(bytes: Buffer): ScramReply {
     return guarded(() => {
       const message = text(bytes)
-      const { flag, bare } = readGs2Header(message)
+      const { flag, bare } = readGs2Header(message, this.#binding)
       const reader = new Attributes(bare)
       if (bare.startsWith('m')) throw unsupported('client requires an unsupported SCRAM extension')
       reader.named('n')
@@ -79,8 +94,10 @@ export class ScramServer {
     return guarded(() => {
       const message = text(bytes)
       const reader = new Attributes(message)
-      if (reader.named('c') !== expectedBinding(this.#flag)) {
-        throw violation('unexpected SCRAM channel-binding attribute in client-final-message')
+      if (!isBound(reader.named('c'), this.#flag, this.#binding)) {
+        throw this.#binding.isUsed
+          ? new Malformed(failure('28000', 'SCRAM channel binding check failed'))
+          : violation('unexpected SCRAM channel-binding attribute in client-final-message')
       }
       const nonce = reader.named('r')
       let before = reader.at
@@ -114,25 +131,55 @@ export class ScramServer {
   }
 }
 
-/** RFC 5802 section 6. Only the plain mechanism is offered, so `y` is the truth and `p` is refused. */
-function readGs2Header(message: string): { flag: string; bare: string } {
-  const flag = message[0]
-  if (flag === 'p') {
-    const selected = 'The client selected SCRAM-SHA-256 without channel binding'
-    throw malformed(`${selected}, but the SCRAM message includes channel binding data.`)
+/** RFC 5802 section 6: what the client says of channel binding, and the rest of its message. */
+function readGs2Header(message: string, binding: ScramBinding): { flag: string; bare: string } {
+  const { flag, rest } = readFlag(message, binding)
+  if (rest.startsWith('a')) throw unsupported('client uses authorization identity, but it is not supported')
+  if (!rest.startsWith(',')) {
+    throw malformed(`Unexpected attribute "${shown(rest[0])}" in client-first-message.`)
   }
-  if (flag !== 'n' && flag !== 'y') throw malformed(`Unexpected channel-binding flag "${shown(flag)}".`)
-  if (message[1] !== ',') throw malformed(`Comma expected, but found character "${shown(message[1])}".`)
-  if (message[2] === 'a') throw unsupported('client uses authorization identity, but it is not supported')
-  if (message[2] !== ',') {
-    throw malformed(`Unexpected attribute "${shown(message[2])}" in client-first-message.`)
-  }
-  return { flag, bare: message.slice(3) }
+  return { flag, bare: rest.slice(1) }
 }
 
-/** The `c=` value: base64 of the GS2 header that the client sent. */
-function expectedBinding(flag: string): string {
-  return Buffer.from(`${flag},,`, 'latin1').toString('base64')
+function readFlag(message: string, { endPoint, isUsed }: ScramBinding): { flag: string; rest: string } {
+  const flag = message[0]
+  if (flag === 'p') {
+    if (!isUsed) {
+      const selected = 'The client selected SCRAM-SHA-256 without channel binding'
+      throw malformed(`${selected}, but the SCRAM message includes channel binding data.`)
+    }
+    const reader = new Attributes(message)
+    const type = reader.named('p')
+    if (type !== BINDING_TYPE) throw violation(`unsupported SCRAM channel-binding type "${printable(type)}"`)
+    return { flag: `p=${type}`, rest: message.slice(reader.at) }
+  }
+  if (flag !== 'n' && flag !== 'y') throw malformed(`Unexpected channel-binding flag "${shown(flag)}".`)
+  if (isUsed) {
+    const selected = 'The client selected SCRAM-SHA-256-PLUS'
+    throw malformed(`${selected}, but the SCRAM message does not include channel binding data.`)
+  }
+  // The client can bind and believes that we cannot: somebody has changed our offer.
+  if (flag === 'y' && endPoint !== null) throw new Malformed(negotiationError())
+  if (message[1] !== ',') throw malformed(`Comma expected, but found character "${shown(message[1])}".`)
+  return { flag, rest: message.slice(2) }
+}
+
+function negotiationError(): AuthFailure {
+  return failure(
+    '28000',
+    'SCRAM channel binding negotiation error',
+    'The client supports SCRAM channel binding but thinks the server does not.  However, this server does ' +
+      'support channel binding.',
+  )
+}
+
+/** The `c=` value is the base64 of the GS2 header that the client sent, and of what it is bound to. */
+function isBound(given: string, flag: string, { endPoint, isUsed }: ScramBinding): boolean {
+  const header = Buffer.from(`${flag},,`, 'latin1')
+  const bytes = isUsed && endPoint !== null ? Buffer.concat([header, endPoint]) : header
+  const right = Buffer.from(bytes.toString('base64'), 'latin1')
+  const said = Buffer.from(given, 'latin1')
+  return said.length === right.length && timingSafeEqual(said, right)
 }
 
 /** Reads `x=value,y=value`. */
@@ -186,6 +233,11 @@ function text(bytes: Buffer): string {
 function shown(character: string | undefined): string {
   const code = character === undefined ? 0 : character.charCodeAt(0)
   return code >= 0x21 && code <= 0x7e ? `'${character}'` : `0x${code.toString(16).padStart(2, '0')}`
+}
+
+/** As Postgres' sanitize_str. */
+function printable(text: string): string {
+  return text.slice(0, 30).replace(/[^\x21-\x7e]/g, '?')
 }
 
 function violation(message: string, detail = ''): Malformed {

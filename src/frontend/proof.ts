@@ -1,7 +1,8 @@
 // The proof that a client is the user it names: finds the secret, asks, judges the answers. It owns the
 // messages of the authentication; it ends in a word to its owner, and sends no error itself.
 import type { Gate } from '../auth/access.ts'
-import { ClientAuth, type ClientAuthStep } from '../auth/client-auth.ts'
+import { judgeCertificate } from '../auth/certificate.ts'
+import { ClientAuth, type ClientAuthStep, type ClientLogin, refusedAtOnce } from '../auth/client-auth.ts'
 import { type AuthFailure, failure } from '../auth/failure.ts'
 import type { Secret, SecretAnswer } from '../auth/secrets.ts'
 import type { SecurableStream } from '../wire/byte-stream.ts'
@@ -24,6 +25,7 @@ export interface ProofParts {
 
 export class Proof {
   readonly #parts: ProofParts
+  readonly #login: Omit<ClientLogin, 'secret'>
   readonly #framer = new Framer(LOGIN_RULES, PASSWORD_MAX, PASSWORD_MAX)
   #auth: ClientAuth | null = null
   #secret: Secret | null = null
@@ -34,12 +36,31 @@ export class Proof {
   /** @param early what came behind the startup packet */
   constructor(parts: ProofParts, early: Buffer) {
     this.#parts = parts
+    const { gate, visitor, stream } = parts
+    const { loopback, encrypted, tls } = stream.peer
+    this.#login = {
+      user: visitor.user,
+      method: gate.method,
+      // A rule that trusts says itself whom: those elsewhere are meant.
+      channel: { loopback: loopback || gate.trustsAnywhere, encrypted, endPoint: tls?.endPoint ?? null },
+      certificate: judgeCertificate(gate, stream.peer),
+      trustsAnywhere: gate.trustsAnywhere,
+    }
     this.#framer.push(early)
   }
 
   /** Begins with the secret, which may take a question to Postgres. */
   start(): void {
-    const { house, visitor } = this.#parts
+    const { house, visitor, gate } = this.#parts
+    const refusal = refusedAtOnce(this.#login)
+    if (refusal !== null) {
+      this.#fail(refusal, 'not_allowed')
+      return
+    }
+    if (gate.method === 'trust' || gate.method === 'cert') {
+      this.#onSecret({ secret: null })
+      return
+    }
     const answer = house.secrets.lookup(visitor.user, visitor.database)
     if (answer instanceof Promise) this.#await(answer, (found) => this.#onSecret(found))
     else this.#onSecret(answer)
@@ -74,14 +95,8 @@ export class Proof {
       this.#fail(answer.failure, 'auth_query')
       return
     }
-    const { house, visitor, gate, stream } = this.#parts
     this.#secret = answer.secret
-    this.#auth = new ClientAuth(house.auth, {
-      user: visitor.user,
-      method: gate.method,
-      secret: answer.secret,
-      loopback: stream.peer.loopback,
-    })
+    this.#auth = new ClientAuth(this.#parts.house.auth, { ...this.#login, secret: answer.secret })
     this.#onStep(this.#auth.begin())
     this.#readPasswords()
   }
@@ -109,6 +124,7 @@ export class Proof {
         })
         return
       case 'failure':
+        if (step.failure.sqlstate === '28P01') this.#parts.house.secrets.doubt(this.#parts.visitor)
         this.#fail(step.failure, 'auth_failed')
         return
       case 'send':
@@ -116,8 +132,8 @@ export class Proof {
         return
       case 'success':
         this.#isOver = true
-        if (step.keys !== null && this.#secret !== null)
-          this.#parts.house.secrets.learn(this.#parts.visitor.user, this.#secret, step.keys)
+        if (this.#secret !== null)
+          this.#parts.house.secrets.learn(this.#parts.visitor, this.#secret, step.keys)
         this.#parts.onProved(step.messages, this.#framer.takeTail())
     }
   }

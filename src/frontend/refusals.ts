@@ -81,6 +81,35 @@ export function badReplication(value: string): Refusal {
   }
 }
 
+/** The configuration has no such database any more. */
+export function databaseRemoved(name: string): Refusal {
+  return {
+    ...refusal('FATAL', '57P04', 'database removed', 'database_removed'),
+    detail: `"${name}" is no longer in the configuration of the pooler.`,
+  }
+}
+
+/** The configuration has no such user any more. */
+export function userRemoved(name: string): Refusal {
+  return {
+    ...refusal('FATAL', '57P01', 'terminating connection due to administrator command', 'user_removed'),
+    detail: `User "${name}" is no longer in the configuration of the pooler.`,
+  }
+}
+
+/** A handshake did not come to its end. Only the log hears of it. */
+export function tlsFailed(message: string): Refusal {
+  return refusal('FATAL', '08P01', message, 'tls_failed')
+}
+
+/** The client showed a certificate that is expired, of a stranger, or no certificate for clients. */
+export function badCertificate(problem: string): Refusal {
+  return {
+    ...refusal('FATAL', '28000', `client certificate verification failed: ${problem}`, 'client_certificate'),
+    hint: 'Show a certificate signed by an authority of client.tls.ca_file, or none (sslcert=).',
+  }
+}
+
 /** The pooler stops. */
 export const SHUTDOWN: Refusal = {
   severity: 'FATAL',

@@ -14,7 +14,7 @@ import {
 } from '../wire/startup.ts'
 import { KEY_LONG, KEY_SHORT } from './cancel-keys.ts'
 import { Entry } from './entry.ts'
-import { badReplication, shuttingDown, timedOut } from './refusals.ts'
+import { badCertificate, badReplication, shuttingDown, timedOut, tlsFailed } from './refusals.ts'
 import { Proof } from './proof.ts'
 import { replicationOf } from './replication.ts'
 import type { House, Visitor } from './types.ts'
@@ -136,7 +136,8 @@ export class Startup implements StreamHandler {
 
   #onDirectTls(): void {
     const { tls } = this.#house
-    if (tls === null || this.#stream.peer.encrypted || this.#askedTls) {
+    const { peer } = this.#stream
+    if (tls === null || peer.kind === 'unix' || peer.encrypted || this.#askedTls) {
       this.#close('a TLS handshake where none is possible')
       return
     }
@@ -193,8 +194,21 @@ export class Startup implements StreamHandler {
     const { tls } = this.#house
     if (tls === null) return
     this.#stream.secure(tls, early, (error) => {
-      if (error !== null) this.#over(`TLS failed: ${error.message}`)
+      if (error !== null) this.#onTlsFailed(error)
+      else this.#onSecured()
     })
+  }
+
+  #onTlsFailed(error: Error): void {
+    if (this.#isOver) return
+    this.#house.onRefused(this.#visitor, tlsFailed(error.message))
+    this.#over(error.message)
+  }
+
+  /** As in Postgres a certificate that is not believed ends it, whoever asks for one; but in words. */
+  #onSecured(): void {
+    const problem = this.#stream.peer.tls?.certificateProblem ?? ''
+    if (problem !== '') this.#refuse(badCertificate(problem))
   }
 
   #onCancel(pid: number, key: Buffer): void {

@@ -63,6 +63,11 @@ export function authenticationOk(): Buffer {
   return authentication(OK, NOTHING)
 }
 
+/** AuthenticationCleartextPassword. */
+export function authenticationCleartext(): Buffer {
+  return authentication(CLEARTEXT, NOTHING)
+}
+
 /** AuthenticationMD5Password. `salt` has 4 bytes. */
 export function authenticationMd5(salt: Uint8Array): Buffer {
   return authentication(MD5, salt)

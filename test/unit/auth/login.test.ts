@@ -7,17 +7,17 @@ import { md5Stored } from '../../../src/auth/md5.ts'
 import { PasswordWork } from '../../../src/auth/password-work.ts'
 import { parseSecret, type Secret } from '../../../src/auth/secrets.ts'
 import { ServerAuth, type ServerCredential } from '../../../src/auth/server-auth.ts'
-import { converse, seeded, verifier } from './support.ts'
+import { converse, LINE, LOCAL, REMOTE, seeded, verifier } from './support.ts'
 
 const machinery = { random: seeded('backend'), work: new PasswordWork() }
 const context = new ClientAuthContext(seeded('frontend'))
 
-function frontend(method: ClientAuthMethod, secret: Secret | null, user = 'alice'): ClientAuth {
-  return new ClientAuth(context, { user, method, secret, loopback: true })
+function frontend(method: ClientAuthMethod, secret: Secret | null, on = context): ClientAuth {
+  return new ClientAuth(on, { user: 'alice', method, secret, ...LOCAL })
 }
 
 function backend(credential: ServerCredential | null, user = 'alice'): ServerAuth {
-  return new ServerAuth({ user, credential, where: 'db:5432', confidential: true }, machinery)
+  return new ServerAuth({ user, credential, where: 'db:5432', line: LINE }, machinery)
 }
 
 const plain: Secret = { kind: 'plain', password: 'correct horse' }
@@ -31,7 +31,11 @@ describe('a login', () => {
     ['md5', scram, /^R10:\d+ p:\d+ R11:\d+ p:\d+ R12:\d+ R0:4$/],
     ['scram-sha-256', plain, /^R10:\d+ p:\d+ R11:\d+ p:\d+ R12:\d+ R0:4$/],
     ['scram-sha-256', scram, /^R10:\d+ p:\d+ R11:\d+ p:\d+ R12:\d+ R0:4$/],
+    ['password', plain, /^R3:4 p:14 R0:4$/],
+    ['password', stored, /^R3:4 p:14 R0:4$/],
+    ['password', scram, /^R3:4 p:14 R0:4$/],
     ['trust', plain, /^R0:4$/],
+    ['cert', plain, /^R0:4$/],
   ]
   for (const [method, secret, shape] of cases) {
     it(`succeeds with ${method} and a ${secret.kind} secret`, async () => {
@@ -40,7 +44,7 @@ describe('a login', () => {
       assert.equal(result.backend?.kind, 'ok')
       assert.match(result.shape.join(' '), shape)
     })
-    if (method !== 'trust') {
+    if (method !== 'trust' && method !== 'cert') {
       it(`fails with ${method}, a ${secret.kind} secret and a wrong password`, async () => {
         const wrong = backend({ kind: 'plain', password: 'incorrect horse' })
         const result = await converse(frontend(method, secret), wrong)
@@ -73,6 +77,20 @@ describe('a login', () => {
     assert.equal(again.backend?.kind, 'ok')
   })
 
+  it('hands on such keys after a password in the clear as well, if a verifier checked it', async () => {
+    const first = await converse(frontend('password', scram), backend(plain))
+    assert(first.frontend.kind === 'success' && first.frontend.keys !== null)
+    const again = await converse(
+      frontend('scram-sha-256', scram),
+      backend({ kind: 'keys', ...first.frontend.keys }),
+    )
+    assert.equal(again.frontend.kind, 'success')
+    for (const secret of [plain, stored]) {
+      const { frontend: result } = await converse(frontend('password', secret), backend(plain))
+      assert.equal(result.kind === 'success' && result.keys, null)
+    }
+  })
+
   it('hands on no keys that fit no verifier of Postgres', async () => {
     const result = await converse(frontend('scram-sha-256', plain), backend(plain))
     assert.equal(result.frontend.kind === 'success' && result.frontend.keys, null)
@@ -86,14 +104,14 @@ describe('a login', () => {
   it('never succeeds with an empty password', async () => {
     assert.equal(parseSecret(''), null)
     const empty: Secret = { kind: 'plain', password: '' }
-    for (const method of ['md5', 'scram-sha-256'] as const) {
+    for (const method of ['md5', 'scram-sha-256', 'password'] as const) {
       const result = await converse(frontend(method, empty), backend(empty))
       assert.equal(result.frontend.kind === 'failure' && result.frontend.failure.sqlstate, '28P01')
     }
   })
 
   it('refuses trust from another machine', () => {
-    const auth = new ClientAuth(context, { user: 'alice', method: 'trust', secret: plain, loopback: false })
+    const auth = new ClientAuth(context, { user: 'alice', method: 'trust', secret: plain, ...REMOTE })
     const outcome = auth.begin()
     assert.equal(outcome.kind === 'failure' && outcome.failure.sqlstate, '28000')
   })
@@ -106,12 +124,17 @@ describe('an unknown user', () => {
     ['md5', 'scram-sha-256', stored],
     ['plain', 'md5', plain],
     ['md5', 'md5', stored],
+    ['scram', 'md5', scram],
+    ['plain', 'password', plain],
+    ['scram', 'password', scram],
+    ['md5', 'password', stored],
   ]
   for (const [kind, method, secret] of secrets) {
     it(`looks like a wrong password for a ${kind} secret under ${method}`, async () => {
       const wrong: ServerCredential = { kind: 'plain', password: 'guess' }
-      const known = await converse(frontend(method, secret), backend(wrong))
-      const unknown = await converse(frontend(method, null), backend(wrong))
+      const own = new ClientAuthContext(seeded('frontend'))
+      const known = await converse(frontend(method, secret, own), backend(wrong))
+      const unknown = await converse(frontend(method, null, own), backend(wrong))
       assert.deepEqual(unknown.frontend, known.frontend)
       assert.deepEqual(unknown.shape, known.shape)
     })

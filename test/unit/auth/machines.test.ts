@@ -6,7 +6,12 @@ import type { ClientAuthMethod } from '../../../src/auth/access.ts'
 import { ClientAuth, ClientAuthContext } from '../../../src/auth/client-auth.ts'
 import { PasswordWork } from '../../../src/auth/password-work.ts'
 import type { Secret } from '../../../src/auth/secrets.ts'
-import { ServerAuth, type ServerCredential, type ServerLogin } from '../../../src/auth/server-auth.ts'
+import {
+  type Line,
+  ServerAuth,
+  type ServerCredential,
+  type ServerLogin,
+} from '../../../src/auth/server-auth.ts'
 import {
   authenticationMd5,
   authenticationOk,
@@ -20,7 +25,7 @@ import {
   passwordMessage,
   saslInitialResponse,
 } from '../../../src/wire/auth-messages.ts'
-import { messages, seeded, settledClient, settledServer, verifier } from './support.ts'
+import { LINE, LOCAL, messages, REMOTE, seeded, settledClient, settledServer, verifier } from './support.ts'
 
 const body = (message: Buffer) => messages(message)[0].body
 const plain: Secret = { kind: 'plain', password: 'pencil' }
@@ -28,7 +33,7 @@ const plain: Secret = { kind: 'plain', password: 'pencil' }
 describe('the login of a client', () => {
   const context = new ClientAuthContext(seeded('frontend'))
   const begun = (method: ClientAuthMethod, secret: Secret | null = plain) => {
-    const auth = new ClientAuth(context, { user: 'u', method, secret, loopback: false })
+    const auth = new ClientAuth(context, { user: 'u', method, secret, ...REMOTE })
     auth.begin()
     return auth
   }
@@ -71,10 +76,10 @@ describe('the login of a client', () => {
   })
 
   it('fails where a message comes while the password is being hashed', async () => {
-    const login = { user: 'slow', method: 'scram-sha-256', secret: plain, loopback: false } as const
+    const login = { user: 'slow', method: 'scram-sha-256', secret: plain, ...REMOTE } as const
     const auth = new ClientAuth(context, login)
     const server = new ServerAuth(
-      { user: 'slow', credential: plain, where: '', confidential: true },
+      { user: 'slow', credential: plain, where: '', line: LINE },
       { random: seeded('b'), work: new PasswordWork() },
     )
     let sent = auth.begin()
@@ -93,9 +98,9 @@ describe('the login of a client', () => {
 
   it('says so where too many passwords are waiting', async () => {
     const busy = new ClientAuthContext(seeded('x'), new PasswordWork({ cached: 1, inFlight: 0, queued: 0 }))
-    const auth = new ClientAuth(busy, { user: 'u', method: 'scram-sha-256', secret: plain, loopback: true })
+    const auth = new ClientAuth(busy, { user: 'u', method: 'scram-sha-256', secret: plain, ...LOCAL })
     const server = new ServerAuth(
-      { user: 'u', credential: plain, where: '', confidential: true },
+      { user: 'u', credential: plain, where: '', line: LINE },
       { random: seeded('b'), work: new PasswordWork() },
     )
     let outcome = auth.begin()
@@ -137,7 +142,7 @@ describe('the login of a client', () => {
 describe('our login to a server', () => {
   const machinery = { random: seeded('backend'), work: new PasswordWork() }
   const begun = (credential: ServerCredential | null, more: Partial<ServerLogin> = {}) =>
-    new ServerAuth({ user: 'joe', credential, where: 'db:5432', confidential: true, ...more }, machinery)
+    new ServerAuth({ user: 'joe', credential, where: 'db:5432', line: LINE, ...more }, machinery)
   const told = async (auth: ServerAuth, ...requests: Buffer[]) => {
     let outcome = null
     for (const request of requests) outcome = await settledServer(auth.receive(body(request)))
@@ -158,10 +163,7 @@ describe('our login to a server', () => {
     assert.deepEqual(clear.bytes, passwordMessage('pencil'))
     assert.equal(await told(begun(plain), number(3), authenticationOk()), 'ok')
     assert.equal(await told(begun(plain), authenticationMd5(Buffer.alloc(4)), authenticationOk()), 'ok')
-    assert.equal(
-      await told(begun(plain), authenticationSasl(['SCRAM-SHA-256-PLUS', 'SCRAM-SHA-256'])),
-      'reply',
-    )
+    assert.equal(await told(begun(plain), scram), 'reply')
   })
 
   it('says what to do where it has no password, or not the right kind', async () => {
@@ -195,16 +197,54 @@ describe('our login to a server', () => {
       )
     }
     assert.match(await told(begun(plain), authenticationSasl(['OAUTHBEARER'])), /^28000 .* no SASL mechanism/)
-    assert.match(
-      await told(begun(plain), authenticationSasl(['SCRAM-SHA-256-PLUS'])),
-      /^28000 .* no SASL mechanism/,
-    )
+  })
+
+  it('binds SCRAM to the channel as libpq does', async () => {
+    const endPoint = Buffer.from('hash of the certificate')
+    const both = ['SCRAM-SHA-256-PLUS', 'SCRAM-SHA-256']
+    const unbound = ['SCRAM-SHA-256']
+    const cases: [Partial<Line>, string[], string][] = [
+      [{ isEncrypted: true, endPoint }, both, 'SCRAM-SHA-256-PLUS p=tls-server-end-point,,'],
+      [{ isEncrypted: true, endPoint, channelBinding: 'require' }, both, 'SCRAM-SHA-256-PLUS p=tls-'],
+      [{ isEncrypted: true, endPoint, channelBinding: 'disable' }, both, 'SCRAM-SHA-256 n,,'],
+      [{ isEncrypted: true, endPoint }, unbound, 'SCRAM-SHA-256 y,,'],
+      [{ isEncrypted: true, endPoint, channelBinding: 'disable' }, unbound, 'SCRAM-SHA-256 n,,'],
+      [{ isEncrypted: true }, both, 'SCRAM-SHA-256 n,,'],
+      [{}, unbound, 'SCRAM-SHA-256 n,,'],
+      [{}, both, '08P01 Postgres at db:5432 offers SCRAM-SHA-256-PLUS on a connection without TLS'],
+      [{ isEncrypted: true, endPoint, channelBinding: 'disable' }, ['SCRAM-SHA-256-PLUS'], '28000 '],
+      [{ channelBinding: 'require' }, unbound, '28000 Postgres at db:5432 is reached without TLS'],
+      [{ isEncrypted: true, channelBinding: 'require' }, both, '28000 Postgres at db:5432 has a certificate'],
+      [
+        { isEncrypted: true, endPoint, channelBinding: 'require' },
+        unbound,
+        '28000 Postgres at db:5432 does not offer SCRAM-SHA-256-PLUS, and upstream.channel_binding is require',
+      ],
+    ]
+    for (const [more, offered, expected] of cases) {
+      const auth = begun(plain, { line: { ...LINE, ...more } })
+      const outcome = await settledServer(auth.receive(body(authenticationSasl(offered))))
+      const said = outcome.kind === 'reply' ? parseSaslInitialResponse(body(outcome.bytes)) : null
+      const failure = outcome.kind === 'error' ? outcome.failure : null
+      const found = said ? `${said.mechanism} ${said.data}` : `${failure?.sqlstate} ${failure?.message}`
+      assert.ok(found.startsWith(expected), `${found}, not ${expected}`)
+    }
+  })
+
+  it('takes nothing but a bound login where binding is required', async () => {
+    const line: Line = { ...LINE, isEncrypted: true, endPoint: Buffer.alloc(32), channelBinding: 'require' }
+    const refusals = [authenticationOk(), number(3), authenticationMd5(Buffer.alloc(4))]
+    for (const request of refusals)
+      assert.match(await told(begun(plain, { line }), request), /^28000 .*\.channel_binding is require$/)
   })
 
   it('does not say its password where others can hear it', async () => {
-    assert.match(await told(begun(plain, { confidential: false }), number(3)), /^28000 .* in the clear/)
+    assert.match(
+      await told(begun(plain, { line: { ...LINE, isConfidential: false } }), number(3)),
+      /^28000 .* in the clear/,
+    )
     const md5 = authenticationMd5(Buffer.alloc(4))
-    assert.equal(await told(begun(plain, { confidential: false }), md5), 'reply')
+    assert.equal(await told(begun(plain, { line: { ...LINE, isConfidential: false } }), md5), 'reply')
   })
 
   it('refuses messages out of order, above all a login that was not proved', async () => {
@@ -229,14 +269,14 @@ describe('our login to a server', () => {
     assert(first.kind === 'reply')
     const response = parseSaslInitialResponse(body(first.bytes))
     const nonce = response?.data?.toString().slice('n,,n=,r='.length)
-    const step = auth.receive(body(authenticationSaslContinue(Buffer.from(`r=${nonce}x,s=AAAA,i=1`))))
+    const step = auth.receive(body(authenticationSaslContinue(Buffer.from(`r=${nonce}x,s=AAAA,i=4096`))))
     assert(step.kind === 'wait')
     assert.equal(auth.receive(body(authenticationOk())).kind, 'error')
     assert.equal((await step.outcome).kind, 'error')
   })
 
   it('never names a secret in an error', async () => {
-    const auth = begun({ kind: 'plain', password: 'hunter2' }, { confidential: false })
+    const auth = begun({ kind: 'plain', password: 'hunter2' }, { line: { ...LINE, isConfidential: false } })
     assert.doesNotMatch(await told(auth, number(3)), /hunter2/)
   })
 

@@ -1,11 +1,37 @@
 // What the tests of authentication share: chance that can be foretold, verifiers, and two machines that talk.
 import { createHash, pbkdf2Sync } from 'node:crypto'
-import type { ClientAuth, ClientAuthOutcome, ClientAuthStep } from '../../../src/auth/client-auth.ts'
+import type {
+  ClientAuth,
+  ClientAuthOutcome,
+  ClientAuthStep,
+  ClientLogin,
+} from '../../../src/auth/client-auth.ts'
 import { keysOfSaltedPassword, sha256 } from '../../../src/auth/scram-keys.ts'
-import type { ServerAuth, ServerAuthOutcome, ServerAuthStep } from '../../../src/auth/server-auth.ts'
+import type { Line, ServerAuth, ServerAuthOutcome, ServerAuthStep } from '../../../src/auth/server-auth.ts'
 import { preparePassword } from '../../../src/auth/saslprep.ts'
 import type { ScramSecret } from '../../../src/auth/secrets.ts'
 import type { Random } from '../../../src/util/env.ts'
+
+/** A connection to Postgres on this machine, without TLS. */
+export const LINE: Line = {
+  isEncrypted: false,
+  isConfidential: true,
+  isProven: false,
+  endPoint: null,
+  channelBinding: 'prefer',
+}
+
+/** From this machine, and from another one without TLS. */
+export const LOCAL = connection({ loopback: true })
+export const REMOTE = connection({ loopback: false })
+
+/** What a login knows of its connection, where nobody asks for a certificate. */
+export function connection(
+  channel: Partial<ClientLogin['channel']>,
+): Omit<ClientLogin, 'user' | 'method' | 'secret'> {
+  const none = { loopback: false, encrypted: false, endPoint: null }
+  return { channel: { ...none, ...channel }, certificate: 'not asked', trustsAnywhere: false }
+}
 
 /** Chance that repeats with its seed. */
 export function seeded(seed: string): Random {
