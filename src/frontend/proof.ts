@@ -41,9 +41,9 @@ export class Proof {
     this.#login = {
       user: visitor.user,
       method: gate.method,
-      // A rule that trusts says itself whom: those elsewhere are meant.
-      channel: { loopback: loopback || gate.trustsAnywhere, encrypted, endPoint: tls?.endPoint ?? null },
+      channel: { loopback, encrypted, endPoint: tls?.endPoint ?? null },
       certificate: judgeCertificate(gate, stream.peer),
+      // A rule that trusts says itself whom: those elsewhere are meant.
       trustsAnywhere: gate.trustsAnywhere,
     }
     this.#framer.push(early)
