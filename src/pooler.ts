@@ -12,6 +12,7 @@ import { House } from './house.ts'
 import { systemClock } from './net/clock.ts'
 import { setHandlerErrorReporter } from './net/handler-errors.ts'
 import { serveHttp } from './net/http.ts'
+import { localAddresses } from './net/interfaces.ts'
 import { type Listener, listen } from './net/listen.ts'
 import { systemRandom } from './net/random.ts'
 import { serverTls } from './net/tls-server.ts'
@@ -28,6 +29,8 @@ import { SecretKeeper } from './routing/secret-keeper.ts'
 
 /** The step of the coarse clock: timeouts are late by at most this. */
 const TICK_MS = 50
+/** Of this machine, for all configurations. */
+const ADDRESSES = localAddresses(systemClock)
 
 /** Where a running pooler listens. */
 export interface Addresses {
@@ -78,7 +81,10 @@ export class Pooler {
       limits: config.client,
       databases: config.databases,
       users: config.users,
-      access: new Access(config.client, (name) => this.#clientTlsOf(name)),
+      access: new Access(config.client, {
+        tlsOfDatabase: (name) => this.#clientTlsOf(name),
+        localAddresses: ADDRESSES,
+      }),
       secrets: new SecretKeeper(config.users),
       tls: tls.mode === 'disable' ? null : serverTls(tls),
       log,

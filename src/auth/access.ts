@@ -1,9 +1,11 @@
 // Who may come in, and how: judges a connection by its address, its TLS, its user and database. Pure. It
 // checks no password; what is not allowed by a rule is refused.
-import type { ClientAuth, ClientConfig, TlsMode } from '../config/types.ts'
+import type { CertName, ClientAuth, ClientCert, ClientConfig, TlsMode } from '../config/types.ts'
 import type { PeerInfo } from '../wire/byte-stream.ts'
 import { namesUser } from './certificate.ts'
 import { type AuthFailure, failure } from './failure.ts'
+import { type LocalAddress, matchingRule, refusedByHba } from './hba.ts'
+import { isMapped } from './user-map.ts'
 
 /** How a client proves who it is. */
 export type ClientAuthMethod = Exclude<ClientAuth, 'hba'>
@@ -20,41 +22,72 @@ export interface Arrival {
 /** What it has to show. */
 export interface Gate {
   readonly method: ClientAuthMethod
+  /** A rule names the addresses for which it trusts; otherwise `trust` is for this machine only. */
+  readonly trustsAnywhere: boolean
   /** Whether it must have a certificate besides, and one that names the user (Postgres: clientcert). */
-  readonly clientCert: 'no' | 'verify-ca' | 'verify-full'
+  readonly clientCert: ClientCert
   /** Whether its certificate names the user, through the user map. */
   readonly namesUser: boolean
+}
+
+/** What the rules rest on, besides the configuration. */
+export interface AccessFacts {
+  /** The least TLS for clients of a database. */
+  tlsOfDatabase(database: string): TlsMode
+  /** The addresses of this machine, now. */
+  localAddresses(): readonly LocalAddress[]
 }
 
 /** The rules of the process; made anew when the configuration changes. */
 export class Access {
   readonly #client: ClientConfig
-  readonly #tlsOfDatabase: (database: string) => TlsMode
+  readonly #facts: AccessFacts
 
-  /** @param tlsOfDatabase the least TLS for clients of a database */
-  constructor(client: ClientConfig, tlsOfDatabase: (database: string) => TlsMode) {
+  constructor(client: ClientConfig, facts: AccessFacts) {
     this.#client = client
-    this.#tlsOfDatabase = tlsOfDatabase
+    this.#facts = facts
   }
 
   /** What this connection has to show, or why it may not come in. */
   judge(arrival: Arrival): Gate | AuthFailure {
     const { peer } = arrival
-    const { auth, certMap, certName } = this.#client
-    const mode = this.#tlsOfDatabase(arrival.database)
+    const { auth } = this.#client
+    const mode = this.#facts.tlsOfDatabase(arrival.database)
     const needsTls = mode === 'require' || mode === 'verify-ca' || mode === 'verify-full'
     if (needsTls && !peer.encrypted && peer.kind !== 'unix')
       return failure('28000', 'this server requires TLS: connect with sslmode=require')
-    const method = auth === 'hba' ? 'scram-sha-256' : auth
-    return {
-      method,
-      clientCert: peer.kind === 'unix' ? 'no' : certificateOf(mode),
-      namesUser: namesUser(peer, certName, (name) => certMap === '' && name === arrival.user),
-    }
+    if (auth === 'hba') return this.#judgeByHba(arrival, mode)
+    const clientCert = peer.kind === 'unix' ? 'no' : certificateFor(mode)
+    return { method: auth, trustsAnywhere: false, clientCert, namesUser: this.#names(arrival, this.#client) }
+  }
+
+  /** Whether its certificate names the user it wants to be. */
+  #names({ peer, user }: Arrival, by: { certName: CertName; certMap: string }): boolean {
+    const { identFile } = this.#client
+    return namesUser(peer, by.certName, (name) => isMapped(identFile, by.certMap, name, user))
+  }
+
+  #judgeByHba(arrival: Arrival, mode: TlsMode): Gate | AuthFailure {
+    const { peer } = arrival
+    const rule = matchingRule(this.#client.hbaFile, arrival, () => this.#facts.localAddresses())
+    if (rule === null) return refusedByHba(arrival, null)
+    const { method } = rule
+    // As Postgres, which looks for the certificate before it looks at the method.
+    if (rule.clientCert !== 'no' && (peer.tls?.certificate ?? null) === null)
+      return failure('28000', 'connection requires a valid client certificate')
+    if (method === 'reject') return refusedByHba(arrival, rule)
+    const clientCert = peer.kind === 'unix' ? 'no' : stricter(rule.clientCert, certificateFor(mode))
+    const trustsAnywhere = method === 'trust'
+    return { method, trustsAnywhere, clientCert, namesUser: this.#names(arrival, rule) }
   }
 }
 
-/** What a least TLS asks of the certificate of a client. */
-function certificateOf(mode: TlsMode): Gate['clientCert'] {
+/** What a mode of TLS asks of a client's certificate. */
+function certificateFor(mode: TlsMode): ClientCert {
   return mode === 'verify-ca' || mode === 'verify-full' ? mode : 'no'
+}
+
+function stricter(one: ClientCert, other: ClientCert): ClientCert {
+  if (one === 'no' || other === 'verify-full') return other
+  return one
 }

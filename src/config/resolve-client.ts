@@ -2,9 +2,10 @@
 // Opens no socket. Problems are collected, not thrown.
 
 import { RANK } from './layers.ts'
+import { readHba, readIdent } from './resolve-hba.ts'
 import { type Path, type ResolveContext, readableFile, readSecret, rule } from './rules.ts'
 import type { FileConfig } from './schema.ts'
-import type { AuthQueryConfig, ClientAuth, ClientTlsConfig, Config } from './types.ts'
+import type { AuthQueryConfig, ClientAuth, ClientTlsConfig, Config, HbaRule, UserMapLine } from './types.ts'
 import { isLoopbackHost } from './units.ts'
 
 /** Everything that the rules of this section look at besides it. */
@@ -105,6 +106,17 @@ function resolveAuthQuery(context: ResolveContext, file: FileConfig, known: Know
   }
 }
 
+/** The rules of `client_tls_mode` of a database: it can ask for no more than the listener offers. */
+export function checkClientTls(context: ResolveContext, file: FileConfig, database: string): void {
+  const mode = file.databases[database]?.client_tls_mode ?? 'disable'
+  const path = ['databases', database, 'client_tls_mode']
+  const { tls } = file.client
+  const noTls = mode !== 'disable' && tls.mode === 'disable'
+  rule(context, [path, at('tls', 'mode')], noTls, `${mode} needs TLS: set client.tls.mode to prefer`)
+  const noCa = mode.startsWith('verify') && !noTls && tls.ca_file === ''
+  rule(context, [path, at('tls', 'ca_file')], noCa, `${mode} needs client.tls.ca_file`)
+}
+
 function resolveTls(context: ResolveContext, file: FileConfig): ClientTlsConfig {
   const { tls } = file.client
   const mode = at('tls', 'mode')
@@ -124,13 +136,28 @@ function resolveTls(context: ResolveContext, file: FileConfig): ClientTlsConfig 
   }
 }
 
+function resolveHba(
+  context: ResolveContext,
+  { client }: FileConfig,
+  identFile: readonly UserMapLine[],
+): readonly HbaRule[] {
+  if (client.hba_file === '') return []
+  return readHba(context, client.hba_file, {
+    hasTls: client.tls.mode !== 'disable',
+    hasCa: client.tls.ca_file !== '',
+    maps: client.ident_file === '' ? null : identFile,
+  })
+}
+
 /** The section `client`, and who may log in how. */
 export function resolveClient(context: ResolveContext, file: FileConfig, known: Known): Config['client'] {
   const { client } = file
+  const identFile = client.ident_file === '' ? [] : readIdent(context, client.ident_file)
+  const hbaFile = resolveHba(context, file, identFile)
   return {
     auth: resolveAuth(context, file, known),
-    hbaFile: readableFile(context, at('hba_file'), client.hba_file),
-    identFile: readableFile(context, at('ident_file'), client.ident_file),
+    hbaFile,
+    identFile,
     certMap: client.cert_map,
     certName: client.cert_name,
     authQuery: resolveAuthQuery(context, file, known),

@@ -29,15 +29,20 @@ export function rule(context: ResolveContext, paths: readonly Path[], violated: 
 }
 
 /** A file name as absolute path: from the folder of the configuration, or where we run. */
-function locate(context: ResolveContext, path: Path, name: string): string {
+export function locate(context: ResolveContext, path: Path, name: string): string {
   if (name === '') return ''
   const fromFile = context.layers.rank(path) === RANK.file
   return fromFile ? resolvePath(dirname(context.file), name) : resolvePath(name)
 }
 
-function unreadable(name: string, error: unknown): string {
+/** Why a file cannot be read, in words. */
+export function reasonOf(error: unknown): string {
   const code = (error as NodeJS.ErrnoException).code ?? 'unknown error'
-  return `cannot read ${name}: ${READ_ERRORS[code] ?? code}`
+  return READ_ERRORS[code] ?? code
+}
+
+function unreadable(name: string, error: unknown): string {
+  return `cannot read ${name}: ${reasonOf(error)}`
 }
 
 /** The text of a file; null after a problem was reported at `path`. */

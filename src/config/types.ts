@@ -1,5 +1,7 @@
 // The configuration as the program uses it: every value checked, defaults filled in, times in
 // milliseconds, sizes in bytes, secrets read from their files. Read only; load.ts makes it.
+import type { IpBytes } from '../util/ip.ts'
+import type { Regex } from '../util/regex.ts'
 
 export type PoolMode = 'session' | 'transaction' | 'statement'
 export type ClientAuth =
@@ -18,6 +20,53 @@ export type ChannelBinding = 'disable' | 'prefer' | 'require'
 /** Which name of a client's certificate is compared with the user. */
 export type CertName = 'CN' | 'DN' | 'SAN'
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error'
+
+/** Names in a rule of pg_hba.conf: one of them has to fit. */
+export interface HbaNames {
+  readonly all: boolean
+  /** The database is called like the user. */
+  readonly sameUser: boolean
+  /** Physical replication, which has no database. */
+  readonly replication: boolean
+  readonly exact: ReadonlySet<string>
+  readonly patterns: readonly Regex[]
+}
+
+/** Where a connection comes from. */
+export type HbaAddress =
+  /** `samehost`: an address of this machine; `samenet`: one in a network that it is in. */
+  | { readonly kind: 'all' | 'samehost' | 'samenet' }
+  | { readonly kind: 'network'; readonly network: IpBytes; readonly mask: IpBytes }
+
+export type HbaMethod = 'trust' | 'reject' | 'password' | 'md5' | 'scram-sha-256' | 'cert'
+export type ClientCert = 'no' | 'verify-ca' | 'verify-full'
+
+/** A line of pg_hba.conf. */
+export interface HbaRule {
+  /** `local`: Unix sockets; the others: all that is no Unix socket. */
+  readonly connection: 'local' | 'host' | 'hostssl' | 'hostnossl'
+  readonly databases: HbaNames
+  readonly users: HbaNames
+  readonly from: HbaAddress
+  readonly method: HbaMethod
+  readonly clientCert: ClientCert
+  readonly certMap: string
+  readonly certName: CertName
+}
+
+/** A name in pg_ident.conf. */
+export type MappedName =
+  | { readonly kind: 'all' }
+  /** Of a user: `\1` in it stands for the first group of the system name's pattern. */
+  | { readonly kind: 'exact'; readonly name: string }
+  | { readonly kind: 'pattern'; readonly pattern: Regex }
+
+/** A line of pg_ident.conf: who is known to be `system` may be `user`. */
+export interface UserMapLine {
+  readonly map: string
+  readonly system: MappedName
+  readonly user: MappedName
+}
 
 export interface ListenConfig {
   host: string
@@ -53,10 +102,10 @@ export interface AuthQueryConfig {
 /** Limits and timeouts of the frontend side. 0 means: no limit. */
 export interface ClientConfig {
   auth: ClientAuth
-  /** '' unless `auth` is hba. */
-  hbaFile: string
-  /** User name maps; '' : none. */
-  identFile: string
+  /** Its rules, in their order; none unless `auth` is hba. */
+  hbaFile: readonly HbaRule[]
+  /** The lines of all user name maps, in their order. */
+  identFile: readonly UserMapLine[]
   /** Map for `auth: cert`; '' : the certificate must name the user itself. */
   certMap: string
   certName: CertName

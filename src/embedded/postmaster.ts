@@ -107,9 +107,10 @@ export class Postmaster {
   static async start(launch: Launch): Promise<Postmaster> {
     const { binaries, home, port, socketDir } = launch
     const args = ['-D', inside(home.dir, 'data')]
-    const fixed = { listen_addresses: '127.0.0.1', port: String(port), unix_socket_directories: socketDir }
+    const where = { listen_addresses: '127.0.0.1' }
+    const fixed = { port: String(port), unix_socket_directories: socketDir }
     const log = { logging_collector: 'off', log_destination: 'stderr' }
-    for (const [name, value] of Object.entries({ ...launch.settings, ...fixed, ...log })) {
+    for (const [name, value] of Object.entries({ ...where, ...launch.settings, ...fixed, ...log })) {
       args.push('-c', `${name}=${value}`)
     }
     const child = start(binaries, 'postgres', home, args)

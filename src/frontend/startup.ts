@@ -254,7 +254,8 @@ export class Startup implements StreamHandler {
     const gate = this.#house.judge({
       user,
       database,
-      isPhysicalReplication: replication !== undefined && replicationOf(replication) === true,
+      // A replication connection to a database is one to that database: logical replication.
+      isPhysicalReplication: replication !== 'database' && replicationOf(replication ?? '0') === true,
       peer,
     })
     if ('sqlstate' in gate) {

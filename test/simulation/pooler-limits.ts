@@ -24,8 +24,8 @@ export function clientLimits(random: Prng, isChoked: boolean): ClientConfig {
   const limit = (ms: number) => (isChoked && random.chance(0.5) ? ms : 0)
   return {
     auth: 'trust',
-    hbaFile: '',
-    identFile: '',
+    hbaFile: [],
+    identFile: [],
     certMap: '',
     certName: 'CN',
     authQuery: {

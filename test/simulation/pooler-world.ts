@@ -128,7 +128,7 @@ export class PoolerWorld implements UserWorld {
       limits,
       databases: new Map(),
       users: new Map(),
-      access: new Access(limits, () => 'disable'),
+      access: new Access(limits, { tlsOfDatabase: () => 'disable', localAddresses: () => [] }),
       secrets: new SecretKeeper(new Map()),
       tls: null,
       log: SILENT,

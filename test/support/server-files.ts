@@ -8,13 +8,11 @@ import { WireClient } from './wire-client.ts'
 const CERTS = new URL('./certs/', import.meta.url)
 
 /** Writes a file of 0600 into the data folder, owned by the account that Postgres runs under. */
-async function writeFile(postgres: TestPostgres, name: string, text: string): Promise<void> {
+export async function writeDataFile(postgres: TestPostgres, name: string, text: string): Promise<void> {
   const [row] = await postgres.admin('show data_directory')
   const path = `${row?.data_directory}/${name}`.replaceAll("'", "''")
-  // Text format: tabs and backslashes must not be in it.
-  const lines = text.trimEnd().replaceAll("'", "''")
-  const program = `umask 077; cat > "${path}"`
-  await postgres.admin(`copy (select unnest(string_to_array('${lines}', E'\\n'))) to program '${program}'`)
+  const program = `umask 077; base64 -d > "${path}"`
+  await postgres.admin(`copy (select '${Buffer.from(text).toString('base64')}') to program '${program}'`)
 }
 
 /**
@@ -27,7 +25,7 @@ export async function useHba(
   trusted: string,
 ): Promise<void> {
   const all = [...lines, 'local all all scram-sha-256', 'host all all 127.0.0.1/32 scram-sha-256']
-  await writeFile(postgres, 'pg_hba.conf', all.join('\n'))
+  await writeDataFile(postgres, 'pg_hba.conf', all.join('\n'))
   await postgres.admin('select pg_reload_conf()')
   const { host, port, database } = postgres
   const isIn = () =>
@@ -38,10 +36,24 @@ export async function useHba(
   await until(isIn, () => 'Postgres does not follow the new pg_hba.conf')
 }
 
+/** Has Postgres judge by this pg_hba.conf. A superuser's login must be in it. Resolves when it does. */
+export async function replaceHba(postgres: TestPostgres, text: string): Promise<void> {
+  const loaded = async () => String((await postgres.admin('select pg_conf_load_time()::text as at'))[0]?.at)
+  const before = await loaded()
+  await writeDataFile(postgres, 'pg_hba.conf', text)
+  await postgres.admin('select pg_reload_conf()')
+  await until(
+    async () => (await loaded()) !== before,
+    () => 'Postgres does not read its files again',
+  )
+}
+
 /** Turns TLS on, with the certificate of the tests. */
 export async function useTls(postgres: TestPostgres): Promise<void> {
-  await writeFile(postgres, 'server.crt', readFileSync(new URL('localhost.crt', CERTS), 'utf8'))
-  await writeFile(postgres, 'server.key', readFileSync(new URL('localhost.key', CERTS), 'utf8'))
+  await writeDataFile(postgres, 'server.crt', readFileSync(new URL('localhost.crt', CERTS), 'utf8'))
+  await writeDataFile(postgres, 'server.key', readFileSync(new URL('localhost.key', CERTS), 'utf8'))
+  await writeDataFile(postgres, 'root.crt', readFileSync(new URL('localhost.crt', CERTS), 'utf8'))
+  await postgres.admin("alter system set ssl_ca_file = 'root.crt'")
   await postgres.admin('alter system set ssl = on')
   await postgres.admin('select pg_reload_conf()')
   await until(

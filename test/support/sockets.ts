@@ -10,6 +10,8 @@ export interface SocketOptions {
   /** Host name or address; a path that starts with `/` is a Unix socket (the folder or the socket itself). */
   host?: string
   port?: number
+  /** Address to come from (TCP). */
+  localAddress?: string
   /**
    * `request`: SSLRequest, which must be granted; `prefer`: go on in the clear if refused; `direct`: TLS at
    * once.
@@ -27,9 +29,10 @@ export function certificateHash(socket: TLSSocket): Buffer {
 
 /** Opens a socket, with TLS where asked for. It is paused where SSLRequest was refused under `prefer`. */
 export async function openSocket(options: SocketOptions): Promise<Socket> {
-  const { host = '127.0.0.1', port = 5432, ssl = false } = options
+  const { host = '127.0.0.1', port = 5432, ssl = false, localAddress } = options
   const path = host.startsWith('/') ? (host.includes('.s.PGSQL.') ? host : `${host}/.s.PGSQL.${port}`) : null
-  const socket = path === null ? netConnect({ host, port }) : netConnect({ path })
+  const from = localAddress === undefined ? {} : { localAddress }
+  const socket = path === null ? netConnect({ host, port, ...from }) : netConnect({ path })
   await opened(socket, 'connect')
   if (ssl === false) return socket
   if (ssl !== 'direct') {

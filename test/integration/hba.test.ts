@@ -1,0 +1,224 @@
+// The same pg_hba.conf for a real Postgres and for pgmux: over random files, users, databases, addresses and
+// TLS both give the same verdict, in the same words, or ask in the same way. Real connections from several
+// addresses of this machine. Must never look at a verdict other than as a client sees it.
+import assert from 'node:assert/strict'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, suite, test } from 'node:test'
+import { loadConfig } from '../../src/config/load.ts'
+import * as m from '../support/messages.ts'
+import { type Overrides, startPooler, type TestPooler } from '../support/pooler.ts'
+import { getPostgres, notRun } from '../support/postgres.ts'
+import { Prng } from '../support/prng.ts'
+import { replaceHba, testCertificate, useTls } from '../support/server-files.ts'
+import { WireClient } from '../support/wire-client.ts'
+
+const SEED = Number(process.env.SEED ?? Math.floor(Math.random() * 2 ** 31))
+const FILES = 10
+const CASES = 110
+const WORKERS = 8
+/** Connections of the tests themselves. */
+const OURS = 'host all postgres 127.0.0.1/32 scram-sha-256'
+
+const hasV6 = await hasLoopback6()
+const postgres = await getPostgres({
+  settings: { listen_addresses: hasV6 ? '127.0.0.1,::1' : '127.0.0.1', max_wal_senders: '60' },
+})
+const isOwn = postgres.kind === 'embedded' && postgres.major >= 16
+const folder = mkdtempSync(join(tmpdir(), 'pgmux-hba-'))
+after(() => rmSync(folder, { recursive: true, force: true }))
+
+const USERS = ['alice', 'bob', 'Car ol', 'all', 'replication', 'hashed', 'a"b', 'ghost']
+const DATABASES = ['alice', 'bob', 'shop', 'all', 'replication', 'sameuser', 'Car ol', 'nowhere']
+const SECRETS = new Map<string, { secret: string }>()
+
+async function prepare(): Promise<void> {
+  await useTls(postgres)
+  for (const user of USERS.slice(0, -1)) {
+    const encryption = user === 'hashed' ? 'md5' : 'scram-sha-256'
+    const name = `"${user.replaceAll('"', '""')}"`
+    await postgres.admin(
+      `do $$ begin
+        set local password_encryption = '${encryption}';
+        create role ${name} login password 'secret';
+      end $$`,
+    )
+  }
+  const rows = await postgres.admin(
+    'select rolname, rolpassword from pg_authid where rolpassword is not null',
+  )
+  for (const { rolname, rolpassword } of rows) SECRETS.set(String(rolname), { secret: String(rolpassword) })
+}
+if (isOwn) await prepare()
+
+function hasLoopback6(): Promise<boolean> {
+  const server = createServer()
+  return new Promise((resolve) => {
+    server.on('error', () => resolve(false))
+    server.listen(0, '::1', () => server.close(() => resolve(true)))
+  })
+}
+
+/** The part of a configuration that comes of such a file. */
+function hbaConfig(text: string, ident = ''): Overrides {
+  const { certFile, keyFile } = testCertificate()
+  writeFileSync(join(folder, 'pg_hba.conf'), text)
+  writeFileSync(join(folder, 'pg_ident.conf'), ident)
+  writeFileSync(
+    join(folder, 'config.yaml'),
+    `client:
+  hba_file: pg_hba.conf
+  ident_file: pg_ident.conf
+  tls: { mode: allow, cert_file: ${certFile}, key_file: ${keyFile}, ca_file: ${certFile} }\n`,
+  )
+  const { client } = loadConfig({ file: join(folder, 'config.yaml'), env: {}, terminal: false }).config
+  const { auth, hbaFile, identFile, tls } = client
+  return { client: { auth, hbaFile, identFile, tls }, users: SECRETS }
+}
+
+interface Case {
+  readonly user: string
+  readonly database: string
+  readonly params: Record<string, string>
+  /** '' : over the Unix socket. */
+  readonly from: string
+  readonly ssl: false | 'request'
+}
+
+interface Door {
+  readonly host: string
+  readonly port: number
+}
+
+/** The first thing that a client hears. */
+async function verdict(door: Door, { user, database, params, from, ssl }: Case): Promise<string> {
+  const source = from === '' ? {} : { localAddress: from }
+  await using client = await WireClient.open({ ...door, ...source, ssl })
+  client.send(m.startup({ user, database, ...params }))
+  const first = await client.next()
+  if (first.type === 'E') return `${first.severity} ${first.code} ${first.message}`
+  assert.equal(first.type, 'R', first.type)
+  if (first.type !== 'R') return ''
+  // With md5 Postgres asks a stranger as it would ask a new user; we as those that there are.
+  return user === 'ghost' && (first.method === 5 || first.method === 10) ? 'R challenge' : `R ${first.method}`
+}
+
+const quoted = (name: string) => (/^[a-z]+$/.test(name) ? name : `"${name.replaceAll('"', '""')}"`)
+const ADDRESSES = ['127.0.0.1', '127.0.0.2', '127.0.0.77', '127.1.2.3', ...(hasV6 ? ['::1'] : []), '']
+const NETWORKS = [
+  ...['127.0.0.0/8', '127.0.0.1/32', '127.0.0.2/31', '127.1.0.0/16', '0.0.0.0/0', '10.0.0.0/8'],
+  ...[
+    '127.0.0.77 255.255.255.255',
+    '127.9.9.1 255.0.0.255',
+    '::1/128',
+    '::/0',
+    '::1 ffff::',
+    '2001:db8::/32',
+  ],
+  ...['samehost', 'samenet', 'all', 'all', '::ffff:127.0.0.1/128', '127.0.0.99/0'],
+]
+const PATTERNS = ['/^a', '/o', '"/^(alice|bob)$"', '/^.{3}$', '/l\\M', '"/[^a-z]"', '/^$']
+const METHODS = ['trust', 'reject', 'scram-sha-256', 'scram-sha-256', 'md5', 'password']
+
+function randomNames(prng: Prng, names: readonly string[], keywords: readonly string[]): string {
+  const one = (): string => {
+    if (prng.chance(0.4)) return prng.pick(keywords)
+    if (prng.chance(0.2)) return prng.pick(PATTERNS)
+    return prng.chance(0.3) ? `"${prng.pick(names).replaceAll('"', '""')}"` : quoted(prng.pick(names))
+  }
+  return Array.from({ length: prng.pick([1, 1, 2, 3]) }, one).join(prng.pick([',', ', ']))
+}
+
+function randomLine(prng: Prng): string {
+  const kinds = ['host', 'host', 'host', 'hostssl', 'hostssl', 'hostnossl', 'hostnogssenc', 'local']
+  const kind = prng.pick(kinds)
+  const databases = randomNames(prng, DATABASES, ['all', 'all', 'sameuser', 'replication'])
+  const users = randomNames(prng, USERS, ['all'])
+  const address = kind === 'local' ? '' : prng.pick(NETWORKS)
+  const method = kind === 'hostssl' && prng.chance(0.15) ? 'cert' : prng.pick(METHODS)
+  const options =
+    kind === 'hostssl' && prng.chance(0.15) ? prng.pick(['clientcert=verify-full', 'clientname=DN']) : ''
+  return [kind, databases, users, address, method, options].join(prng.pick([' ', '\t', '  ']))
+}
+
+function randomCase(prng: Prng): Case {
+  const from = prng.pick(ADDRESSES)
+  const replication = prng.chance(0.15) ? { replication: prng.pick(['true', 'database', 'off']) } : {}
+  const user = prng.pick(USERS)
+  const database = prng.chance(0.3) && DATABASES.includes(user) ? user : prng.pick(DATABASES)
+  return {
+    user,
+    database,
+    params: replication,
+    from,
+    ssl: from !== '' && prng.chance(0.4) ? 'request' : false,
+  }
+}
+
+/** Poolers with these rules on both loopback addresses and a Unix socket, in front of nothing. */
+async function withPoolers(
+  text: string,
+  run: (door: (from: string) => Door) => Promise<void>,
+): Promise<void> {
+  const overrides = hbaConfig(text)
+  const poolers: TestPooler[] = []
+  const start = async (host: string, unixSocketDir: string): Promise<Door> => {
+    const pooler = await startPooler('postgres://x:y@127.0.0.1:1/x', {
+      ...overrides,
+      listen: { host, unixSocketDir },
+    })
+    poolers.push(pooler)
+    return { host, port: pooler.port }
+  }
+  try {
+    const four = await start('127.0.0.1', folder)
+    const six = hasV6 ? await start('::1', '') : four
+    await run((from) => (from === '' ? { host: folder, port: four.port } : from.includes(':') ? six : four))
+  } finally {
+    await Promise.all(poolers.map((pooler) => pooler.stop()))
+  }
+}
+
+function postgresDoor(from: string): Door {
+  const { port, control } = postgres
+  if (from === '') return { host: control?.socketDir ?? '', port }
+  return { host: from.includes(':') ? '::1' : '127.0.0.1', port }
+}
+
+suite('pg_hba.conf', () => {
+  test(`verdicts equal those of Postgres for the same file (SEED=${SEED})`, async (t) => {
+    if (!isOwn) return notRun(t, postgres.missing || 'needs Postgres 16 for patterns in pg_hba.conf')
+    const prng = new Prng(SEED)
+    const heard = new Map<string, number>()
+    for (let file = 0; file < FILES; file++) {
+      const text = [OURS, ...Array.from({ length: prng.between(3, 14) }, () => randomLine(prng)), ''].join(
+        '\n',
+      )
+      await replaceHba(postgres, text)
+      const cases = Array.from({ length: CASES }, () => randomCase(prng))
+      await withPoolers(text, async (door) => {
+        const worker = async (): Promise<void> => {
+          for (let one = cases.pop(); one !== undefined; one = cases.pop()) {
+            const [theirs, ours] = await Promise.all([
+              verdict(postgresDoor(one.from), one),
+              verdict(door(one.from), one),
+            ])
+            assert.equal(ours, theirs, `SEED=${SEED} file ${file}, ${JSON.stringify(one)}\n${text}`)
+            const word = theirs.split(/ (?=for|from)/)[0] ?? ''
+            heard.set(word, (heard.get(word) ?? 0) + 1)
+          }
+        }
+        await Promise.all(Array.from({ length: WORKERS }, worker))
+      })
+    }
+    t.diagnostic(JSON.stringify(Object.fromEntries(heard)))
+    // Each kind of verdict was among them.
+    for (const word of ['R 0', 'R 3', 'R 5', 'R 10', 'pg_hba.conf rejects', 'no pg_hba.conf', 'certificate'])
+      assert.ok(
+        [...heard.keys()].some((key) => key.includes(word)),
+        `none heard: ${word}`,
+      )
+  })
+})
