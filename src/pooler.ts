@@ -26,6 +26,7 @@ import { PoolEntry } from './routing/pool-entry.ts'
 import { routeOf } from './routing/route-of.ts'
 import { type Place, Router } from './routing/router.ts'
 import { SecretKeeper } from './routing/secret-keeper.ts'
+import { readUpstreamTls } from './routing/upstream-tls.ts'
 
 /** The step of the coarse clock: timeouts are late by at most this. */
 const TICK_MS = 50
@@ -62,6 +63,7 @@ export class Pooler {
     this.#log = log
     this.#limitedLog = new LimitedLog(log, systemClock)
     const { tls } = config.client
+    readUpstreamTls(config)
     const auth = new ClientAuthContext(systemRandom, this.#work)
     this.#limits = new Limits({
       process: config.pool.maxServers,

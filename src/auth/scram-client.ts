@@ -10,15 +10,21 @@ import { hmac, isNonce, KEY_LENGTH, type ScramKeys, sha256, strictBase64, xor } 
 export const MAX_SERVER_MESSAGE = 8 * 1024
 /** Longest salt taken from a server, in characters of base64. Postgres' own has 24. */
 export const MAX_SALT = 1024
-/**
- * Most iterations taken from a server: about a tenth of a second of one thread (Postgres' default is 4096).
- * There is no lower limit but 1: the number belongs to the stored verifier, and refusing a weak one would
- * only keep its owner out.
- */
+/** Most iterations taken from a server: some tenths of a second of one thread (Postgres' default is 4096). */
 export const MAX_ITERATIONS = 1_000_000
+/**
+ * Fewest iterations taken for a password from a server that has not shown who it is: what RFC 7677 asks for.
+ * Whoever plays the server could learn by a single one what makes guessing the password thousands of times
+ * cheaper. Postgres itself goes down to 1 (`scram_iterations`): with a checked certificate that is taken.
+ */
+export const MIN_ITERATIONS = 4096
 const NONCE_BYTES = 18
-/** GS2 header: no channel binding, no authorization identity. */
-const GS2_HEADER = 'n,,'
+
+/**
+ * Whether the login is bound to the TLS below it, to the hash of the server's certificate. `cannot`: we do
+ * not; `not offered`: we would, but the server did not offer it; one that did will see that somebody lied.
+ */
+export type Binding = { readonly endPoint: Buffer } | 'cannot' | 'not offered'
 
 /** A password, or the keys that a client's own login left with us. */
 export type ScramCredential = { readonly password: string } | ScramKeys
@@ -30,31 +36,41 @@ export class ScramServerError extends Error {
   override name = 'ScramServerError'
 }
 
+export interface ScramClientParts {
+  readonly random: Random
+  readonly work: PasswordWork
+  /** The server has shown a certificate of an authority that we know. */
+  readonly isProven: boolean
+}
+
 /** Call `start`, `onContinue`, `onFinal`, once each and in this order. */
 export class ScramClient {
-  readonly #random: Random
-  readonly #work: PasswordWork
+  readonly #parts: ScramClientParts
   #credential: ScramCredential | null = null
   #nonce = ''
   #firstBare = ''
   #authMessage = ''
+  /** The GS2 header, and behind it what the login is bound to. */
+  #channel = Buffer.alloc(0)
   #serverKey: Buffer | null = null
 
-  constructor(random: Random, work: PasswordWork) {
-    this.#random = random
-    this.#work = work
+  constructor(parts: ScramClientParts) {
+    this.#parts = parts
   }
 
   /**
    * @returns the client-first-message. Postgres ignores `user` here (libpq sends ''): its startup packet
    * counts.
    */
-  start(user: string, credential: ScramCredential): Buffer {
+  start(user: string, credential: ScramCredential, binding: Binding): Buffer {
     this.#credential = credential
-    this.#nonce = this.#random.bytes(NONCE_BYTES).toString('base64')
+    const header = gs2Header(binding)
+    const bound = typeof binding === 'string' ? [] : [binding.endPoint]
+    this.#channel = Buffer.concat([Buffer.from(header), ...bound])
+    this.#nonce = this.#parts.random.bytes(NONCE_BYTES).toString('base64')
     const name = Buffer.from(user.replaceAll('=', '=3D').replaceAll(',', '=2C'), 'utf8').toString('latin1')
     this.#firstBare = `n=${name},r=${this.#nonce}`
-    return Buffer.from(GS2_HEADER + this.#firstBare, 'latin1')
+    return Buffer.from(header + this.#firstBare, 'latin1')
   }
 
   /**
@@ -68,10 +84,11 @@ export class ScramClient {
       throw new ScramServerError('sent a SCRAM message too early')
     const message = bounded(bytes)
     const { nonce, salt, iterations } = readServerFirst(message, this.#nonce)
-    const withoutProof = `c=${Buffer.from(GS2_HEADER).toString('base64')},r=${nonce}`
+    const withoutProof = `c=${this.#channel.toString('base64')},r=${nonce}`
     this.#authMessage = `${this.#firstBare},${message},${withoutProof}`
     if (!('password' in credential)) return this.#clientFinal(withoutProof, credential)
-    const keys = this.#work.keys(credential.password, salt, iterations)
+    if (iterations < MIN_ITERATIONS && !this.#parts.isProven) throw new ScramServerError(TOO_FEW)
+    const keys = this.#parts.work.keys(credential.password, salt, iterations)
     if (!(keys instanceof Promise)) return this.#clientFinal(withoutProof, keys)
     return keys.then((derived) => this.#clientFinal(withoutProof, derived))
   }
@@ -101,6 +118,15 @@ export class ScramClient {
       )
     }
   }
+}
+
+const TOO_FEW =
+  `asks for fewer than ${MIN_ITERATIONS} SCRAM iterations and has not shown who it is: ` +
+  'use TLS with verify-full, or raise scram_iterations there and set the password anew'
+
+function gs2Header(binding: Binding): string {
+  if (binding === 'cannot') return 'n,,'
+  return binding === 'not offered' ? 'y,,' : 'p=tls-server-end-point,,'
 }
 
 function bounded(bytes: Buffer): string {

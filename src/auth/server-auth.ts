@@ -1,6 +1,7 @@
 // Our login to one Postgres server: answers its Authentication messages. Pure: takes their bodies, gives
 // bytes to send. Never sends a password in the clear over a line that others can read, and never believes an
 // AuthenticationOk that comes before the server has proved itself.
+import type { ChannelBinding } from '../config/types.ts'
 import type { Random } from '../util/env.ts'
 import {
   type AuthenticationRequest,
@@ -12,8 +13,8 @@ import {
 import { type AuthFailure, failure, tooBusy } from './failure.ts'
 import { md5Answer } from './md5.ts'
 import { type PasswordWork, PasswordWorkBusy } from './password-work.ts'
-import { ScramClient, type ScramCredential, ScramServerError } from './scram-client.ts'
-import { SCRAM_SHA_256, type ScramKeys } from './scram-keys.ts'
+import { type Binding, ScramClient, type ScramCredential, ScramServerError } from './scram-client.ts'
+import { SCRAM_SHA_256, SCRAM_SHA_256_PLUS, type ScramKeys } from './scram-keys.ts'
 import type { Secret } from './secrets.ts'
 
 /** What we log in with: a secret, or the keys that a client's own SCRAM login left with us. */
@@ -25,8 +26,19 @@ export interface ServerLogin {
   readonly credential: ServerCredential | null
   /** "host:port" or the socket's path, for error messages. */
   readonly where: string
-  /** True where nobody else can read the stream: TLS, or a peer on this machine. */
-  readonly confidential: boolean
+  readonly line: Line
+}
+
+/** What is known of the stream below a login. */
+export interface Line {
+  readonly isEncrypted: boolean
+  /** Nobody else can read it: TLS, or a peer on this machine. */
+  readonly isConfidential: boolean
+  /** The server has shown a certificate of an authority that we know: it is who it claims to be. */
+  readonly isProven: boolean
+  /** The hash of its certificate to which SCRAM can be bound; null where there is none. */
+  readonly endPoint: Buffer | null
+  readonly channelBinding: ChannelBinding
 }
 
 /** What to do next, without a wait. */
@@ -63,10 +75,11 @@ export class ServerAuth {
   readonly #login: ServerLogin
   readonly #scram: ScramClient
   #state: State = 'start'
+  #isBound = false
 
   constructor(login: ServerLogin, machinery: ServerAuthMachinery) {
     this.#login = login
-    this.#scram = new ScramClient(machinery.random, machinery.work)
+    this.#scram = new ScramClient({ ...machinery, isProven: login.line.isProven })
   }
 
   /** Takes the body of an Authentication message (without type and length). Never throws on what it says. */
@@ -102,14 +115,20 @@ export class ServerAuth {
   #onOk(): ServerAuthOutcome {
     const believed = this.#state === 'start' || this.#state === 'passwordSent' || this.#state === 'proved'
     if (!believed) return this.#outOfOrder()
+    if (this.#mustBind && !this.#isBound) return this.#notBound('lets us in without it')
     this.#state = 'over'
     return { kind: 'ok' }
   }
 
+  get #mustBind(): boolean {
+    return this.#login.line.channelBinding === 'require'
+  }
+
   #onCleartext(): ServerAuthOutcome {
-    const { credential, confidential } = this.#login
+    const { credential, line } = this.#login
+    if (this.#mustBind) return this.#notBound('asks for the password in the clear')
     if (credential === null) return this.#noPassword()
-    if (!confidential) {
+    if (!line.isConfidential) {
       return this.#fail('28000', 'asks for the password in the clear over a line without TLS', CLEARTEXT_HINT)
     }
     if (credential.kind !== 'plain') return this.#wrongKind('the password itself', credential.kind)
@@ -118,6 +137,7 @@ export class ServerAuth {
 
   #onMd5(salt: Buffer): ServerAuthOutcome {
     const { credential, user } = this.#login
+    if (this.#mustBind) return this.#notBound('asks for md5')
     if (credential === null) return this.#noPassword()
     if (credential.kind !== 'plain' && credential.kind !== 'md5') {
       return this.#wrongKind('an md5 answer', credential.kind)
@@ -126,15 +146,24 @@ export class ServerAuth {
   }
 
   #onSasl(mechanisms: readonly string[]): ServerAuthOutcome {
-    const { credential } = this.#login
-    if (!mechanisms.includes(SCRAM_SHA_256)) {
+    const { credential, line } = this.#login
+    const hasPlus = mechanisms.includes(SCRAM_SHA_256_PLUS)
+    if (hasPlus && !line.isEncrypted) {
+      return this.#fail('08P01', 'offers SCRAM-SHA-256-PLUS on a connection without TLS')
+    }
+    const binding = bindingOf(line, hasPlus)
+    const mechanism = typeof binding === 'string' ? SCRAM_SHA_256 : SCRAM_SHA_256_PLUS
+    if (this.#mustBind && mechanism === SCRAM_SHA_256) return this.#notBound(whyUnbound(line, hasPlus))
+    if (!mechanisms.includes(mechanism)) {
       return this.#fail('28000', 'offers no SASL mechanism that pgmux supports', METHOD_HINT)
     }
     if (credential === null) return this.#noPassword()
     const usable = scramCredential(credential)
     if (usable === null) return this.#wrongKind('SCRAM', credential.kind)
+    this.#isBound = mechanism === SCRAM_SHA_256_PLUS
     // As libpq does: Postgres takes the user of the startup packet and ignores the one in here.
-    return this.#reply('scramFirst', saslInitialResponse(SCRAM_SHA_256, this.#scram.start('', usable)))
+    const first = this.#scram.start('', usable, binding)
+    return this.#reply('scramFirst', saslInitialResponse(mechanism, first))
   }
 
   #onContinue(data: Buffer): ServerAuthStep {
@@ -172,6 +201,10 @@ export class ServerAuth {
     return this.#fail('08P01', 'sent an authentication message out of order')
   }
 
+  #notBound(what: string): ServerAuthOutcome {
+    return this.#fail('28000', `${what}, and upstream.channel_binding is require`, BINDING_HINT)
+  }
+
   #noPassword(): ServerAuthOutcome {
     const { user } = this.#login
     const way = `set users.${user}.password or upstream.password`
@@ -195,11 +228,25 @@ export class ServerAuth {
 
 const METHOD_HINT = 'Use scram-sha-256, md5 or password for this user in pg_hba.conf of that server.'
 const CLEARTEXT_HINT = 'Set upstream.tls.mode to require, or use scram-sha-256 in pg_hba.conf of that server.'
+const BINDING_HINT =
+  'Channel binding needs TLS, scram-sha-256 in pg_hba.conf of that server, and a password of that kind.'
 const KNOWN_AS = new Map([
   ['md5', 'an md5 hash'],
   ['scram', 'a SCRAM verifier'],
   ['keys', 'a SCRAM key'],
 ])
+
+/** As libpq chooses: bound where both can, and where only we can, saying so, which shows who took it away. */
+function bindingOf(line: Line, hasPlus: boolean): Binding {
+  if (!line.isEncrypted || line.channelBinding === 'disable' || line.endPoint === null) return 'cannot'
+  return hasPlus ? { endPoint: line.endPoint } : 'not offered'
+}
+
+function whyUnbound(line: Line, hasPlus: boolean): string {
+  if (!line.isEncrypted) return 'is reached without TLS'
+  if (line.endPoint === null) return 'has a certificate whose signature defines no channel binding'
+  return hasPlus ? 'cannot be bound to' : 'does not offer SCRAM-SHA-256-PLUS'
+}
 
 function scramCredential(credential: ServerCredential): ScramCredential | null {
   if (credential.kind === 'plain') return { password: credential.password }

@@ -2,17 +2,14 @@
 // aimed at. It owns that connection and reports once, when Postgres has closed it (so that it cannot hit
 // anything later) or when it never got there.
 import type { SecurableStream, StreamHandler } from '../wire/byte-stream.ts'
-import { buildCancelRequest, buildSslRequest } from '../wire/startup.ts'
+import { buildCancelRequest } from '../wire/startup.ts'
+import { Opening } from './opening.ts'
 import type { Route } from './route.ts'
 
-const SSL_YES = 0x53
-
 export class CancelConnection implements StreamHandler {
-  readonly #route: Route
   readonly #request: Buffer
   readonly #onOver: (isCertain: boolean) => void
-  readonly #needsTls: boolean
-  readonly #dialing: { cancel(): void }
+  readonly #opening: Opening
   #stream: SecurableStream | null = null
   #isSent = false
   #isOver = false
@@ -26,31 +23,23 @@ export class CancelConnection implements StreamHandler {
     target: { pid: number; key: Buffer; isEncrypted: boolean },
     onOver: (isCertain: boolean) => void,
   ) {
-    this.#route = route
     this.#request = buildCancelRequest(target.pid, target.key)
     this.#onOver = onOver
-    this.#needsTls = target.isEncrypted
-    this.#dialing = route.dial(route.cancelTimeoutMs, (_error, stream) => this.#onDialed(stream))
+    const security = target.isEncrypted ? 'tls' : 'clear'
+    this.#opening = new Opening(route, security, route.cancelTimeoutMs, (_failure, stream) => {
+      if (stream === null) this.#over(true)
+      else this.#send(stream)
+    })
   }
 
   /** Takes too long, or is not wanted any more. */
   giveUp(): void {
-    this.#dialing.cancel()
+    this.#opening.cancel('cancel timeout')
     this.#stream?.destroy('cancel timeout')
     this.#over(!this.#isSent)
   }
 
-  onData(chunk: Buffer): void {
-    if (this.#isSent) return
-    const { tls } = this.#route
-    if (chunk.length !== 1 || chunk[0] !== SSL_YES || tls === null) {
-      this.#stream?.destroy('the server refused TLS for a cancel request')
-      return
-    }
-    this.#stream?.secure(tls, null, (error) => {
-      if (error === null) this.#send()
-    })
-  }
+  onData(): void {}
 
   onDrain(): void {}
 
@@ -65,21 +54,11 @@ export class CancelConnection implements StreamHandler {
     this.#over(!this.#isSent)
   }
 
-  #onDialed(stream: SecurableStream | null): void {
-    if (stream === null || this.#isOver) {
-      stream?.destroy('not wanted any more')
-      this.#over(true)
-      return
-    }
+  #send(stream: SecurableStream): void {
     this.#stream = stream
     stream.handler = this
-    if (this.#needsTls) stream.write(buildSslRequest())
-    else this.#send()
-  }
-
-  #send(): void {
     this.#isSent = true
-    this.#stream?.write(this.#request)
+    stream.write(this.#request)
   }
 
   #over(isCertain: boolean): void {

@@ -1,13 +1,15 @@
-// The login to Postgres on a fresh stream: TLS, startup, authentication, parameters. It owns the stream until
-// it reports; it believes nothing a server says before the server has proved itself, and bounds what it says.
+// The login to Postgres: startup, authentication, parameters, on a stream that opening.ts makes; with TLS and
+// without where the mode allows both, in libpq's order. It owns the stream until it reports; it believes
+// nothing a server says before the server has proved itself, and bounds what it says.
 import { ServerAuth, type ServerAuthOutcome } from '../auth/server-auth.ts'
 import type { Refusal } from '../pool/types.ts'
 import type { SecurableStream, StreamHandler } from '../wire/byte-stream.ts'
 import { parseErrorResponse } from '../wire/error-response.ts'
 import { Found, Framer } from '../wire/framer.ts'
 import { FromServer, SERVER_RULES } from '../wire/protocol.ts'
-import { buildSslRequest, buildStartup, fromText, LATEST_MINOR } from '../wire/startup.ts'
-import type { ServerParts } from './route.ts'
+import { buildStartup, fromText, LATEST_MINOR } from '../wire/startup.ts'
+import { Opening, type OpeningFailure, type Security } from './opening.ts'
+import type { Route, ServerParts } from './route.ts'
 
 const MESSAGE_MAX = 64 * 1024
 /** A server that never comes to the end of its login messages is no Postgres. */
@@ -15,8 +17,11 @@ const MESSAGES_MAX = 1000
 /** Where the key is in BackendKeyData, and its longest. */
 const KEY_AT = 9
 const KEY_MAX = 256
-const SSL_YES = 0x53
-const SSL_NO = 0x4e
+/** SQLSTATEs by which Postgres says that it does not let us in this way: invalid authorization. */
+const NOT_LET_IN = /^28/
+const KEYS_HINT =
+  'pgmux logged in with the SCRAM keys of a client. Its password in Postgres was set since (even the same ' +
+  'one gets other keys), or the SCRAM verifier in pgmux is another one: give pgmux the one of pg_authid.'
 
 /** SQLSTATEs of a login that will fail again until somebody changes something. */
 const FINAL_CODES = new Set([
@@ -48,16 +53,28 @@ export interface LoginEvents {
   onLoginFailed(refusal: Refusal, isFinal: boolean): void
 }
 
+/** One way in that did not work. */
+interface Attempt {
+  readonly refusal: Refusal
+  readonly isFinal: boolean
+}
+
+/** For a stream that is given up: what still comes concerns nobody. */
+const NOBODY: StreamHandler = { onData() {}, onDrain() {}, onEnd() {}, onClose() {} }
+
 export class Login implements StreamHandler {
   readonly #parts: LoginParts
   readonly #parameters: ReadonlyMap<string, string>
   readonly #events: LoginEvents
-  readonly #framer = new Framer(SERVER_RULES, MESSAGE_MAX, MESSAGE_MAX)
-  readonly #reported = new Map<string, string>()
-  readonly #dialing: { cancel(): void }
+  readonly #ways: Security[]
+  #framer = new Framer(SERVER_RULES, MESSAGE_MAX, MESSAGE_MAX)
+  #reported = new Map<string, string>()
+  #opening: Opening
   #stream: SecurableStream | null = null
   #auth: ServerAuth | null = null
-  #awaitsTls = false
+  /** What came of the first way, where there was a second. */
+  #first: Attempt | null = null
+  #hasKeys = false
   #isAuthenticated = false
   #messages = 0
   #pid = 0
@@ -69,14 +86,14 @@ export class Login implements StreamHandler {
     this.#parts = parts
     this.#parameters = parameters
     this.#events = events
-    const { route } = parts
-    this.#dialing = route.dial(route.connectTimeoutMs, (error, stream) => this.#onDialed(error, stream))
+    this.#ways = waysIn(parts.route)
+    this.#opening = this.#open()
   }
 
   /** Gives up: nothing is reported any more. */
   cancel(reason: string): void {
     this.#isOver = true
-    this.#dialing.cancel()
+    this.#opening.cancel(reason)
     this.#stream?.destroy(reason)
   }
 
@@ -90,10 +107,6 @@ export class Login implements StreamHandler {
 
   onData(chunk: Buffer): void {
     if (this.#isOver) return
-    if (this.#awaitsTls) {
-      this.#onTlsAnswer(chunk)
-      return
-    }
     this.#framer.push(chunk)
     for (;;) {
       const found = this.#framer.next()
@@ -126,60 +139,59 @@ export class Login implements StreamHandler {
     this.#fail(this.#unreachable(reason), false)
   }
 
-  #onDialed(error: (Error & { code: string }) | null, stream: SecurableStream | null): void {
-    if (stream === null) {
-      this.#fail(this.#unreachable(error?.message ?? 'no connection'), false)
-      return
-    }
-    if (this.#isOver) {
-      stream.destroy('not wanted any more')
-      return
-    }
+  #open(): Opening {
+    const { route } = this.#parts
+    return new Opening(route, this.#ways[0], route.connectTimeoutMs, (failure, stream) => {
+      if (stream === null) this.#onNotOpened(failure as OpeningFailure)
+      else this.#startUp(stream)
+    })
+  }
+
+  #onNotOpened({ why, isFinal, isTls }: OpeningFailure): void {
+    const refusal = this.#unreachable(why)
+    // As libpq: `prefer` takes a handshake that fails for a server without TLS.
+    const mayGoOn = isTls && this.#ways[0] === 'offered'
+    if (!mayGoOn || !this.#tryNextWay({ refusal, isFinal })) this.#fail(refusal, isFinal)
+  }
+
+  #startUp(stream: SecurableStream): void {
+    const { route, random, work } = this.#parts
     this.#stream = stream
     stream.handler = this
-    if (this.#parts.route.tls === null) {
-      this.#startUp()
-      return
+    const credential = route.credential()
+    const { encrypted, loopback, tls } = stream.peer
+    this.#hasKeys = credential?.kind === 'keys'
+    // Postgres has no TLS: there is no other way than the one that begins here.
+    if (this.#ways[0] === 'offered' && !encrypted) this.#ways.length = 1
+    const line = {
+      isEncrypted: encrypted,
+      isConfidential: encrypted || loopback,
+      isProven: encrypted && route.checksCertificate,
+      endPoint: tls?.endPoint ?? null,
+      channelBinding: route.channelBinding,
     }
-    this.#awaitsTls = true
-    stream.write(buildSslRequest())
-  }
-
-  #onTlsAnswer(chunk: Buffer): void {
-    const { route } = this.#parts
-    this.#awaitsTls = false
-    if (chunk.length > 1) {
-      // CVE-2021-23222: whoever sits in between could put words in the server's mouth.
-      this.#fail(this.#unreachable('Postgres sent bytes in the clear behind its answer to SSLRequest'), true)
-    } else if (chunk[0] === SSL_YES && route.tls !== null) {
-      this.#stream?.secure(route.tls, null, (error) => {
-        if (error === null) this.#startUp()
-        else this.#fail(this.#unreachable(`TLS failed: ${error.message}`), false)
-      })
-    } else if (chunk[0] === SSL_NO && (route.tlsMode === 'prefer' || route.tlsMode === 'allow')) {
-      this.#startUp()
-    } else {
-      this.#fail(this.#unreachable('Postgres does not support TLS, which upstream.tls.mode requires'), true)
-    }
-  }
-
-  #startUp(): void {
-    const stream = this.#stream
-    if (this.#isOver || stream === null) return
-    const { route, random, work } = this.#parts
-    this.#auth = new ServerAuth(
-      {
-        user: route.user,
-        credential: route.credential(),
-        where: route.where,
-        confidential: stream.peer.encrypted || stream.peer.loopback,
-      },
-      { random, work },
-    )
+    this.#auth = new ServerAuth({ user: route.user, credential, where: route.where, line }, { random, work })
     const parameters = new Map([['user', fromText(route.user)]])
     parameters.set('database', fromText(route.dbname))
     for (const [name, value] of this.#parameters) parameters.set(name, value)
     stream.write(buildStartup({ minor: LATEST_MINOR, parameters }))
+  }
+
+  /** Begins anew in the next way, where there is one. */
+  #tryNextWay(failed: Attempt): boolean {
+    if (this.#isOver || this.#ways.length < 2) return false
+    this.#first = failed
+    this.#ways.shift()
+    if (this.#stream !== null) {
+      this.#stream.handler = NOBODY
+      this.#stream.destroy('Postgres did not let us in this way')
+    }
+    this.#stream = null
+    this.#auth = null
+    this.#framer = new Framer(SERVER_RULES, MESSAGE_MAX, MESSAGE_MAX)
+    this.#reported = new Map()
+    this.#opening = this.#open()
+    return true
   }
 
   #onMessage(): void {
@@ -214,12 +226,16 @@ export class Login implements StreamHandler {
   }
 
   #onAuthentication(body: Buffer): void {
-    const step = this.#auth?.receive(body)
-    if (step === undefined || this.#isAuthenticated) {
+    const auth = this.#auth
+    const step = this.#isAuthenticated ? undefined : auth?.receive(body)
+    if (step === undefined) {
       this.#violation('an authentication message out of order')
     } else if (step.kind === 'wait') {
       step.outcome
-        .then((outcome) => this.#onAuthOutcome(outcome))
+        .then((outcome) => {
+          // Not on a stream that was opened meanwhile.
+          if (this.#auth === auth) this.#onAuthOutcome(outcome)
+        })
         .catch((thrown: Error) => this.#fail(this.#unreachable(thrown.message), false))
     } else {
       this.#onAuthOutcome(step)
@@ -231,24 +247,37 @@ export class Login implements StreamHandler {
     if (outcome.kind === 'reply') this.#stream?.write(outcome.bytes)
     else if (outcome.kind === 'ok') this.#isAuthenticated = true
     else if (outcome.kind === 'error') {
-      const { sqlstate, message, detail } = outcome.failure
-      const refusal = { severity: 'FATAL' as const, code: sqlstate, message, detail, reason: 'server_login' }
-      this.#fail(refusal, FINAL_CODES.has(sqlstate))
+      const { sqlstate, message, detail, hint } = outcome.failure
+      const refusal: Refusal = {
+        severity: 'FATAL',
+        code: sqlstate,
+        message,
+        ...(detail === '' ? {} : { detail }),
+        ...(hint === '' ? {} : { hint }),
+        reason: 'server_login',
+      }
+      const isFinal = FINAL_CODES.has(sqlstate)
+      // What we would not do in the clear may be right with TLS; never the other way round.
+      const mayGoOn = this.#ways[0] === 'clear' && NOT_LET_IN.test(sqlstate)
+      if (!mayGoOn || !this.#tryNextWay({ refusal, isFinal })) this.#fail(refusal, isFinal)
     }
   }
 
   #onError(src: Buffer, start: number, stop: number): void {
     const { code, message, detail, hint } = parseErrorResponse(src, start, stop)
     const words = message === '' ? 'Postgres refused the login without a reason' : message
+    const isRefused = NOT_LET_IN.test(code) && !this.#isAuthenticated
+    const advice = hint === '' && code === '28P01' && this.#hasKeys ? KEYS_HINT : hint
     const refusal: Refusal = {
       severity: 'FATAL',
       code: code === '' ? '08006' : code,
       message: words,
       ...(detail === '' ? {} : { detail }),
-      ...(hint === '' ? {} : { hint }),
+      ...(advice === '' ? {} : { hint: advice }),
       reason: 'server_login',
     }
-    this.#fail(refusal, FINAL_CODES.has(code))
+    const isFinal = FINAL_CODES.has(code)
+    if (!isRefused || !this.#tryNextWay({ refusal, isFinal })) this.#fail(refusal, isFinal)
   }
 
   #onParameter(src: Buffer, start: number, stop: number): void {
@@ -291,7 +320,32 @@ export class Login implements StreamHandler {
   #fail(refusal: Refusal, isFinal: boolean): void {
     if (this.#isOver) return
     this.#isOver = true
+    this.#opening.cancel('the login failed')
     this.#stream?.destroy('the login failed')
-    this.#events.onLoginFailed(refusal, isFinal)
+    const last = { refusal, isFinal }
+    const told = this.#first === null ? last : bothWays(this.#first, last, this.#ways[0])
+    this.#events.onLoginFailed(told.refusal, told.isFinal)
   }
+}
+
+/** The ways in which a login may be tried, in the order of libpq. */
+function waysIn({ tlsMode, channelBinding }: Route): Security[] {
+  if (tlsMode === 'disable') return ['clear']
+  // In the clear there is nothing to bind to.
+  if (channelBinding === 'require') return ['tls']
+  if (tlsMode === 'allow') return ['clear', 'tls']
+  return tlsMode === 'prefer' ? ['offered', 'clear'] : ['tls']
+}
+
+/**
+ * Of two refusals the one that helps more: a wrong password says more than "no pg_hba.conf entry" for the
+ * other way, and both say more than that there was no connection.
+ */
+function bothWays(first: Attempt, last: Attempt, lastWay: Security): Attempt {
+  const rank = ({ refusal }: Attempt) => ['08001', '28000'].indexOf(refusal.code)
+  const isFirst = rank(last) >= 0 && (rank(first) < 0 || rank(first) > rank(last))
+  const [told, other] = isFirst ? [first, last] : [last, first]
+  const otherHadTls = (lastWay === 'clear') !== isFirst
+  const detail = `${otherHadTls ? 'With' : 'Without'} TLS: ${other.refusal.message}`
+  return { ...told, refusal: { ...told.refusal, detail } }
 }

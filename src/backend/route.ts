@@ -24,9 +24,12 @@ export interface Route {
   readonly user: string
   /** What we log in with at this moment. */
   readonly credential: () => ServerCredential | null
+  /** `disable` on Unix sockets, whatever was configured. */
   readonly tlsMode: TlsMode
-  /** Null with mode `disable` and on Unix sockets. */
+  /** Null with mode `disable`. */
   readonly tls: TlsSettings | null
+  /** Postgres has to show a certificate of an authority that we know. */
+  readonly checksCertificate: boolean
   /** TLS begins at once, without a question in the clear (Postgres 17). */
   readonly isDirectTls: boolean
   readonly channelBinding: ChannelBinding

@@ -4,6 +4,7 @@ import { PasswordWork } from '../auth/password-work.ts'
 import { loadConfig } from '../config/load.ts'
 import type { Config } from '../config/types.ts'
 import { serverTls } from '../net/tls-server.ts'
+import { readUpstreamTls } from '../routing/upstream-tls.ts'
 import { probe, type ProbeResult } from './probe.ts'
 import type { Arguments } from './arguments.ts'
 
@@ -12,6 +13,7 @@ export async function check(given: Arguments): Promise<number> {
   const { config, file, warnings } = loadConfig({ flags: given.flags })
   for (const warning of warnings) process.stdout.write(`warning: ${warning}\n`)
   if (config.client.tls.mode !== 'disable') serverTls(config.client.tls)
+  readUpstreamTls(config)
   process.stdout.write(`${file ?? 'the configuration'} is valid\n`)
   if (!given.connect) return 0
   const targets = targetsOf(config)

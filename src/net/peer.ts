@@ -38,9 +38,18 @@ const WORDS: Readonly<Record<string, string>> = {
   EADDRNOTAVAIL: 'address not available on this machine',
 }
 
+/** OpenSSL's own words, without the file and line of its source. */
+const OPENSSL = /^[0-9A-F]+:error:[0-9A-F]+:[^:]*:[^:]*:([^:]+)/
+/** What a server says by an alert, in TLS 1.3 only after the handshake. */
+const ABOUT_OUR_CERTIFICATE = /alert (unknown ca|bad certificate|unsupported certificate|certificate )/
+
 /** The reason of a socket error in words that need no errno table. */
 export function errorWords(error: Error): string {
-  return WORDS[errorCode(error)] ?? error.message
+  const known = WORDS[errorCode(error)]
+  if (known !== undefined) return known
+  const words = OPENSSL.exec(error.message)?.[1]
+  if (words === undefined) return error.message
+  return ABOUT_OUR_CERTIFICATE.test(words) ? `${words}: the other side does not take our certificate` : words
 }
 
 /** The code of a system error (`ECONNRESET`), '' if it has none. */

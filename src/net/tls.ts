@@ -2,9 +2,9 @@
 // tls-server.ts and tls-client.ts.
 import type { Socket } from 'node:net'
 import type { TLSSocket } from 'node:tls'
-import type { TlsPeer, TlsSettings } from '../wire/byte-stream.ts'
+import type { SecureError, TlsPeer, TlsSettings } from '../wire/byte-stream.ts'
 import { errorCode, errorWords } from './peer.ts'
-import { type ClientTls, shownByServer, wrapClient } from './tls-client.ts'
+import { type ClientTls, problemOfServer, shownByServer, wrapClient } from './tls-client.ts'
 import { ServerTls, shownByClient, wrapServer } from './tls-server.ts'
 
 /**
@@ -13,7 +13,7 @@ import { ServerTls, shownByClient, wrapServer } from './tls-server.ts'
 const ALPN = 'postgresql'
 
 /** How a handshake ended: `shown` where it came to its end. */
-export type HandshakeEnd = (error: Error | null, shown: TlsPeer | null) => void
+export type HandshakeEnd = (error: SecureError | null, shown: TlsPeer | null) => void
 
 /**
  * Starts TLS on a socket whose listeners were removed. `early` were read from it already and belong to the
@@ -38,11 +38,14 @@ export function startTls(
     done(error, shown)
   }
   secured.once('secure', () => {
-    if (ours !== null && direct && secured.alpnProtocol !== ALPN) {
+    if (direct && secured.alpnProtocol !== ALPN) {
       finish(new Error('TLS failed: direct TLS needs the ALPN protocol "postgresql"'), null)
-      return
+    } else if (ours !== null) finish(null, shownByClient(secured, ours))
+    else {
+      const problem = problemOfServer(secured, settings as ClientTls)
+      if (problem !== '') finish(Object.assign(new Error(`TLS failed: ${problem}`), { isFinal: true }), null)
+      else finish(null, shownByServer(secured))
     }
-    finish(null, ours !== null ? shownByClient(secured, ours) : shownByServer(secured))
   })
   const failed = (error: Error): void => finish(tlsError(error), null)
   // A failure before the handshake is over is told under this name only.
@@ -60,8 +63,5 @@ function tlsError(error: Error): Error {
   const code = errorCode(error)
   if (code === 'ERR_SSL_NO_APPLICATION_PROTOCOL')
     return new Error('TLS failed: peer offered other ALPN protocols only')
-  // OpenSSL's own words, without the file and line of its source.
-  const words =
-    errorWords(error).match(/^[0-9A-F]+:error:[0-9A-F]+:[^:]*:[^:]*:([^:]+)/)?.[1] ?? errorWords(error)
-  return new Error(`TLS failed: ${words}`, { cause: error })
+  return new Error(`TLS failed: ${errorWords(error)}`, { cause: error })
 }

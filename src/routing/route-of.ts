@@ -4,14 +4,19 @@ import type { Route } from '../backend/route.ts'
 import type { Config, PoolMode } from '../config/types.ts'
 import { orForever } from '../config/units.ts'
 import { dial } from '../net/dial.ts'
-import { clientTls } from '../net/tls-client.ts'
+import { checksCertificate } from '../net/tls-client.ts'
 import type { Place } from './router.ts'
+import { settingsFor } from './upstream-tls.ts'
 
-/** The route to a place, in a pool mode. A host that begins with `/` is the folder of a Unix socket. */
+/**
+ * The route to a place, in a pool mode. A host that begins with `/` is the folder of a Unix socket.
+ * @throws CertificateError: see upstream-tls.ts
+ */
 export function routeOf(config: Config, place: Place, mode: PoolMode): Route {
   const { host, port, tls } = place
   const path = host.startsWith('/') ? `${host}/.s.PGSQL.${port}` : ''
   const target = path === '' ? { host, port } : { path }
+  const tlsSettings = settingsFor(config, host, tls)
   const credential = place.password === null ? null : parseSecret(place.password)
   return {
     dial: (timeoutMs, callback) => dial(target, timeoutMs, callback),
@@ -19,10 +24,10 @@ export function routeOf(config: Config, place: Place, mode: PoolMode): Route {
     dbname: place.dbname,
     user: place.user,
     credential: () => credential,
-    tlsMode: tls.mode,
-    // TLS is for connections that cross a network, not for sockets in the file system.
-    tls: tls.mode === 'disable' || path !== '' ? null : clientTls({ mode: 'require', host }),
-    isDirectTls: tls.negotiation === 'direct' && path === '',
+    tlsMode: tlsSettings === null ? 'disable' : tls.mode,
+    tls: tlsSettings,
+    checksCertificate: checksCertificate(tls),
+    isDirectTls: tls.negotiation === 'direct',
     channelBinding: place.channelBinding,
     connectTimeoutMs: orForever(place.connectTimeoutMs),
     cancelTimeoutMs: orForever(config.pool.cancelTimeoutMs),

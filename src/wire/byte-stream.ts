@@ -80,6 +80,9 @@ export interface TlsSettings {
   readonly role: 'client' | 'server'
 }
 
+/** Why there is no TLS. `isFinal`: there will be none until somebody changes something. */
+export type SecureError = Error & { readonly isFinal?: boolean }
+
 /** A stream that can turn to TLS in its middle. */
 export interface SecurableStream extends ByteStream {
   /**
@@ -87,5 +90,5 @@ export interface SecurableStream extends ByteStream {
    * to the handshake (direct TLS). `done` is called once; after an error the stream is being destroyed. The
    * handler, `pause` and `write` may be used again when `done` was called without an error.
    */
-  secure(settings: TlsSettings, early: Buffer | null, done: (error: Error | null) => void): void
+  secure(settings: TlsSettings, early: Buffer | null, done: (error: SecureError | null) => void): void
 }

@@ -163,6 +163,7 @@ export class PoolerWorld implements UserWorld {
       credential: () => null,
       tlsMode: 'disable',
       tls: null,
+      checksCertificate: false,
       isDirectTls: false,
       channelBinding: 'disable',
       connectTimeoutMs: 30_000,

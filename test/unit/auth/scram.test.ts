@@ -3,7 +3,13 @@ import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import fc from 'fast-check'
 import { PasswordWork } from '../../../src/auth/password-work.ts'
-import { MAX_ITERATIONS, ScramClient, ScramServerError } from '../../../src/auth/scram-client.ts'
+import {
+  type Binding,
+  MAX_ITERATIONS,
+  MIN_ITERATIONS,
+  ScramClient,
+  ScramServerError,
+} from '../../../src/auth/scram-client.ts'
 import { strictBase64 } from '../../../src/auth/scram-keys.ts'
 import { ScramServer } from '../../../src/auth/scram-server.ts'
 import type { Random } from '../../../src/util/env.ts'
@@ -27,16 +33,16 @@ const SERVER_FINAL = 'v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4='
 
 const work = new PasswordWork()
 
-function startedClient(credential = { password: PASSWORD }): ScramClient {
-  const client = new ScramClient(fixed(CLIENT_NONCE), work)
-  client.start(USER, credential)
+function startedClient(isProven = false, binding: Binding = 'cannot'): ScramClient {
+  const client = new ScramClient({ random: fixed(CLIENT_NONCE), work, isProven })
+  client.start(USER, { password: PASSWORD }, binding)
   return client
 }
 
 describe('the vectors of RFC 7677', () => {
   it('as client', async () => {
-    const client = new ScramClient(fixed(CLIENT_NONCE), new PasswordWork())
-    const first = client.start(USER, { password: PASSWORD })
+    const client = new ScramClient({ random: fixed(CLIENT_NONCE), work: new PasswordWork(), isProven: false })
+    const first = client.start(USER, { password: PASSWORD }, 'cannot')
     assert.equal(first.toString(), `n,,n=${USER},r=${CLIENT_NONCE}`)
     assert.equal((await client.onContinue(Buffer.from(SERVER_FIRST))).toString(), CLIENT_FINAL)
     client.onFinal(Buffer.from(SERVER_FINAL))
@@ -101,8 +107,8 @@ describe('a SCRAM server', () => {
 
   const wellFormed = async (flag: string, change: (final: string) => string) => {
     const server = new ScramServer(Buffer.from('salt'), 10, seeded('s'))
-    const client = new ScramClient(seeded('c'), work)
-    const opening = client.start('', { password: PASSWORD }).toString().replace(/^n/, flag)
+    const client = new ScramClient({ random: seeded('c'), work, isProven: true })
+    const opening = client.start('', { password: PASSWORD }, 'cannot').toString().replace(/^n/, flag)
     const challenge = server.onClientFirst(Buffer.from(opening))
     assert(challenge.ok)
     const final = (await client.onContinue(challenge.message)).toString()
@@ -192,7 +198,9 @@ describe('a SCRAM client', () => {
 
   it('refuses hostile values of a server before they cost anything', async () => {
     const answer = (r: string, s: string, i: string) => refusal(`r=${r},s=${s},i=${i}`)
-    assert.equal(await answer(NONCE, SALT, '1'), 'accepted')
+    assert.equal(await answer(NONCE, SALT, String(MIN_ITERATIONS)), 'accepted')
+    assert.match(await answer(NONCE, SALT, String(MIN_ITERATIONS - 1)), /fewer than 4096 SCRAM iterations/)
+    assert.match(await answer(NONCE, SALT, '1'), /fewer than 4096 SCRAM iterations/)
     for (const i of [
       '0',
       '-1',
@@ -221,6 +229,28 @@ describe('a SCRAM client', () => {
     assert.match(await refusal(''), /malformed/)
     assert.match(await refusal(`${SERVER_FIRST}\0`), /malformed/)
     assert.equal(await refusal(`${SERVER_FIRST},x=optional`), 'accepted')
+  })
+
+  it('takes few iterations where the certificate was checked, and with keys', async () => {
+    const few = Buffer.from(`r=${NONCE},s=${SALT},i=1`)
+    assert.match(String(await startedClient(true).onContinue(few)), /^c=biws,r=/)
+    const client = new ScramClient({ random: fixed(CLIENT_NONCE), work, isProven: false })
+    client.start('', { clientKey: Buffer.alloc(32), serverKey: Buffer.alloc(32) }, 'cannot')
+    assert.match(String(client.onContinue(few)), /^c=biws,r=/)
+  })
+
+  it('says what it is bound to, and says it again under its proof', async () => {
+    for (const [binding, header, end] of [
+      ['cannot', 'n,,', ''],
+      ['not offered', 'y,,', ''],
+      [{ endPoint: Buffer.from('hash') }, 'p=tls-server-end-point,,', 'hash'],
+    ] as const) {
+      const client = new ScramClient({ random: fixed(CLIENT_NONCE), work, isProven: false })
+      const first = String(client.start('', { password: PASSWORD }, binding))
+      assert.equal(first, `${header}n=,r=${CLIENT_NONCE}`)
+      const final = String(await client.onContinue(Buffer.from(SERVER_FIRST)))
+      assert.equal(Buffer.from(final.slice(2).split(',')[0] as string, 'base64').toString(), header + end)
+    }
   })
 
   it('believes no server that cannot prove itself', async () => {
@@ -253,7 +283,9 @@ describe('a SCRAM client', () => {
   })
 
   it('writes a user name so that it cannot end its field', () => {
-    const first = new ScramClient(seeded('c'), work).start('a,b=c', { password: '' }).toString()
+    const first = new ScramClient({ random: seeded('c'), work, isProven: false })
+      .start('a,b=c', { password: '' }, 'cannot')
+      .toString()
     assert.match(first, /^n,,n=a=2Cb=3Dc,r=/)
   })
 })

@@ -6,7 +6,7 @@ import { after } from 'node:test'
 import { type DialTarget, dial } from '../../../src/net/dial.ts'
 import { type Listener, listen } from '../../../src/net/listen.ts'
 import type { TcpStream } from '../../../src/net/tcp-stream.ts'
-import { clientTls } from '../../../src/net/tls-client.ts'
+import { ClientContext, type ClientTlsOptions } from '../../../src/net/tls-client.ts'
 import { serverTls } from '../../../src/net/tls-server.ts'
 import type { SecurableStream, TlsSettings } from '../../../src/wire/byte-stream.ts'
 
@@ -20,6 +20,12 @@ export function tempFolder(): string {
   const folder = mkdtempSync(join(tmpdir(), 'net-test-'))
   after(() => rmSync(folder, { recursive: true, force: true }))
   return folder
+}
+
+/** Our side as a client of this host. */
+export function clientTls(host: string, options: Partial<ClientTlsOptions> = {}): TlsSettings {
+  const whole = { mode: 'require', caFile: '', certFile: '', keyFile: '', minVersion: 'TLSv1.2' } as const
+  return new ClientContext({ ...whole, ...options }).forHost(host)
 }
 
 /** `dial` as a promise. */
@@ -71,10 +77,7 @@ export function tlsPairs(): () => Promise<RealPair> {
   const connect = realPairs('tcp')
   return async () => {
     const pair = await connect()
-    await Promise.all([
-      secured(pair.b, serverTls(CERT), null),
-      secured(pair.a, clientTls({ mode: 'require', host: 'localhost' }), null),
-    ])
+    await Promise.all([secured(pair.b, serverTls(CERT), null), secured(pair.a, clientTls('localhost'), null)])
     return pair
   }
 }

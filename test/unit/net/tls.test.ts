@@ -9,10 +9,9 @@ import { type ConnectionOptions, connect, TLSSocket } from 'node:tls'
 import { setHandlerErrorReporter } from '../../../src/net/handler-errors.ts'
 import { type Listener, listen } from '../../../src/net/listen.ts'
 import type { TcpStream } from '../../../src/net/tcp-stream.ts'
-import { clientTls } from '../../../src/net/tls-client.ts'
 import { serverTls } from '../../../src/net/tls-server.ts'
 import { memoryPair } from '../../support/memory-stream.ts'
-import { CERT, realPairs, secured, tempFolder } from './pairs.ts'
+import { CERT, clientTls, realPairs, secured, tempFolder } from './pairs.ts'
 import { Recorder, record } from './stream-contract.ts'
 
 const server = serverTls(CERT)
@@ -139,7 +138,7 @@ describe('TLS as a client', () => {
         if (args[0] === 'secure') names.push(this.servername)
         return Reflect.apply(emit, this, args)
       } as typeof emit
-      await Promise.all([secured(b, server, null), secured(a, clientTls({ mode: 'require', host }), null)])
+      await Promise.all([secured(b, server, null), secured(a, clientTls(host), null)])
       TLSSocket.prototype.emit = emit
       assert.ok(names.includes(expected), `${host}: ${names}`)
       assert.deepEqual([a.peer.encrypted, b.peer.encrypted], [true, true])
@@ -150,10 +149,7 @@ describe('TLS as a client', () => {
   it('fails when the server does not speak TLS', async () => {
     const { a, b } = await pairs()
     const { ra } = record({ a, b })
-    const failed = assert.rejects(
-      secured(a, clientTls({ mode: 'prefer', host: 'localhost' }), null),
-      /^Error: TLS failed: /,
-    )
+    const failed = assert.rejects(secured(a, clientTls('localhost'), null), /^Error: TLS failed: /)
     b.write(Buffer.from('E this is an error in the clear'))
     await failed
     await ra.closed()
@@ -171,7 +167,7 @@ describe('TLS as a client', () => {
     const { a, b } = await pairs()
     const { ra } = record({ a, b })
     b.secure(server, null, () => {})
-    a.secure(clientTls({ mode: 'require', host: 'localhost' }), null, () => {
+    a.secure(clientTls('localhost'), null, () => {
       throw new Error('boom')
     })
     await ra.closed()
