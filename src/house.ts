@@ -7,6 +7,7 @@ import type { SecretStore } from './auth/secrets.ts'
 import type { ClientConfig, DatabaseConfig, UserConfig } from './config/types.ts'
 import { CancelKeys } from './frontend/cancel-keys.ts'
 import type { Client } from './frontend/client.ts'
+import { type ConsoleDoor, type ConsoleVisit, isConsole } from './frontend/console-door.ts'
 import { tooManyClients } from './frontend/refusals.ts'
 import { Startup } from './frontend/startup.ts'
 import type { DefaultChange, House as HouseView, PoolAccess, Visitor } from './frontend/types.ts'
@@ -19,21 +20,26 @@ import type { Random } from './util/env.ts'
 import type { SecurableStream, TlsSettings } from './wire/byte-stream.ts'
 import { errorResponse } from './wire/error-response.ts'
 
-export interface HouseParts {
-  readonly random: Random
-  readonly time: { now: number }
-  readonly counters: Counters
-  readonly auth: ClientAuthContext
+/** What a reload replaces. */
+export interface HouseRules {
   readonly limits: ClientConfig
   readonly databases: ReadonlyMap<string, DatabaseConfig>
   readonly users: ReadonlyMap<string, UserConfig>
   readonly access: Access
-  readonly secrets: SecretStore
   readonly tls: TlsSettings | null
+}
+
+export interface HouseParts extends HouseRules {
+  readonly random: Random
+  readonly time: { now: number }
+  readonly counters: Counters
+  readonly auth: ClientAuthContext
+  readonly secrets: SecretStore
   readonly log: Log
   /** For what strangers can cause as often as they like. */
   readonly limitedLog: LimitedLog
   route(database: string, user: string): PoolAccess | Refusal
+  readonly console: ConsoleDoor
 }
 
 export class House implements HouseView {
@@ -43,7 +49,7 @@ export class House implements HouseView {
   isDraining = false
   /** Told when the last client or visitor has gone. */
   onEmpty: (() => void) | null = null
-  readonly #parts: HouseParts
+  #parts: HouseParts
   readonly #byDatabase = new Map<string, number>()
   readonly #byUser = new Map<string, number>()
   readonly #byAddress = new Map<string, number>()
@@ -73,6 +79,19 @@ export class House implements HouseView {
     return this.#parts.tls
   }
 
+  /** Other rules and limits count from now on. Who is counted stays counted, who is in stays in. */
+  reconfigure(parts: HouseRules): void {
+    this.#parts = { ...this.#parts, ...parts }
+  }
+
+  /** Those for whom `farewellOf` has one go at the next boundary of a transaction. */
+  dismissAll(farewellOf: (client: Client) => Refusal | null): void {
+    for (const client of [...this.clients]) {
+      const farewell = farewellOf(client)
+      if (farewell !== null) client.drain(farewell)
+    }
+  }
+
   /** A connection was accepted. */
   accept(stream: SecurableStream): void {
     const { maxUnauthenticated } = this.limits
@@ -95,6 +114,8 @@ export class House implements HouseView {
   }
 
   admit(visitor: Visitor): Refusal | null {
+    // Whoever has to look why the house is full must get in. The console has a limit of its own.
+    if (isConsole(visitor.database)) return null
     const { limits } = this
     const { address } = visitor
     if (isFull(this.#admitted, limits.maxConnections)) return tooManyClients('client.max_connections')
@@ -106,6 +127,7 @@ export class House implements HouseView {
   }
 
   admitUser(visitor: Visitor): Refusal | null {
+    if (isConsole(visitor.database)) return null
     const { limits } = this
     const { databases, users } = this.#parts
     const database = databases.get(visitor.database) ?? databases.get('*')
@@ -119,6 +141,7 @@ export class House implements HouseView {
   }
 
   dismiss(visitor: Visitor, hadLoggedIn: boolean): void {
+    if (isConsole(visitor.database)) return
     this.#admitted--
     add(this.#byAddress, visitor.address, -1)
     if (hadLoggedIn) this.#countUser(visitor, -1)
@@ -128,12 +151,18 @@ export class House implements HouseView {
     return this.#parts.route(database, user)
   }
 
+  enterConsole(visit: ConsoleVisit): Refusal | null {
+    return this.#parts.console.enter(visit)
+  }
+
   onEntered(client: Client): void {
     this.clients.add(client)
     client.access.clients++
     client.access.counters.clientsTotal++
     this.#parts.log.debug(labels(client.visitor), 'client logged in')
+    const { farewell } = client.access
     if (this.isDraining) client.drain()
+    else if (farewell !== null) client.drain(farewell)
   }
 
   onLeft(client: Client, reason: string): void {

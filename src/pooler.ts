@@ -1,14 +1,20 @@
 // The composition root: makes the parts from a configuration, joins them, and takes them apart again. It owns
 // the process-wide tick, the listeners and the order of a shutdown. It decides nothing about single
 // connections.
+import { isDeepStrictEqual } from 'node:util'
 import { Access } from './auth/access.ts'
 import { ClientAuthContext } from './auth/client-auth.ts'
 import { PasswordWork } from './auth/password-work.ts'
 import { parseSecret } from './auth/secrets.ts'
+import { Console } from './admin/console/console.ts'
+import { PoolerSource } from './admin/console/source.ts'
 import { adminHandler } from './admin/http.ts'
-import type { Config, PoolMode, TlsMode } from './config/types.ts'
-import { SHUTDOWN } from './frontend/refusals.ts'
-import { House } from './house.ts'
+import { changesBetween } from './config/diff.ts'
+import type { LoadedConfig } from './config/load.ts'
+import type { AuthQueryConfig, Config, PoolMode } from './config/types.ts'
+import { databaseRemoved, SHUTDOWN, userRemoved } from './frontend/refusals.ts'
+import { gaugesOf, readiness } from './health.ts'
+import { House, type HouseRules } from './house.ts'
 import { systemClock } from './net/clock.ts'
 import { setHandlerErrorReporter } from './net/handler-errors.ts'
 import { serveHttp } from './net/http.ts'
@@ -17,16 +23,22 @@ import { type Listener, listen } from './net/listen.ts'
 import { systemRandom } from './net/random.ts'
 import { serverTls } from './net/tls-server.ts'
 import { Counters } from './observe/counters.ts'
+import { DatabaseCounters } from './observe/database-counters.ts'
 import type { Log } from './observe/log.ts'
 import { LimitedLog } from './observe/log-limit.ts'
 import { type Gauges, Metrics } from './observe/metrics.ts'
 import { Limits } from './pool/limits.ts'
-import type { PoolLimits } from './pool/types.ts'
-import { PoolEntry } from './routing/pool-entry.ts'
+import type { Refusal } from './pool/types.ts'
+import { type ReloadReport, Reloads } from './reload.ts'
+import { PoolEntry, type Wiring } from './routing/pool-entry.ts'
+import { clientTlsOf, modeOf, sharedLimitsOf } from './routing/precedence.ts'
 import { routeOf } from './routing/route-of.ts'
 import { type Place, Router } from './routing/router.ts'
-import { SecretKeeper } from './routing/secret-keeper.ts'
+import { wiringOf } from './routing/wiring.ts'
 import { readUpstreamTls } from './routing/upstream-tls.ts'
+import { AuthQuery } from './routing/auth-query.ts'
+import { SecretKeeper, type SecretSources } from './routing/secret-keeper.ts'
+import { version } from './util/version.ts'
 
 /** The step of the coarse clock: timeouts are late by at most this. */
 const TICK_MS = 50
@@ -42,67 +54,125 @@ export interface Addresses {
 }
 
 export class Pooler {
-  readonly config: Config
   readonly house: House
   readonly router: Router
   readonly #log: Log
   readonly #limitedLog: LimitedLog
   readonly #counters = new Counters()
   readonly #metrics = new Metrics()
+  readonly #databaseCounters = new DatabaseCounters(this.#metrics)
   readonly #time = { now: systemClock.now() }
   readonly #work = new PasswordWork()
+  readonly #auth = new ClientAuthContext(systemRandom, this.#work)
+  readonly #secrets: SecretKeeper
+  readonly #console: Console
   readonly #limits: Limits
+  #config: Config
+  #reloads: Reloads | null = null
+  #authQuery: AuthQuery | null = null
   readonly #listeners: Listener[] = []
   #admin: Listener | null = null
   #ticker: NodeJS.Timeout | null = null
   #addresses: Addresses | null = null
   #stopping: Promise<void> | null = null
+  readonly #end = Promise.withResolvers<void>()
+  /** Resolves when it has stopped, whoever wished it. */
+  readonly stopped = this.#end.promise
 
   constructor(config: Config, log: Log) {
-    this.config = config
+    this.#config = config
     this.#log = log
     this.#limitedLog = new LimitedLog(log, systemClock)
-    const { tls } = config.client
     readUpstreamTls(config)
-    const auth = new ClientAuthContext(systemRandom, this.#work)
-    this.#limits = new Limits({
-      process: config.pool.maxServers,
-      database: (name) =>
-        (config.databases.get(name) ?? config.databases.get('*'))?.maxServers ??
-        config.pool.maxServersPerDatabase,
-      user: (name) => config.users.get(name)?.maxServers ?? config.pool.maxServersPerUser,
-    })
+    this.#limits = new Limits(sharedLimitsOf(config))
     this.router = new Router(config, {
       makePool: (database, user, place) => this.#makePool(database, user, place),
     })
+    this.#secrets = new SecretKeeper(this.#secretSources())
+    const parts = { version: version(), time: this.#time, counters: this.#databaseCounters, log }
+    this.#console = new Console(new PoolerSource(this, parts))
     this.house = new House({
       random: systemRandom,
       time: this.#time,
       counters: this.#counters,
-      auth,
-      limits: config.client,
-      databases: config.databases,
-      users: config.users,
-      access: new Access(config.client, {
-        tlsOfDatabase: (name) => this.#clientTlsOf(name),
-        localAddresses: ADDRESSES,
-      }),
-      secrets: new SecretKeeper(config.users),
-      tls: tls.mode === 'disable' ? null : serverTls(tls),
+      auth: this.#auth,
+      ...rulesOf(config),
+      secrets: this.#secrets,
       log,
       limitedLog: this.#limitedLog,
       route: (database, user) => this.router.get(database, user),
+      console: this.#console,
     })
-    for (const [name, { secret }] of config.users) {
-      const parsed = secret === null ? null : parseSecret(secret)
-      if (parsed?.kind === 'plain') void auth.warm(name, parsed)
-    }
+    this.#warm(config.users.keys())
     setHandlerErrorReporter((error, where) => {
       this.#counters.errors.add(['XX000', 'internal_error'])
       log.error({ where, error: error.stack ?? error.message }, 'internal error: one connection was closed')
     })
     this.#metrics.registerCounters(() => this.#counters)
     this.#metrics.registerGauges(() => this.gauges())
+  }
+
+  /** What counts at present. */
+  get config(): Config {
+    return this.#config
+  }
+
+  /**
+   * Takes over another configuration while everything goes on. What can only change at the start stays as it
+   * is, and is named in the report.
+   * @throws an error of one sentence; then nothing has changed
+   */
+  reload(config: Config): ReloadReport {
+    if (this.#stopping !== null)
+      throw new Error('the pooler is stopping: its configuration is not read again')
+    const { config: next, ...report } = changesBetween(this.#config, config)
+    // All that can fail comes first.
+    const rules = rulesOf(next)
+    readUpstreamTls(next)
+    const before = this.#config
+    this.#config = next
+    this.house.reconfigure(rules)
+    this.#secrets.reconfigure(this.#secretSources(before))
+    this.#warm([...report.users.added, ...report.users.changed])
+    this.#log.setLevel?.(next.log.level)
+    const places = this.router.reconfigure(next)
+    for (const [entry, place] of places) {
+      if ('reason' in place) entry.farewell = databaseRemoved(entry.database)
+      else entry.follow(this.#wiringOf(entry, place, entry.mode))
+    }
+    this.#limits.configure(sharedLimitsOf(next))
+    const removed = new Set(needsSecret(next) ? report.users.removed : [])
+    this.house.dismissAll(({ access, visitor: { user } }) => access.farewell ?? farewellOf(removed, user))
+    for (const [entry] of places) if (entry.farewell !== null) entry.evict()
+    return report
+  }
+
+  /** Where its configuration comes from, for those who want it read again. */
+  readsFrom(read: () => LoadedConfig): void {
+    const apply = (config: Config): ReloadReport => this.reload(config)
+    this.#reloads = new Reloads({ read, apply, log: this.#log, counters: this.#counters })
+  }
+
+  /** Reads the configuration again. @throws what is wrong, after it was logged; then nothing has changed */
+  reread(): ReloadReport {
+    if (this.#reloads === null) throw new Error('this configuration was given, not read: call reload(config)')
+    return this.#reloads.now()
+  }
+
+  /** The same for signals: soon, and quietly where it cannot be done. */
+  rereadSoon(): void {
+    this.#reloads?.ask()
+  }
+
+  /** No server is given to clients of this database (null: of any) until `resume`; free ones are closed. */
+  pause(database: string | null = null): void {
+    this.router.pause(database)
+    this.#log.warn({ database: database ?? '*' }, 'paused: clients wait')
+  }
+
+  resume(database: string | null = null): void {
+    this.router.resume(database)
+    this.#log.warn({ database: database ?? '*' }, 'resumed')
   }
 
   /** Where it listens; only after `start`. */
@@ -148,6 +218,15 @@ export class Pooler {
     return this.#stopping.finally(() => clearTimeout(deadline))
   }
 
+  /** Takes nobody in any more, and stops when the clients have gone by themselves. */
+  async stopWhenEmpty(): Promise<void> {
+    await this.#closeListeners()
+    const { house } = this
+    if (this.#stopping !== null) return
+    house.onEmpty = () => void this.drain(0)
+    if (house.clients.size === 0 && house.visitors.size === 0) await this.drain(0)
+  }
+
   #cutOff(): void {
     this.house.closeAll(SHUTDOWN)
     for (const entry of this.router.entries()) entry.hurry()
@@ -164,8 +243,11 @@ export class Pooler {
     // Servers finish what clients that said goodbye have left with them.
     await this.#serversQuiet()
     for (const entry of this.router.entries()) entry.close('shutdown')
+    this.#secrets.close()
+    this.#console.close(SHUTDOWN)
     if (this.#ticker !== null) clearInterval(this.#ticker)
     await this.#admin?.close()
+    this.#end.resolve()
   }
 
   /** Resolves when no server works for a client that has gone. */
@@ -186,22 +268,7 @@ export class Pooler {
 
   /** The numbers of this moment, counted anew from the lists. */
   gauges(): Gauges {
-    const servers = { opening: 0, idle: 0, testing: 0, active: 0 }
-    let waiting = 0
-    for (const { pool, own } of this.router.entries()) {
-      servers.opening += pool.opening.size
-      servers.idle += pool.idle.length
-      servers.testing += pool.testing.size
-      servers.active += pool.active.size + own.size
-      waiting += pool.waiting.size
-    }
-    const clients = { login: this.house.visitors.size, idle: 0, active: 0, waiting: 0 }
-    for (const client of this.house.clients) {
-      if (client.server !== null) clients.active++
-      else if (client.isWaiting) clients.waiting++
-      else clients.idle++
-    }
-    return { clients, servers, waiting }
+    return gaugesOf(this.house, this.router)
   }
 
   metrics(): Promise<string> {
@@ -210,13 +277,8 @@ export class Pooler {
 
   /** Could a client get a server now? */
   ready(): { ok: boolean; reason: string } {
-    if (this.house.isDraining) return { ok: false, reason: 'the pooler is shutting down' }
-    let failure = ''
-    for (const { pool } of this.router.entries()) {
-      if (pool.idle.length + pool.active.size > 0) return { ok: true, reason: '' }
-      if (pool.lastFailure !== null) failure = pool.lastFailure.refusal.message
-    }
-    return failure === '' ? { ok: true, reason: '' } : { ok: false, reason: failure }
+    const takesClients = !this.house.isDraining && this.#listeners.length > 0
+    return takesClients ? readiness(this.router) : { ok: false, reason: 'the pooler is shutting down' }
   }
 
   #serveAdmin(at: { host: string; port: number }): Promise<Listener> {
@@ -228,9 +290,16 @@ export class Pooler {
     const now = systemClock.now()
     this.#time.now = now
     this.house.tick(now)
+    this.#console.tick(now)
+    this.#secrets.tick(now)
     this.#limitedLog.tick()
     for (const entry of this.router.entries()) entry.tick(now)
-    for (const { pool } of this.router.forget(now)) this.#limits.remove(pool)
+    const forgotten = this.router.forget(now)
+    for (const { pool } of forgotten) this.#limits.remove(pool)
+    const { databases } = this.config
+    if (forgotten.length > 0)
+      this.#databaseCounters.keep((name) => databases.has(name) || this.router.of(name).length > 0)
+    this.#limits.tick()
   }
 
   #makePool(database: string, user: string, place: Place): PoolEntry {
@@ -239,11 +308,9 @@ export class Pooler {
     return new PoolEntry({
       database,
       user,
-      route: routeOf(config, place, this.#modeOf(database, user)),
-      limits: this.#limitsOf(database, user),
+      wiring: this.#wiringOf({ database, user }, place, modeOf(config, database, user)),
       shared: this.#limits,
-      preparedMemory: config.pool.preparedMemory,
-      counters: this.#counters,
+      counters: this.#databaseCounters.of(database),
       machinery: {
         clock: systemClock,
         random: systemRandom,
@@ -262,32 +329,70 @@ export class Pooler {
     })
   }
 
-  #clientTlsOf(database: string): TlsMode {
-    const { client, databases } = this.config
-    return (databases.get(database) ?? databases.get('*'))?.clientTlsMode ?? client.tls.mode
+  /** @param before the configuration until now: whoever asks Postgres goes on if nothing of it has changed */
+  #secretSources(before: Config | null = null): SecretSources {
+    const { users, client } = this.config
+    const isSame = before !== null && isDeepStrictEqual(before.client.authQuery, client.authQuery)
+    if (!isSame) this.#authQuery = client.authQuery.user === '' ? null : this.#newAuthQuery(client.authQuery)
+    return { users, authQuery: this.#authQuery }
   }
 
-  #modeOf(database: string, user: string): PoolMode {
-    const { pool, databases, users } = this.config
-    const ofDatabase = databases.get(database) ?? databases.get('*')
-    return users.get(user)?.poolMode ?? ofDatabase?.poolMode ?? pool.mode
+  #newAuthQuery(config: AuthQueryConfig): AuthQuery {
+    return new AuthQuery(config, {
+      clock: systemClock,
+      random: systemRandom,
+      time: this.#time,
+      work: this.#work,
+      warm: (user, password) => this.#auth.warm(user, { kind: 'plain', password }),
+      placeOf: (database) => {
+        const place = this.router.placeOf(database, config.user)
+        return 'reason' in place ? null : place
+      },
+      routeOf: (place) => routeOf(this.config, place, 'session'),
+      report: ({ user, database }, error) =>
+        this.#limitedLog.write('warn', 'auth_query', {
+          fields: { user, database, error },
+          message: 'client.auth_query gave no usable answer',
+        }),
+    })
   }
 
-  #limitsOf(database: string, user: string): PoolLimits {
-    const { pool, databases, users } = this.config
-    const ofDatabase = databases.get(database) ?? databases.get('*')
-    const ofUser = users.get(user)
-    return {
-      size: ofUser?.poolSize ?? ofDatabase?.poolSize ?? pool.size,
-      minSize: ofDatabase?.minPoolSize ?? pool.minSize,
-      reserveSize: ofDatabase?.reserveSize ?? pool.reserveSize,
-      reserveTimeoutMs: pool.reserveTimeoutMs || Number.POSITIVE_INFINITY,
-      maxLogins: pool.maxLogins,
-      maxWaiting: pool.maxWaiting,
-      queryWaitTimeoutMs: pool.queryWaitTimeoutMs || Number.POSITIVE_INFINITY,
-      serverLifetimeMs: pool.serverLifetimeMs,
-      serverIdleTimeoutMs: pool.serverIdleTimeoutMs,
-      serverCheckDelayMs: pool.serverCheckDelayMs,
+  #wiringOf({ database, user }: { database: string; user: string }, place: Place, mode: PoolMode): Wiring {
+    const plain = routeOf(this.#config, place, mode)
+    const route = this.#secrets.passThrough(plain, { database, user })
+    return wiringOf(this.#config, { database, user, place, route })
+  }
+
+  /** Passwords of these users are hashed ahead of their first login. */
+  #warm(users: Iterable<string>): void {
+    for (const name of users) {
+      const secret = this.#config.users.get(name)?.secret ?? null
+      const parsed = secret === null ? null : parseSecret(secret)
+      if (parsed?.kind === 'plain') void this.#auth.warm(name, parsed)
     }
   }
+}
+
+/** What a configuration says about those who come in. @throws CertificateError */
+function rulesOf(config: Config): HouseRules {
+  const { client, databases, users } = config
+  return {
+    limits: client,
+    databases,
+    users,
+    access: new Access(client, {
+      tlsOfDatabase: (name) => clientTlsOf(config, name),
+      localAddresses: ADDRESSES,
+    }),
+    tls: client.tls.mode === 'disable' ? null : serverTls(client.tls),
+  }
+}
+
+/** Is a user whom the configuration does not know somebody who cannot come in? */
+function needsSecret({ client: { auth, authQuery } }: Config): boolean {
+  return auth !== 'trust' && auth !== 'cert' && authQuery.user === ''
+}
+
+function farewellOf(removed: ReadonlySet<string>, user: string): Refusal | null {
+  return removed.has(user) ? userRemoved(user) : null
 }

@@ -44,8 +44,10 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   serverless: [...UPPER, 'routing'],
   admin: [...UPPER, 'routing'],
   'house.ts': UPPER,
-  'pooler.ts': [...UPPER, 'house.ts', 'routing', 'serverless', 'admin', 'embedded'],
-  'index.ts': ['pooler.ts', 'config', 'observe', 'util'],
+  'health.ts': ['house.ts', 'observe', 'routing'],
+  'reload.ts': ['config', 'observe'],
+  'pooler.ts': [...UPPER, 'house.ts', 'health.ts', 'reload.ts', 'routing', 'serverless', 'admin', 'embedded'],
+  'index.ts': ['pooler.ts', 'reload.ts', 'config', 'observe', 'util'],
   cli: [...UPPER, 'routing', 'embedded', 'pooler.ts'],
   'main.ts': [...UPPER, 'routing', 'embedded', 'pooler.ts', 'cli'],
 }

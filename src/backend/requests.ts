@@ -30,7 +30,8 @@ export interface RequestParts {
   talk: Talk
   out: Output
   mode: PoolMode
-  maxPreparedStatements: number
+  /** Looked up when it counts: a reload may change it. */
+  limits: { readonly maxPreparedStatements: number }
 }
 
 export class Requests {
@@ -39,7 +40,7 @@ export class Requests {
   readonly #out: Output
   readonly #mode: PoolMode
   readonly #named: NamedRequests
-  readonly #statementsMax: number
+  readonly #limits: RequestParts['limits']
   #session: VirtualSession | null = null
 
   constructor(parts: RequestParts) {
@@ -47,7 +48,7 @@ export class Requests {
     this.#replies = parts.talk.replies
     this.#out = parts.out
     this.#mode = parts.mode
-    this.#statementsMax = parts.maxPreparedStatements
+    this.#limits = parts.limits
     this.#named = new NamedRequests(parts.talk, parts.out)
   }
 
@@ -66,7 +67,7 @@ export class Requests {
       if (this.#replies.size > COPY_MAX) return Sent.Refuse
     } else if (!talk.isBatchOpen && this.#mustWait()) return Sent.Hold
     if (this.#replies.size > BATCH_MAX) return Sent.Refuse
-    if (this.#replies.size === 0) talk.busySince = talk.time.now
+    if (this.#replies.size === 0) talk.begins()
     talk.isFlushed = type === FromClient.Flush
     talk.healing.isArmed = false
     switch (type) {
@@ -124,6 +125,7 @@ export class Requests {
     talk.isBatchOpen = true
     if (type === FromClient.Execute) talk.hasExecuted = true
     else if (type === FromClient.Parse) this.#out.counters.parsesFromClients++
+    else if (type === FromClient.Bind) this.#out.counters.binds++
     return Sent.Taken
   }
 
@@ -225,11 +227,11 @@ export class Requests {
   #startBatch(): void {
     const talk = this.#talk
     if (talk.isBatchOpen || talk.exchanges > 0 || this.#mode === 'session') return
-    if (talk.statements.surplus(this.#statementsMax) === null) return
+    if (talk.statements.surplus(this.#limits.maxPreparedStatements) === null) return
     writeEvictions(
       talk,
       this.#out,
-      this.#statementsMax,
+      this.#limits.maxPreparedStatements,
       internalExchange('evict', false, () => {}),
     )
   }

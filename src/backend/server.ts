@@ -5,7 +5,7 @@ import type { LeasedServer, Departure, Lessee } from '../pool/lease.ts'
 import type { Refusal, ServerState } from '../pool/types.ts'
 import { parametersOf } from '../session/baseline.ts'
 import { isCarried, type Settings } from '../session/settings.ts'
-import type { SecurableStream, StreamHandler } from '../wire/byte-stream.ts'
+import type { PeerInfo, SecurableStream, StreamHandler } from '../wire/byte-stream.ts'
 import { Found, Framer } from '../wire/framer.ts'
 import { READY_IDLE, TERMINATE } from '../wire/messages.ts'
 import { FromClient, SERVER_RULES, Status } from '../wire/protocol.ts'
@@ -74,8 +74,9 @@ export class Server implements LeasedServer, StreamHandler, LoginEvents, AnswerE
     return this.#framer.rest > 0
   }
 
-  get isEncrypted(): boolean {
-    return this.#stream?.peer.encrypted === true
+  /** Postgres' end of the connection; null: there is none yet. */
+  get peer(): PeerInfo | null {
+    return this.#stream?.peer ?? null
   }
 
   // ---- login ----
@@ -87,7 +88,7 @@ export class Server implements LeasedServer, StreamHandler, LoginEvents, AnswerE
     this.#stream.handler = this
     this.parameters = result.parameters
     this.pid = result.pid
-    this.#cancels.target = { pid: result.pid, key: result.key, isEncrypted: this.isEncrypted }
+    this.#cancels.target = { pid: result.pid, key: result.key, isEncrypted: result.stream.peer.encrypted }
     const carried = new Map<string, string>()
     for (const [name, value] of result.parameters) if (isCarried(name)) carried.set(name, value)
     this.talk.settings = table.of(carried)
@@ -96,15 +97,12 @@ export class Server implements LeasedServer, StreamHandler, LoginEvents, AnswerE
       talk: this.talk,
       out: this.out,
       mode: route.mode,
-      maxPreparedStatements: route.maxPreparedStatements,
+      limits: route,
     })
     if (route.mode === 'session') this.#usable()
     else {
-      writeSetup(
-        this.talk,
-        this.out,
-        internalExchange('setup', false, (_status, setup) => this.#onSetUp(setup)),
-      )
+      const setup = internalExchange('setup', false, (_status, done) => this.#onSetUp(done))
+      writeSetup(this.talk, this.out, setup)
       this.out.flush()
     }
   }
@@ -133,7 +131,8 @@ export class Server implements LeasedServer, StreamHandler, LoginEvents, AnswerE
     this.lessee = lessee
     this.#answers.lessee = lessee
     this.#requests.session = lessee.session
-    talk.transactionSince = talk.idleSince = talk.time.now
+    talk.transactionSince = talk.idleSince = talk.busySince = talk.time.now
+    this.parts.counters.assignments++
     if (this.parts.route.mode !== 'session') bringSettings(this, lessee)
   }
 
@@ -272,9 +271,7 @@ export class Server implements LeasedServer, StreamHandler, LoginEvents, AnswerE
     this.#settle()
   }
 
-  /**
-   * A message that nothing asked for has begun. Its rest would be taken for the answer to what is sent next.
-   */
+  /** A message that nothing asked for has begun: its rest would be taken for the next answer. */
   #onHalfMessage(): void {
     if (this.state === 'idle') this.#gone('half a message on an idle server')
     else if (this.deadline === 0) this.deadline = this.talk.time.now + this.parts.route.connectTimeoutMs
@@ -330,12 +327,15 @@ export class Server implements LeasedServer, StreamHandler, LoginEvents, AnswerE
 
   onExchangeEnd(): void {
     const { talk } = this
-    this.parts.counters.exchanges++
+    const { counters } = this.parts
+    counters.exchanges++
+    counters.exchangeMs += talk.answeredIn
     // What else is in flight may be the COMMIT.
     if (talk.exchanges === 0 && !talk.isBatchOpen) talk.endsTransaction = false
     this.#cancels.exchangeEnded()
     if (talk.status === Status.Idle) {
-      this.parts.counters.transactions++
+      counters.transactions++
+      counters.transactionMs += talk.time.now - talk.transactionSince
       talk.transactionSince = talk.time.now
     }
   }

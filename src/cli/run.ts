@@ -1,7 +1,7 @@
 // `pgmux run`: starts what is configured, prints where it is, and stops it on a signal. It owns the order in
 // which things start and stop: Postgres first and last.
 import { readFileSync } from 'node:fs'
-import { loadConfig } from '../config/load.ts'
+import { ConfigError, type LoadedConfig, loadConfig } from '../config/load.ts'
 import type { Config } from '../config/types.ts'
 import { orForever } from '../config/units.ts'
 import { type EmbeddedPostgres, startEmbedded } from '../embedded/embedded.ts'
@@ -14,7 +14,8 @@ const SAME_SIGNAL_MS = 500
 
 /** @returns the exit code, when everything has stopped. */
 export async function run(given: Arguments): Promise<number> {
-  const { config: loaded, warnings } = loadConfig({ flags: given.flags })
+  const load = (): LoadedConfig => loadConfig({ flags: given.flags })
+  const { config: loaded, warnings } = load()
   const log = createLog(loaded.log)
   for (const warning of warnings) log.warn({}, warning)
   warnOfFiles(loaded, log)
@@ -29,6 +30,7 @@ export async function run(given: Arguments): Promise<number> {
     config = inFrontOf(loaded, postgres)
   }
   const pooler = new Pooler(config, log)
+  pooler.readsFrom(() => again(load(), postgres))
   try {
     await pooler.start()
   } catch (error) {
@@ -37,13 +39,28 @@ export async function run(given: Arguments): Promise<number> {
   }
   for (const notice of postgres?.notices ?? []) process.stdout.write(`pgmux ${notice}\n`)
   announce(pooler, postgres)
+  signals.obey(pooler)
   let isStopping = false
   const failed = postgres === null ? null : watch(postgres, log, () => isStopping)
-  const how = await (failed === null ? signals.first : Promise.race([signals.first, failed]))
+  // SHUTDOWN in the console stops it as well.
+  const asked = Promise.race([signals.first, pooler.stopped.then(() => 'drain' as const)])
+  const how = await (failed === null ? asked : Promise.race([asked, failed]))
   isStopping = true
   await stop(pooler, signals, how, log)
   await postgres?.stop()
   return how === 'failed' ? 1 : 0
+}
+
+/** What was read again, in front of the same Postgres of our own as before, if there is one. */
+function again(loaded: LoadedConfig, postgres: EmbeddedPostgres | null): LoadedConfig {
+  const { config } = loaded
+  if (config.upstream.host !== '' || config.databases.size > 0) return loaded
+  if (postgres === null) {
+    throw new ConfigError([
+      'upstream.host: the Postgres of our own is only started with pgmux; name a Postgres, or restart pgmux',
+    ])
+  }
+  return { ...loaded, config: inFrontOf(config, postgres) }
 }
 
 /** The configuration with the Postgres of our own as upstream: its user is the one that clients log in as. */
@@ -155,6 +172,9 @@ async function stop(
 class Signals {
   readonly first: Promise<'drain' | 'now'>
   readonly now: Promise<void>
+  #pooler: Pooler | null = null
+  /** What came before there was anybody to obey, in that order. */
+  readonly #early: ((pooler: Pooler) => void)[] = []
 
   constructor() {
     const first = Promise.withResolvers<'drain' | 'now'>()
@@ -175,6 +195,19 @@ class Signals {
       now.resolve()
     })
     // Without handlers the first would end the process and the second would open Node's inspector.
-    for (const name of ['SIGHUP', 'SIGUSR1', 'SIGUSR2'] as const) process.on(name, () => {})
+    process.on('SIGHUP', () => this.#tell((pooler) => pooler.rereadSoon()))
+    process.on('SIGUSR1', () => this.#tell((pooler) => pooler.pause()))
+    process.on('SIGUSR2', () => this.#tell((pooler) => pooler.resume()))
+  }
+
+  /** From now on. What came during the start is done now: the files may have changed since they were read. */
+  obey(pooler: Pooler): void {
+    this.#pooler = pooler
+    for (const wish of this.#early.splice(0)) wish(pooler)
+  }
+
+  #tell(wish: (pooler: Pooler) => void): void {
+    if (this.#pooler === null) this.#early.push(wish)
+    else wish(this.#pooler)
   }
 }

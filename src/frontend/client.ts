@@ -15,7 +15,7 @@ import { answerLoss } from './loss-answers.ts'
 import { needsServer } from './needs-server.ts'
 import { cancelled, malformed, SHUTDOWN, tooLong } from './refusals.ts'
 import type { ClientParts, House, PoolAccess, Visitor } from './types.ts'
-import { act, Watch } from './watch.ts'
+import { act, isBetween, Watch } from './watch.ts'
 
 /** Longest Parse, Describe or Close that is read whole. */
 const WHOLE_MAX = 256 * 1024
@@ -49,10 +49,12 @@ export class Client implements StreamHandler, Lessee, Waiter<LeasedServer> {
   #isServerFull = false
   /** It has not taken its last answer, so no more is read from it: further answers would be kept here. */
   #isUnread = false
-  #isDraining = false
+  /** Why it has to go at the next boundary of a transaction. */
+  #farewell: Refusal | null = null
   #endDeadline = 0
-  readonly #watch: Watch
-  #ownServer: boolean
+  readonly watch: Watch
+  /** It works on a server that nobody else has (replication). */
+  readonly hasOwnServer: boolean
 
   constructor(stream: ByteStream, parts: ClientParts, ownServer: LeasedServer | null) {
     this.stream = stream
@@ -62,8 +64,8 @@ export class Client implements StreamHandler, Lessee, Waiter<LeasedServer> {
     this.baseline = parts.baseline
     this.pid = parts.pid
     this.#house = parts.house
-    this.#watch = new Watch(parts.house.time.now, parts.access.cancelTimeoutMs)
-    this.#ownServer = ownServer !== null
+    this.watch = new Watch(parts.house.time.now, parts.access.cancelTimeoutMs)
+    this.hasOwnServer = ownServer !== null
     if (ownServer !== null) {
       this.server = ownServer
       ownServer.lease(this)
@@ -77,7 +79,7 @@ export class Client implements StreamHandler, Lessee, Waiter<LeasedServer> {
   // ---- the client's stream ----
 
   onData(chunk: Buffer): void {
-    this.#watch.lastDataAt = this.#house.time.now
+    this.watch.lastDataAt = this.#house.time.now
     this.access.counters.bytesFromClients += chunk.length
     if (this.#held.isHolding) {
       this.#held.add(chunk)
@@ -89,7 +91,7 @@ export class Client implements StreamHandler, Lessee, Waiter<LeasedServer> {
   }
 
   onDrain(): void {
-    this.#watch.blockedSince = 0
+    this.watch.blockedSince = 0
     this.server?.resume()
     if (!this.#isUnread) return
     this.#isUnread = false
@@ -147,7 +149,10 @@ export class Client implements StreamHandler, Lessee, Waiter<LeasedServer> {
       return false
     }
     if (this.#isSkipping) {
-      if (type === FromClient.Sync) this.#endSkipping()
+      if (type === FromClient.Sync) {
+        this.#isSkipping = false
+        this.#say(READY_IDLE)
+      }
       return true
     }
     let server = this.server
@@ -201,11 +206,6 @@ export class Client implements StreamHandler, Lessee, Waiter<LeasedServer> {
     return true
   }
 
-  #endSkipping(): void {
-    this.#isSkipping = false
-    this.#say(READY_IDLE)
-  }
-
   /** An answer of our own. Whoever does not read those is not read either: a million Syncs cost no memory. */
   #say(bytes: Buffer): void {
     if (this.deliver(bytes)) return
@@ -245,7 +245,7 @@ export class Client implements StreamHandler, Lessee, Waiter<LeasedServer> {
 
   #lease(server: LeasedServer): void {
     this.server = server
-    this.#watch.leased()
+    this.watch.leased()
     server.lease(this)
   }
 
@@ -254,7 +254,7 @@ export class Client implements StreamHandler, Lessee, Waiter<LeasedServer> {
   deliver(bytes: Buffer): boolean {
     this.access.counters.bytesToClients += bytes.length
     if (this.stream.write(bytes)) return true
-    if (this.#watch.blockedSince === 0) this.#watch.blockedSince = this.#house.time.now
+    if (this.watch.blockedSince === 0) this.watch.blockedSince = this.#house.time.now
     return false
   }
 
@@ -270,26 +270,26 @@ export class Client implements StreamHandler, Lessee, Waiter<LeasedServer> {
 
   onLeaseEnd(): void {
     this.#letGo()
-    this.#watch.idleSince = this.#house.time.now
-    if (this.#watch.blockedSince > 0) {
+    this.watch.idleSince = this.#house.time.now
+    if (this.watch.blockedSince > 0) {
       this.#isUnread = true
       this.stream.pause()
     }
-    if (this.#isDraining) this.fatal(SHUTDOWN)
+    if (this.#farewell !== null) this.fatal(this.#farewell)
     else if (this.#endDeadline > 0) this.leave('terminated', 'the client closed the connection')
   }
 
   onServerLost(loss: ServerLoss): void {
     this.#letGo()
     this.session.statements.withdrawAll()
-    this.#watch.idleSince = this.#house.time.now
+    this.watch.idleSince = this.#house.time.now
     if (loss.isMidMessage) {
       this.leave('lost', 'the server was lost in the middle of an answer')
       this.stream.destroy('the server was lost in the middle of an answer')
       return
     }
     const { refusal, lastWords } = loss
-    if (loss.isFatal || this.#ownServer) {
+    if (loss.isFatal || this.hasOwnServer) {
       this.fatal({ ...refusal, severity: 'FATAL' }, lastWords)
       return
     }
@@ -311,9 +311,7 @@ export class Client implements StreamHandler, Lessee, Waiter<LeasedServer> {
   #letGo(): void {
     this.server = null
     this.#sendsBody = false
-    if (!this.#isServerFull) return
-    this.#isServerFull = false
-    this.#resumeStream()
+    this.onServerDrain()
   }
 
   // ---- from outside ----
@@ -334,16 +332,18 @@ export class Client implements StreamHandler, Lessee, Waiter<LeasedServer> {
     this.stream.write(parameterStatus(Buffer.from(name, 'latin1'), Buffer.from(value, 'latin1')))
   }
 
-  /** The pooler stops: goes at the next boundary of a transaction. */
-  drain(): void {
-    this.#isDraining = true
+  /** Goes at the next boundary of a transaction: the pooler stops, or there is nothing for it here now. */
+  drain(farewell: Refusal = SHUTDOWN): void {
+    this.#farewell = farewell
     this.#drainIfIdle()
   }
 
   #drainIfIdle(): void {
-    if (!this.#isDraining || this.isWaiting || this.isGone) return
-    const talk = this.server?.talk
-    if (talk === undefined || (!talk.isBusy && !talk.isInTransaction)) this.fatal(SHUTDOWN)
+    const farewell = this.#farewell
+    if (farewell === null || this.isGone) return
+    // When the pooler stops, who waits is served before; elsewhere nothing is begun any more.
+    if (this.isWaiting && farewell === SHUTDOWN && !this.access.pool.isPaused) return
+    if (isBetween(this.server)) this.fatal(farewell)
   }
 
   /**
@@ -367,7 +367,7 @@ export class Client implements StreamHandler, Lessee, Waiter<LeasedServer> {
     this.#held.take()
     const { server } = this
     this.server = null
-    if (this.#ownServer) server?.close('its client has gone')
+    if (this.hasOwnServer) server?.close('its client has gone')
     else server?.abandon(how)
     this.session.statements.dispose()
     this.stream.end()
@@ -377,8 +377,8 @@ export class Client implements StreamHandler, Lessee, Waiter<LeasedServer> {
   /** Time has passed. */
   tick(now: number): void {
     if (this.isGone) return
-    const { limits } = this.#house
-    if (this.#watch.dueBlocked(now, limits)) {
+    const limits = this.access.clientLimits
+    if (this.watch.dueBlocked(now, limits)) {
       this.leave('cut', 'client_write_timeout')
       this.stream.destroy('client_write_timeout')
       return
@@ -390,11 +390,10 @@ export class Client implements StreamHandler, Lessee, Waiter<LeasedServer> {
       }
     }
     this.#drainIfIdle()
-    const { server } = this
     // While we do not read from it, its silence is ours.
-    if (this.#isServerFull || this.#held.isHolding || this.#watch.blockedSince > 0)
-      this.#watch.lastDataAt = now
-    if (server !== null) act(this, this.#watch.dueLeased(now, limits, server.talk, this.#ownServer), server)
-    else if (!this.isWaiting) act(this, this.#watch.dueIdle(now, limits), null)
+    if (this.#isServerFull || this.#held.isHolding || this.watch.blockedSince > 0) this.watch.lastDataAt = now
+    const { server } = this
+    if (server !== null) act(this, this.watch.dueLeased(now, limits, server.talk, this.hasOwnServer), server)
+    else if (!this.isWaiting) act(this, this.watch.dueIdle(now, limits), null)
   }
 }

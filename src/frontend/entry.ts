@@ -8,6 +8,7 @@ import { VirtualSession } from '../session/virtual-session.ts'
 import type { SecurableStream } from '../wire/byte-stream.ts'
 import { backendKeyData, READY_IDLE } from '../wire/messages.ts'
 import { Client } from './client.ts'
+import { isConsole } from './console-door.ts'
 import { replicationOf } from './replication.ts'
 import { told } from './told.ts'
 import type { House, PoolAccess, Visitor, Welcome } from './types.ts'
@@ -54,6 +55,10 @@ export class Entry implements Waiter<LeasedServer>, Lessee {
 
   start(): void {
     const { house, visitor, parameters } = this.#parts
+    if (isConsole(visitor.database)) {
+      this.#enterConsole()
+      return
+    }
     const access = house.route(visitor.database, visitor.user)
     if ('reason' in access) {
       this.#refuse(access)
@@ -187,7 +192,12 @@ export class Entry implements Waiter<LeasedServer>, Lessee {
     const access = this.#access
     this.#server = null
     const welcome = access?.welcome(this.baseline) ?? null
-    if (this.#isOver || access === null || welcome === null) return
+    if (this.#isOver || access === null) return
+    if (welcome === null) {
+      // The pool went to another place meanwhile: its servers have to judge.
+      this.#acquire(access)
+      return
+    }
     access.remember(this.#wishKey, this.session.settings)
     this.#enter(access, welcome, this.#settingsFor(access, welcome) ?? this.session.settings)
   }
@@ -240,10 +250,27 @@ export class Entry implements Waiter<LeasedServer>, Lessee {
     stream.handler = client
     this.#parts.onEntered()
     house.onEntered(client)
+    this.#passEarly()
+  }
+
+  #enterConsole(): void {
+    const { stream, house, visitor, parameters, keyLength, onEntered } = this.#parts
+    const refusal = house.enterConsole({ stream, visitor, parameters, keyLength, onEntered })
+    if (refusal !== null) {
+      this.#refuse(refusal)
+      return
+    }
+    this.#isOver = true
+    this.#passEarly()
+  }
+
+  /** What came too early is the new owner's. */
+  #passEarly(): void {
+    const { stream } = this.#parts
     const early = this.#early
     this.#early = []
     if (this.#earlyBytes > EARLY_MAX) stream.resume()
-    if (early.length > 0) client.onData(Buffer.concat(early))
+    if (early.length > 0) stream.handler.onData(Buffer.concat(early))
   }
 
   #refuse(refusal: Refusal): void {

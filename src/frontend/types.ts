@@ -15,6 +15,7 @@ import type { Random } from '../util/env.ts'
 import type { TlsSettings } from '../wire/byte-stream.ts'
 import type { CancelKeys } from './cancel-keys.ts'
 import type { Client } from './client.ts'
+import type { ConsoleVisit } from './console-door.ts'
 
 /** What a server of one baseline tells at its login. */
 export interface Welcome {
@@ -44,6 +45,10 @@ export interface PoolAccess {
   /** How long a cancelled query may take to end before its server is given up. */
   readonly cancelTimeoutMs: number
   readonly counters: Counters
+  /** Limits and times of its clients; a reload may replace them. */
+  readonly clientLimits: ClientConfig
+  /** Why its clients have to go; null: they need not. */
+  readonly farewell: Refusal | null
   /** What servers of this baseline tell, once one has logged in. */
   welcome(baseline: string): Welcome | null
   /** Settings that Postgres made of these wishes before; null: not known. */
@@ -92,6 +97,8 @@ export interface House {
   dismiss(client: Visitor, hadLoggedIn: boolean): void
   /** The pool for a client that has logged in. */
   route(database: string, user: string): PoolAccess | Refusal
+  /** Takes a client that wants the console. @returns why it may not come in; null: it is in. */
+  enterConsole(visit: ConsoleVisit): Refusal | null
   /** A visitor has become a client, or gone before. */
   onEntered(client: Client): void
   onLeft(client: Client, reason: string): void

@@ -9,6 +9,8 @@ import { timedOut } from './refusals.ts'
 export type Due = 'batch' | 'transaction' | 'idle transaction' | 'idle' | 'cancel' | 'query' | null
 
 export class Watch {
+  /** When it had logged in. */
+  readonly connectedAt: number
   /** Since when the client has asked for nothing. */
   idleSince: number
   /** When it last sent anything. */
@@ -21,7 +23,7 @@ export class Watch {
   /** @param cancelTimeoutMs how long a query that is over its time may take to be cancelled */
   constructor(now: number, cancelTimeoutMs: number) {
     this.#cancelTimeoutMs = cancelTimeoutMs
-    this.idleSince = this.lastDataAt = now
+    this.connectedAt = this.idleSince = this.lastDataAt = now
   }
 
   /** A server works for the client from now on. */
@@ -62,6 +64,11 @@ export class Watch {
     }
     return isOver(talk.busySince, limitMs + this.#cancelTimeoutMs, now) ? 'query' : null
   }
+}
+
+/** Nothing runs for the client, and it is in no transaction. */
+export function isBetween(server: LeasedServer | null): boolean {
+  return server === null || (!server.talk.isBusy && !server.talk.isInTransaction)
 }
 
 /** Does what is due. */

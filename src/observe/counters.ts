@@ -82,6 +82,13 @@ export class Counters {
   /** Client exchanges that ended in ReadyForQuery. */
   exchanges = 0
   transactions = 0
+  /**
+   * How long these took, by the coarse clock: right in the sum over many, not for a single one.
+   */
+  exchangeMs = 0
+  transactionMs = 0
+  /** Times that a server was given to a client. */
+  assignments = 0
   bytesFromClients = 0
   bytesToClients = 0
   bytesFromServers = 0
@@ -91,9 +98,12 @@ export class Counters {
   serverOpenFailures = 0
   parsesFromClients = 0
   parsesToServers = 0
+  binds = 0
   /** CancelRequests that matched a client. */
   cancels = 0
   readonly waits = new WaitHistogram()
+  /** Times that the configuration was read again, by result (`ok`, `failed`). */
+  readonly reloads = new LabelledCounts(2)
   /** Errors that we made, by SQLSTATE and reason: `errors.add([sqlstate, reason])`. */
   readonly errors = new LabelledCounts(ERRORS_MAX)
   /**
@@ -106,6 +116,9 @@ export class Counters {
     this.clientsTotal += other.clientsTotal
     this.exchanges += other.exchanges
     this.transactions += other.transactions
+    this.exchangeMs += other.exchangeMs
+    this.transactionMs += other.transactionMs
+    this.assignments += other.assignments
     this.bytesFromClients += other.bytesFromClients
     this.bytesToClients += other.bytesToClients
     this.bytesFromServers += other.bytesFromServers
@@ -114,8 +127,10 @@ export class Counters {
     this.serverOpenFailures += other.serverOpenFailures
     this.parsesFromClients += other.parsesFromClients
     this.parsesToServers += other.parsesToServers
+    this.binds += other.binds
     this.cancels += other.cancels
     this.waits.addAll(other.waits)
+    this.reloads.addAll(other.reloads)
     this.errors.addAll(other.errors)
     this.closes.addAll(other.closes)
   }

@@ -20,6 +20,8 @@ export interface Log {
   child(fields: LogFields): Log
   /** True where lines of this level are written: ask before fields that cost something are put together. */
   enabled(level: LogLevel): boolean
+  /** Of this log and all its children. Absent: a log whose owner decides. */
+  setLevel?(level: LogLevel): void
 }
 
 export interface LogOptions {
@@ -36,7 +38,8 @@ const UNREAD_MAX = 4 * 1024 * 1024
 export function createLog(options: LogOptions): Log {
   const to = options.to ?? destination({ dest: 1, sync: false, maxLength: UNREAD_MAX })
   const settings = {
-    level: options.level,
+    // Ours decides, because the children of a logger of pino keep the level that it had.
+    level: 'debug',
     base: null,
     timestamp: stdTimeFunctions.isoTime,
     formatters: { level: (label: string) => ({ level: label }) },
@@ -44,7 +47,8 @@ export function createLog(options: LogOptions): Log {
     errorKey: '',
     serializers: { err: (value: unknown) => value },
   }
-  return new PinoLog(pino(settings, options.format === 'json' ? to : prettyStream(to)))
+  const logger = pino(settings, options.format === 'json' ? to : prettyStream(to))
+  return new PinoLog(logger, { rank: RANKS[options.level] })
 }
 
 function prettyStream(to: DestinationStream): DestinationStream {
@@ -58,11 +62,16 @@ function prettyStream(to: DestinationStream): DestinationStream {
   })
 }
 
+const RANKS: Readonly<Record<LogLevel, number>> = { debug: 0, info: 1, warn: 2, error: 3 }
+
 class PinoLog implements Log {
   readonly #logger: Logger
+  /** Shared with all children. */
+  readonly #least: { rank: number }
 
-  constructor(logger: Logger) {
+  constructor(logger: Logger, least: { rank: number }) {
     this.#logger = logger
+    this.#least = least
   }
 
   debug(fields: LogFields, message: string): void {
@@ -82,10 +91,14 @@ class PinoLog implements Log {
   }
 
   child(fields: LogFields): Log {
-    return new PinoLog(this.#logger.child(safeFields(fields)))
+    return new PinoLog(this.#logger.child(safeFields(fields)), this.#least)
   }
 
   enabled(level: LogLevel): boolean {
-    return this.#logger.isLevelEnabled(level)
+    return RANKS[level] >= this.#least.rank
+  }
+
+  setLevel(level: LogLevel): void {
+    this.#least.rank = RANKS[level]
   }
 }

@@ -110,6 +110,9 @@ export class Metrics {
         value: count,
       })),
     )
+    this.#labelled('pgmux_reloads_total', 'Configurations read again', ['result'], (total) =>
+      ['ok', 'failed'].map((result) => ({ labels: { result }, value: total.reloads.get([result]) })),
+    )
     this.#labelled('pgmux_server_closes_total', 'Server connections closed', ['reason'], (total) =>
       Array.from(total.closes.entries(), ({ labels, count }) => ({
         labels: { reason: labels[0] },

@@ -23,6 +23,8 @@ export interface SharedLimits {
 
 export class Limits {
   limits: SharedLimits
+  /** Since the limits were replaced, more servers may be there than they allow. */
+  #isShrinking = false
   readonly #pools = new Set<AnyPool>()
   /**
    * Pools with waiters that a shared limit keeps from opening, in the order in which they began to starve.
@@ -36,6 +38,29 @@ export class Limits {
 
   constructor(limits: SharedLimits) {
     this.limits = limits
+  }
+
+  /** Other limits count from now on. What is too much goes when it is free; who starves tries again. */
+  configure(limits: SharedLimits): void {
+    this.limits = limits
+    this.#isShrinking = true
+    this.serveStarving()
+  }
+
+  get isShrinking(): boolean {
+    return this.#isShrinking
+  }
+
+  /** Does this pool share a limit that more servers are there for than it allows? */
+  isOver(pool: AnyPool): boolean {
+    return this.#bindingPools(pool, 1) !== null
+  }
+
+  /** Time has passed: is everything within the limits by now? */
+  tick(): void {
+    if (!this.#isShrinking) return
+    for (const pool of this.#pools) if (this.isOver(pool)) return
+    this.#isShrinking = false
   }
 
   add(pool: AnyPool): void {
@@ -117,13 +142,17 @@ export class Limits {
     this.#isServing = false
   }
 
-  /** The pools that share the limit which keeps this pool from opening, or null when none does. */
-  #bindingPools(pool: AnyPool): AnyPool[] | null {
+  /**
+   * The pools that share the limit which keeps this pool from opening, or null when none does. `surplus`: so
+   * many servers above the limit.
+   */
+  #bindingPools(pool: AnyPool, surplus = 0): AnyPool[] | null {
     const { process, database, user } = this.limits
+    const above = (max: number): number => (max === 0 ? 0 : max + surplus)
     return (
-      this.#full(process, () => true) ??
-      this.#full(database(pool.database), (other) => other.database === pool.database) ??
-      this.#full(user(pool.user), (other) => other.user === pool.user)
+      this.#full(above(process), () => true) ??
+      this.#full(above(database(pool.database)), (other) => other.database === pool.database) ??
+      this.#full(above(user(pool.user)), (other) => other.user === pool.user)
     )
   }
 

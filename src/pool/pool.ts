@@ -5,6 +5,7 @@ import type { Clock, Random } from '../util/env.ts'
 import { Backoff } from './backoff.ts'
 import type { Limits } from './limits.ts'
 import { tooManyWaiting, waitedTooLong } from './refusals.ts'
+import { reasonIdle, reasonToRetire } from './retirement.ts'
 import { move } from './states.ts'
 import type { OpenFailure, OpenServer, PooledServer, PoolLimits, Refusal, Waiter } from './types.ts'
 import { WaitQueue } from './wait-queue.ts'
@@ -101,8 +102,8 @@ export class Pool<S extends PooledServer> {
     this.active.delete(server)
     move(server, 'idle')
     server.idleSince = this.#clock.now()
-    const reason = this.#reasonToRetire(server)
     this.idle.push(server)
+    const reason = reasonToRetire(this, server, this.#shared)
     if (reason !== null) this.#drop(server, reason)
     if (this.waiting.size > 0) this.serve()
     this.#offerPlace(reason !== null)
@@ -128,7 +129,7 @@ export class Pool<S extends PooledServer> {
       this.#backoff.failed(this.#clock.now())
       this.lastFailure = failure
     }
-    if (isHopeless) this.#refuseAll(server.baseline, failure.refusal)
+    if (isHopeless) this.refuseAll(failure.refusal, server.baseline)
     this.serve()
     this.#shared.serveStarving()
   }
@@ -169,6 +170,39 @@ export class Pool<S extends PooledServer> {
     if (hasFreed || this.idle.length > 0) this.#offerPlace(hasFreed)
   }
 
+  /** Other limits count from now on, for those who wait already too. */
+  configure(limits: PoolLimits): void {
+    this.limits = limits
+    for (const one of this.waiting.all()) one.waitDeadline = one.waitingSince + limits.queryWaitTimeoutMs
+    this.tick(this.#clock.now())
+  }
+
+  /** No server is granted or opened until `resume`; what is free is closed, the others when they are. */
+  pause(): void {
+    this.isPaused = true
+    this.#closeFree('paused')
+  }
+
+  resume(): void {
+    this.isPaused = false
+    this.serve()
+  }
+
+  /** None of the servers that are there is granted again; what failed before says nothing about new ones. */
+  retire(): void {
+    for (const list of [this.active, this.testing]) for (const server of list) server.isRetired = true
+    this.lastFailure = null
+    this.#backoff.succeeded()
+    this.#closeFree('retired')
+    this.serve()
+  }
+
+  #closeFree(reason: string): void {
+    while (this.idle.length > 0) this.#drop(this.idle[0], reason)
+    for (const server of [...this.opening]) server.close(reason)
+    this.#offerPlace(true)
+  }
+
   /** Closes an idle server for the benefit of somebody else. @returns false when there is none. */
   evict(reason: string): boolean {
     if (this.idle.length === 0) return false
@@ -183,7 +217,7 @@ export class Pool<S extends PooledServer> {
     const before = this.idle.length
     for (let index = before - 1; index >= 0; index--) {
       const server = this.idle[index]
-      const reason = this.#reasonToRetire(server) ?? this.#reasonIdle(server, now)
+      const reason = reasonToRetire(this, server, this.#shared) ?? reasonIdle(this, server, now)
       if (reason !== null) this.#drop(server, reason)
     }
     const isAnyClosed = this.idle.length < before
@@ -196,10 +230,10 @@ export class Pool<S extends PooledServer> {
     move(server, 'idle')
     server.idleSince = this.#clock.now()
     this.idle.push(server)
-    const { isRetired } = server
-    if (isRetired) this.#drop(server, 'retired')
+    const reason = server.isRetired ? 'retired' : this.isPaused ? 'paused' : null
+    if (reason !== null) this.#drop(server, reason)
     this.serve()
-    this.#offerPlace(isRetired)
+    this.#offerPlace(reason !== null)
   }
 
   /** To the pools that starve, if there is one: a server was closed, or the idle ones are not wanted here. */
@@ -334,22 +368,6 @@ export class Pool<S extends PooledServer> {
     if (this.#backoff.isOver(now) && this.#shared.hasRoom(this)) this.#openOne('')
   }
 
-  #reasonToRetire(server: S): string | null {
-    if (server.isRetired) return 'retired'
-    const lifetime = this.limits.serverLifetimeMs
-    if (lifetime > 0 && server.idleSince - server.openedAt > lifetime) return 'server_lifetime'
-    if (this.size > this.limits.size + this.limits.reserveSize) return 'the pool has become smaller'
-    return null
-  }
-
-  #reasonIdle(server: S, now: number): string | null {
-    const limit = this.limits.serverIdleTimeoutMs
-    if (limit > 0 && now - server.idleSince > limit && this.size > this.limits.minSize)
-      return 'server_idle_timeout'
-    const lifetime = this.limits.serverLifetimeMs
-    return lifetime > 0 && now - server.openedAt > lifetime ? 'server_lifetime' : null
-  }
-
   /** Closes an idle server. */
   #drop(server: S, reason: string): void {
     this.#removeIdle(server)
@@ -369,9 +387,10 @@ export class Pool<S extends PooledServer> {
     return false
   }
 
-  /** Login is refused for good, and no other server of this kind works: those who wait for one hear why. */
-  #refuseAll(baseline: string, refusal: Refusal): void {
-    for (const waiter of this.waiting.takeAll((one) => one.baseline === baseline)) waiter.onRefuse(refusal)
+  /** There will be no server, or none of this baseline: those who wait for one hear why. */
+  refuseAll(refusal: Refusal, baseline: string | null = null): void {
+    const all = this.waiting.takeAll((one) => baseline === null || one.baseline === baseline)
+    for (const waiter of all) waiter.onRefuse(refusal)
     this.#shared.notStarving(this)
   }
 }

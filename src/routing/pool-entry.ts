@@ -1,5 +1,6 @@
 // One (database, user) as clients and servers see it: its pool, what its servers tell at login, the
 // statements its clients share. It owns these tables and opens servers; who gets one is the pool's decision.
+import type { ClientConfig } from '../config/types.ts'
 import type { Server } from '../backend/server.ts'
 import { Server as BackendServer } from '../backend/server.ts'
 import type { Route, ServerOwner, ServerParts } from '../backend/route.ts'
@@ -28,14 +29,22 @@ const NO_ROOM: Refusal = {
 /** A pool without clients and servers is forgotten after so long. */
 const FORGET_MS = 60_000
 
+/** What a reload may replace. */
+export interface Wiring {
+  readonly route: Route
+  /** All that servers have logged in with, as one text with secrets. Another one: they are not used again. */
+  readonly identity: string
+  readonly limits: PoolLimits
+  readonly clientLimits: ClientConfig
+  readonly preparedMemory: number
+}
+
 /** What a pool entry is made of. */
 export interface PoolEntryParts {
   readonly database: string
   readonly user: string
-  readonly route: Route
-  readonly limits: PoolLimits
+  readonly wiring: Wiring
   readonly shared: Limits
-  readonly preparedMemory: number
   readonly counters: Counters
   readonly machinery: Pick<ServerParts, 'clock' | 'random' | 'time' | 'work' | 'warn'>
   onServerOpened(server: Server): void
@@ -54,23 +63,31 @@ export class PoolEntry implements PoolAccess, ServerOwner {
   /** Servers of single clients (replication). */
   readonly own = new Set<Server>()
   clients = 0
+  /** It gets no new clients. */
+  isLeaving = false
+  /** Why its clients have to go; null: they need not. */
+  farewell: Refusal | null = null
+  #wiring: Wiring
   /** When it was last of use to anybody. */
   #usedAt: number
   readonly #parts: PoolEntryParts
-  readonly #serverParts: ServerParts
+  #serverParts: ServerParts
   readonly #welcomes = new Map<string, Welcome>()
+  /** Baselines whose welcome is of servers that are not used any more. */
+  readonly #staleWelcomes = new Set<string>()
   readonly #accepted = new Map<string, Settings>()
 
   constructor(parts: PoolEntryParts) {
     this.#parts = parts
+    this.#wiring = parts.wiring
     this.#usedAt = parts.machinery.time.now
     this.database = parts.database
     this.user = parts.user
     this.counters = parts.counters
-    this.registry = new Registry(parts.preparedMemory)
+    this.registry = new Registry(parts.wiring.preparedMemory)
     this.#serverParts = {
       ...parts.machinery,
-      route: parts.route,
+      route: parts.wiring.route,
       owner: this,
       counters: parts.counters,
       table: this.table,
@@ -78,7 +95,7 @@ export class PoolEntry implements PoolAccess, ServerOwner {
     this.pool = new Pool<LeasedServer>({
       database: parts.database,
       user: parts.user,
-      limits: parts.limits,
+      limits: parts.wiring.limits,
       shared: parts.shared,
       clock: parts.machinery.clock,
       random: parts.machinery.random,
@@ -87,20 +104,54 @@ export class PoolEntry implements PoolAccess, ServerOwner {
   }
 
   get mode(): Route['mode'] {
-    return this.#parts.route.mode
+    return this.#wiring.route.mode
+  }
+
+  /** Where its servers are, in words. */
+  get where(): string {
+    return this.#wiring.route.where
   }
 
   get connectTimeoutMs(): number {
-    return this.#parts.route.connectTimeoutMs
+    return this.#wiring.route.connectTimeoutMs
   }
 
   get cancelTimeoutMs(): number {
-    return this.#parts.route.cancelTimeoutMs
+    return this.#wiring.route.cancelTimeoutMs
+  }
+
+  get clientLimits(): ClientConfig {
+    return this.#wiring.clientLimits
+  }
+
+  // ---- for a reload ----
+
+  /**
+   * Follows another configuration. Where nothing that servers log in with has changed, they stay, and learn
+   * of other times and certificates.
+   */
+  follow(wiring: Wiring): void {
+    const { route, identity } = this.#wiring
+    const isSamePlace = wiring.identity === identity
+    // In place: the servers that are there look it up, for their cancel requests and their times.
+    this.#wiring = isSamePlace ? { ...wiring, route: Object.assign(route, wiring.route) } : wiring
+    if (!isSamePlace) this.#serverParts = { ...this.#serverParts, route: wiring.route }
+    this.registry.bytesMax = wiring.preparedMemory
+    this.pool.configure(this.isLeaving ? { ...wiring.limits, minSize: 0 } : wiring.limits)
+    if (!isSamePlace) this.retire()
+  }
+
+  /** Its database is gone, and its clients know why: nobody is served, and what is free is closed. */
+  evict(): void {
+    if (this.farewell !== null) this.pool.refuseAll(this.farewell)
+    for (const server of [...this.own]) server.close('its database was removed')
+    this.retire()
   }
 
   // ---- for clients ----
 
   welcome(baseline: string): Welcome | null {
+    if (this.#staleWelcomes.has(baseline)) return null
     return this.#welcomes.get(baseline) ?? null
   }
 
@@ -140,7 +191,7 @@ export class PoolEntry implements PoolAccess, ServerOwner {
       onFact: () => {},
       onDefault: () => {},
     }
-    const route: Route = { ...this.#parts.route, mode: 'session' }
+    const route: Route = { ...this.#wiring.route, mode: 'session' }
     const server = new BackendServer({ ...this.#serverParts, route, owner }, '', parameters)
     this.own.add(server)
     shared.countOutside(this.pool, 1)
@@ -158,6 +209,7 @@ export class PoolEntry implements PoolAccess, ServerOwner {
     const before = this.#welcomes.get(baseline)
     // The newest server knows best what Postgres is now (a reload, a failover, an upgrade).
     if (settings !== null) remember(this.#welcomes, baseline, { parameters, settings })
+    this.#staleWelcomes.delete(baseline)
     if (settings !== null && before !== undefined) this.#followDefaults(baseline, before.settings, settings)
     this.#parts.onServerOpened(server)
     this.pool.opened(server)
@@ -219,7 +271,7 @@ export class PoolEntry implements PoolAccess, ServerOwner {
   isForgotten(now: number): boolean {
     const { pool, own, clients } = this
     if (clients > 0 || pool.size > 0 || pool.waiting.size > 0 || own.size > 0) this.#usedAt = now
-    return now - this.#usedAt > FORGET_MS
+    return now - this.#usedAt > (this.isLeaving ? 0 : FORGET_MS)
   }
 
   tick(now: number): void {
@@ -233,6 +285,16 @@ export class PoolEntry implements PoolAccess, ServerOwner {
       }
     }
     this.pool.tick(now)
+    if (this.isLeaving && this.clients === 0 && this.pool.waiting.size === 0) this.pool.retire()
+  }
+
+  /** No server that is open now is used again: free ones are closed, the others when they are given back. */
+  retire(): void {
+    // What new servers tell may be something else.
+    for (const baseline of this.#welcomes.keys()) this.#staleWelcomes.add(baseline)
+    this.#accepted.clear()
+    for (const server of this.own) server.isRetired = true
+    this.pool.retire()
   }
 
   /** What clients that have gone have left to be done is not waited for any more. */

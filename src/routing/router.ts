@@ -1,11 +1,11 @@
 // From (database, user) to a pool. It owns the pool entries and makes them from the configuration when they
 // are first asked for, which only a client that has logged in can do.
 import type { ChannelBinding, Config, DatabaseConfig, ServerTlsConfig } from '../config/types.ts'
+import { isConsole } from '../frontend/console-door.ts'
 import type { Refusal } from '../pool/types.ts'
+import { Gates } from './gates.ts'
 import type { PoolEntry } from './pool-entry.ts'
-
-/** Names of the console, which is no database of Postgres. */
-const RESERVED = new Set(['pgmux', 'pgbouncer'])
+import { modeOf } from './precedence.ts'
 
 /** Where a database is, after all defaults. */
 export interface Place {
@@ -26,28 +26,75 @@ export interface RouterParts {
 }
 
 export class Router {
-  readonly #config: Config
+  #config: Config
   readonly #parts: RouterParts
   readonly #entries = new Map<string, PoolEntry>()
+  /** Pools that get no new clients: their database or their mode is another one now. */
+  readonly #leaving = new Set<PoolEntry>()
+  readonly gates = new Gates()
 
   constructor(config: Config, parts: RouterParts) {
     this.#config = config
     this.#parts = parts
   }
 
-  entries(): Iterable<PoolEntry> {
-    return this.#entries.values()
+  /** Every pool, those without new clients too. */
+  *entries(): Generator<PoolEntry> {
+    yield* this.#entries.values()
+    yield* this.#leaving
+  }
+
+  /**
+   * Another configuration counts from now on. Pools whose mode has changed get no new clients.
+   * @returns for each pool where its servers are to be from now on, or why its database is gone
+   */
+  reconfigure(config: Config): [entry: PoolEntry, place: Place | Refusal][] {
+    this.#config = config
+    for (const [key, entry] of this.#entries) {
+      const { database, user } = entry
+      if (!('reason' in this.placeOf(database, user)) && modeOf(config, database, user) === entry.mode)
+        continue
+      this.#entries.delete(key)
+      this.#leaving.add(entry)
+      entry.isLeaving = true
+    }
+    return Array.from(this.entries(), (entry) => [entry, this.placeOf(entry.database, entry.user)])
   }
 
   get(database: string, user: string): PoolEntry | Refusal {
+    if (this.gates.disabled.has(database)) return disabled(database)
     const key = `${database}\0${user}`
     const known = this.#entries.get(key)
     if (known !== undefined) return known
     const place = this.placeOf(database, user)
     if ('reason' in place) return place
     const entry = this.#parts.makePool(database, user, place)
+    if (this.gates.isPaused(database)) entry.pool.isPaused = true
     this.#entries.set(key, entry)
     return entry
+  }
+
+  /**
+   * No server of this database (null: of any) is given out until `resume`: free ones are closed at once, the
+   * others when they are given back.
+   */
+  pause(database: string | null): void {
+    this.gates.pause(database)
+    for (const entry of this.of(database)) {
+      entry.pool.pause()
+    }
+  }
+
+  resume(database: string | null): void {
+    this.gates.resume(database)
+    for (const entry of this.of(database)) {
+      if (!this.gates.isPaused(entry.database)) entry.pool.resume()
+    }
+  }
+
+  /** The pools of a database; null: all. */
+  of(database: string | null): PoolEntry[] {
+    return [...this.entries()].filter((entry) => database === null || entry.database === database)
   }
 
   /** Forgets pools that nobody uses. @returns those. */
@@ -58,16 +105,20 @@ export class Router {
       this.#entries.delete(key)
       forgotten.push(entry)
     }
+    for (const entry of this.#leaving) {
+      if (!entry.isForgotten(now)) continue
+      this.#leaving.delete(entry)
+      forgotten.push(entry)
+    }
     return forgotten
   }
 
   /** Where this database is and as whom we log in there. */
-  placeOf(database: string, user: string): Place | Refusal {
-    const { upstream, databases } = this.#config
-    const own = RESERVED.has(database) ? undefined : (databases.get(database) ?? databases.get('*'))
-    if (RESERVED.has(database) || (own === undefined && (upstream.host === '' || databases.size > 0))) {
-      return unknownDatabase(database)
-    }
+  placeOf(database: string, user: string, config = this.#config): Place | Refusal {
+    const { upstream, databases } = config
+    if (isConsole(database)) return unknownDatabase(database)
+    const own = databases.get(database) ?? databases.get('*')
+    if (own === undefined && (upstream.host === '' || databases.size > 0)) return unknownDatabase(database)
     const from: DatabaseConfig = own ?? {}
     const serverUser = from.user || (from.host === undefined ? upstream.user : '') || user
     return {
@@ -75,19 +126,30 @@ export class Router {
       port: from.port ?? upstream.port,
       dbname: from.dbname || upstream.dbname || database,
       user: serverUser,
-      password: this.#passwordOf(from, serverUser),
+      password: passwordOf(config, from, serverUser),
       tls: { ...upstream.tls, ...from.tls },
       channelBinding: from.channelBinding ?? upstream.channelBinding,
       connectTimeoutMs: from.connectTimeoutMs ?? upstream.connectTimeoutMs,
     }
   }
+}
 
-  #passwordOf(from: DatabaseConfig, serverUser: string): string | null {
-    const { upstream, users } = this.#config
-    if (from.password !== undefined && from.password !== null) return from.password
-    const isUpstreams = from.host === undefined && serverUser === upstream.user
-    if (isUpstreams && upstream.password !== null) return upstream.password
-    return users.get(serverUser)?.secret ?? null
+function passwordOf(config: Config, from: DatabaseConfig, serverUser: string): string | null {
+  const { upstream, users } = config
+  if (from.password !== undefined && from.password !== null) return from.password
+  const isUpstreams = from.host === undefined && serverUser === upstream.user
+  if (isUpstreams && upstream.password !== null) return upstream.password
+  return users.get(serverUser)?.secret ?? null
+}
+
+/** As PgBouncer says it. */
+function disabled(name: string): Refusal {
+  return {
+    severity: 'FATAL',
+    code: '57P03',
+    message: `database "${name}" is disabled`,
+    detail: 'An operator disabled it in the console; ENABLE lets clients in again.',
+    reason: 'database_disabled',
   }
 }
 

@@ -61,12 +61,13 @@ export class Registry {
   readonly #byKey = new Map<string, Definition>()
   /** Nobody's any more, oldest first: kept for the next client with the same text while the budget allows. */
   readonly #unused = new Map<string, Definition>()
-  readonly #bytesMax: number
+  /** Its memory; a reload may change it. What is kept beyond it goes when room is needed. */
+  bytesMax: number
   #nextId = 1
   #bytes = 0
 
   constructor(bytesMax: number) {
-    this.#bytesMax = bytesMax
+    this.bytesMax = bytesMax
   }
 
   get bytes(): number {
@@ -79,7 +80,7 @@ export class Registry {
 
   /** Most that one client may hold, so that it cannot use up what is there for all. */
   get clientBytesMax(): number {
-    return this.#bytesMax / 2
+    return this.bytesMax / 2
   }
 
   /**
@@ -115,12 +116,12 @@ export class Registry {
 
   #makeRoom(bytes: number): boolean {
     for (const definition of this.#unused.values()) {
-      if (this.#bytes + bytes <= this.#bytesMax) break
+      if (this.#bytes + bytes <= this.bytesMax) break
       this.#unused.delete(definition.key)
       this.#byKey.delete(definition.key)
       this.#bytes -= definition.cost
     }
-    return this.#bytes + bytes <= this.#bytesMax
+    return this.#bytes + bytes <= this.bytesMax
   }
 }
 

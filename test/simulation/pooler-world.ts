@@ -99,13 +99,18 @@ export class PoolerWorld implements UserWorld {
     this.cluster.loginDelay = random.pick([0, 5, 40])
     this.cluster.cancelDelay = random.pick([0, 1, 20])
     const clock = { now: () => this.queue.now() + START_MS }
+    const limits = clientLimits(random, this.has('choke'))
     this.entry = new PoolEntry({
       database: 'app',
       user: 'app',
-      route: this.#route(),
-      limits: poolLimits(this.random, this.poolSize, this.has('choke')),
+      wiring: {
+        route: this.#route(),
+        identity: 'app',
+        limits: poolLimits(this.random, this.poolSize, this.has('choke')),
+        clientLimits: limits,
+        preparedMemory: 1e6,
+      },
       shared: new Limits({ process: 0, database: () => 0, user: () => 0 }),
-      preparedMemory: 1e6,
       counters: this.counters,
       machinery: {
         clock,
@@ -119,7 +124,6 @@ export class PoolerWorld implements UserWorld {
       onServerClosed() {},
       onDefault: (entry, change) => this.house.followDefault(entry, change),
     })
-    const limits = clientLimits(random, this.has('choke'))
     this.house = new House({
       random: random.fork(),
       time: this.time,
@@ -129,11 +133,12 @@ export class PoolerWorld implements UserWorld {
       databases: new Map(),
       users: new Map(),
       access: new Access(limits, { tlsOfDatabase: () => 'disable', localAddresses: () => [] }),
-      secrets: new SecretKeeper(new Map()),
+      secrets: new SecretKeeper({ users: new Map(), authQuery: null }),
       tls: null,
       log: SILENT,
       limitedLog: new LimitedLog(SILENT, clock),
       route: () => this.entry,
+      console: { enter: () => null },
     })
     this.#watchCancels()
     this.#plan()
@@ -161,6 +166,7 @@ export class PoolerWorld implements UserWorld {
       dbname: 'app',
       user: 'app',
       credential: () => null,
+      onCredentialRefused: () => false,
       tlsMode: 'disable',
       tls: null,
       checksCertificate: false,

@@ -1,0 +1,78 @@
+// Reading the configuration again while the process runs: several wishes at once are one, what came of it is
+// counted and logged, and a configuration with a mistake in it changes nothing. It applies nothing itself.
+import type { Changes } from './config/diff.ts'
+import { ConfigError, type LoadedConfig } from './config/load.ts'
+import type { Config } from './config/types.ts'
+import type { Counters } from './observe/counters.ts'
+import type { Log } from './observe/log.ts'
+
+/** What a reload has changed; names only, never values. */
+export type ReloadReport = Omit<Changes, 'config'>
+
+export interface ReloadsParts {
+  /** Reads file, environment, flags and whatever they name. @throws ConfigError */
+  read(): LoadedConfig
+  /** Takes it over, as a whole or not at all. @throws an error of one sentence */
+  apply(config: Config): ReloadReport
+  readonly log: Log
+  readonly counters: Counters
+}
+
+export class Reloads {
+  readonly #parts: ReloadsParts
+  #isAsked = false
+
+  constructor(parts: ReloadsParts) {
+    this.#parts = parts
+  }
+
+  /** Soon. Further wishes until then are the same one. */
+  ask(): void {
+    if (this.#isAsked) return
+    this.#isAsked = true
+    setImmediate(() => {
+      this.#isAsked = false
+      try {
+        this.now()
+      } catch {
+        // It is logged, and the process goes on as it was.
+      }
+    })
+  }
+
+  /** At once. @throws what is wrong, after it was logged; then nothing has changed. */
+  now(): ReloadReport {
+    const { log, counters } = this.#parts
+    try {
+      const { config, warnings } = this.#parts.read()
+      const report = this.#parts.apply(config)
+      counters.reloads.add(['ok'])
+      for (const warning of warnings) log.warn({}, warning)
+      logReport(log, report)
+      return report
+    } catch (thrown) {
+      counters.reloads.add(['failed'])
+      const problems = thrown instanceof ConfigError ? thrown.problems : [(thrown as Error).message]
+      for (const problem of problems) log.error({ problem }, 'reload failed, nothing was changed')
+      throw thrown
+    }
+  }
+}
+
+/** One line: what is another now, and what waits for the next start. */
+function logReport(log: Log, report: ReloadReport): void {
+  const { changed, needsRestart, databases, users } = report
+  const all = {
+    changed,
+    databases_added: databases.added,
+    databases_removed: databases.removed,
+    users_added: users.added,
+    users_removed: users.removed,
+    needs_restart: needsRestart,
+  }
+  const said = Object.entries(all).filter(([, names]) => names.length > 0)
+  const fields = Object.fromEntries(said)
+  if (said.length === 0) log.info({}, 'configuration reloaded: nothing has changed')
+  else if (needsRestart.length === 0) log.info(fields, 'configuration reloaded')
+  else log.warn(fields, 'configuration reloaded; needs_restart has what counts from the next start only')
+}

@@ -1,0 +1,58 @@
+// Which of several wishes counts for a database and a user: the user's, the database's, the one for all. It
+// owns nothing and decides nothing else.
+import type { ClientConfig, Config, DatabaseConfig, PoolMode, TlsMode } from '../config/types.ts'
+import type { SharedLimits } from '../pool/limits.ts'
+import type { PoolLimits } from '../pool/types.ts'
+
+/** The keys of a database, or those for all databases without keys of their own. */
+export function databaseOf(config: Config, name: string): DatabaseConfig | undefined {
+  return config.databases.get(name) ?? config.databases.get('*')
+}
+
+/** How long clients of this database and user keep a server. */
+export function modeOf(config: Config, database: string, user: string): PoolMode {
+  return config.users.get(user)?.poolMode ?? databaseOf(config, database)?.poolMode ?? config.pool.mode
+}
+
+const TLS_MODES: readonly TlsMode[] = ['disable', 'allow', 'prefer', 'require', 'verify-ca', 'verify-full']
+
+/** The least TLS that clients of a database need: the stricter of its own and the one for all. */
+export function clientTlsOf(config: Config, database: string): TlsMode {
+  const own = databaseOf(config, database)?.clientTlsMode ?? 'disable'
+  const { mode } = config.client.tls
+  return TLS_MODES.indexOf(own) > TLS_MODES.indexOf(mode) ? own : mode
+}
+
+/** The sizes and times of one pool. */
+export function poolLimitsOf(config: Config, database: string, user: string): PoolLimits {
+  const { pool } = config
+  const ofDatabase = databaseOf(config, database)
+  const ofUser = config.users.get(user)
+  return {
+    size: ofUser?.poolSize ?? ofDatabase?.poolSize ?? pool.size,
+    minSize: ofDatabase?.minPoolSize ?? pool.minSize,
+    reserveSize: ofDatabase?.reserveSize ?? pool.reserveSize,
+    reserveTimeoutMs: pool.reserveTimeoutMs || Number.POSITIVE_INFINITY,
+    maxLogins: pool.maxLogins,
+    maxWaiting: pool.maxWaiting,
+    queryWaitTimeoutMs: pool.queryWaitTimeoutMs || Number.POSITIVE_INFINITY,
+    serverLifetimeMs: pool.serverLifetimeMs,
+    serverIdleTimeoutMs: pool.serverIdleTimeoutMs,
+    serverCheckDelayMs: pool.serverCheckDelayMs,
+  }
+}
+
+/** The times of clients of one pool. */
+export function clientLimitsOf(config: Config, _database: string, _user: string): ClientConfig {
+  return config.client
+}
+
+/** Limits over pools. */
+export function sharedLimitsOf(config: Config): SharedLimits {
+  const { pool } = config
+  return {
+    process: pool.maxServers,
+    database: (name) => databaseOf(config, name)?.maxServers ?? pool.maxServersPerDatabase,
+    user: (name) => config.users.get(name)?.maxServers ?? pool.maxServersPerUser,
+  }
+}

@@ -1,0 +1,48 @@
+// How a pool is wired up under a configuration: its route, its limits, and what tells one route from another.
+// It makes these; it owns nothing.
+import { createHash } from 'node:crypto'
+import { readFileSync } from 'node:fs'
+import type { Route } from '../backend/route.ts'
+import type { Config } from '../config/types.ts'
+import type { Wiring } from './pool-entry.ts'
+import { clientLimitsOf, poolLimitsOf } from './precedence.ts'
+import type { Place } from './router.ts'
+
+/** Whose pool it is, and where its servers are to be. */
+export interface PoolPlace {
+  readonly database: string
+  readonly user: string
+  readonly place: Place
+  readonly route: Route
+}
+
+/** The wiring of a pool. */
+export function wiringOf(config: Config, { database, user, place, route }: PoolPlace): Wiring {
+  return {
+    route,
+    identity: identityOf(place),
+    limits: poolLimitsOf(config, database, user),
+    clientLimits: clientLimitsOf(config, database, user),
+    preparedMemory: config.pool.preparedMemory,
+  }
+}
+
+/**
+ * Whatever a server has relied on when it logged in. Our own certificate is not part of it: a renewed one is
+ * for new connections, and a connection that was let in stays in; authorities that are not trusted any more
+ * are another matter.
+ */
+function identityOf(place: Place): string {
+  const { connectTimeoutMs: _, ...loggedInWith } = place
+  return JSON.stringify([loggedInWith, digestOf(place.tls.caFile)])
+}
+
+function digestOf(file: string): string {
+  if (file === '') return ''
+  try {
+    return createHash('sha256').update(readFileSync(file)).digest('hex')
+  } catch {
+    // Whoever needs it says so. Without it, what is trusted is unknown.
+    return 'unreadable'
+  }
+}
