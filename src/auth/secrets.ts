@@ -36,10 +36,27 @@ export interface SecretStore {
    */
   lookup(user: string, database: string): SecretAnswer | Promise<SecretAnswer>
   /**
-   * A client has logged in as this user with `secret`, a SCRAM verifier; the keys log in to Postgres in its
-   * place.
+   * A client has logged in as this user, and `secret` is what its proof was checked with. `keys` (of a SCRAM
+   * login against a verifier, else null) log in to Postgres in its place.
    */
-  learn(user: string, secret: Secret, keys: ScramKeys): void
+  learn(who: Claim, secret: Secret, keys: ScramKeys | null): void
+  /** A login as this user has failed: what is known of it may be of yesterday. */
+  doubt(who: Claim): void
+}
+
+/** Who somebody says to be, and where. */
+export interface Claim {
+  readonly user: string
+  readonly database: string
+}
+
+/** Whether both are the same thing known, not only the same password. */
+export function sameSecret(left: Secret, right: Secret): boolean {
+  if (left.kind === 'plain') return right.kind === 'plain' && left.password === right.password
+  if (left.kind === 'md5') return right.kind === 'md5' && left.hash === right.hash
+  if (right.kind !== 'scram' || left.iterations !== right.iterations) return false
+  const { salt, storedKey, serverKey } = right
+  return left.salt.equals(salt) && left.storedKey.equals(storedKey) && left.serverKey.equals(serverKey)
 }
 
 const MAX_ITERATIONS = 2 ** 31 - 1

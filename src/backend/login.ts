@@ -1,7 +1,7 @@
 // The login to Postgres: startup, authentication, parameters, on a stream that opening.ts makes; with TLS and
 // without where the mode allows both, in libpq's order. It owns the stream until it reports; it believes
 // nothing a server says before the server has proved itself, and bounds what it says.
-import { ServerAuth, type ServerAuthOutcome } from '../auth/server-auth.ts'
+import { ServerAuth, type ServerAuthOutcome, type ServerCredential } from '../auth/server-auth.ts'
 import type { Refusal } from '../pool/types.ts'
 import type { SecurableStream, StreamHandler } from '../wire/byte-stream.ts'
 import { parseErrorResponse } from '../wire/error-response.ts'
@@ -74,7 +74,7 @@ export class Login implements StreamHandler {
   #auth: ServerAuth | null = null
   /** What came of the first way, where there was a second. */
   #first: Attempt | null = null
-  #hasKeys = false
+  #credential: ServerCredential | null = null
   #isAuthenticated = false
   #messages = 0
   #pid = 0
@@ -160,7 +160,7 @@ export class Login implements StreamHandler {
     stream.handler = this
     const credential = route.credential()
     const { encrypted, loopback, tls } = stream.peer
-    this.#hasKeys = credential?.kind === 'keys'
+    this.#credential = credential
     // Postgres has no TLS: there is no other way than the one that begins here.
     if (this.#ways[0] === 'offered' && !encrypted) this.#ways.length = 1
     const line = {
@@ -267,7 +267,7 @@ export class Login implements StreamHandler {
     const { code, message, detail, hint } = parseErrorResponse(src, start, stop)
     const words = message === '' ? 'Postgres refused the login without a reason' : message
     const isRefused = NOT_LET_IN.test(code) && !this.#isAuthenticated
-    const advice = hint === '' && code === '28P01' && this.#hasKeys ? KEYS_HINT : hint
+    const advice = hint === '' && code === '28P01' && this.#credential?.kind === 'keys' ? KEYS_HINT : hint
     const refusal: Refusal = {
       severity: 'FATAL',
       code: code === '' ? '08006' : code,
@@ -324,7 +324,13 @@ export class Login implements StreamHandler {
     this.#stream?.destroy('the login failed')
     const last = { refusal, isFinal }
     const told = this.#first === null ? last : bothWays(this.#first, last, this.#ways[0])
-    this.#events.onLoginFailed(told.refusal, told.isFinal)
+    const isHopeless = told.isFinal && !(told.refusal.code === '28P01' && this.#hasNewerCredential())
+    this.#events.onLoginFailed(told.refusal, isHopeless)
+  }
+
+  /** What we logged in with is wrong. Is another one there by now? */
+  #hasNewerCredential(): boolean {
+    return this.#credential !== null && this.#parts.route.onCredentialRefused(this.#credential)
   }
 }
 

@@ -24,6 +24,11 @@ export interface Route {
   readonly user: string
   /** What we log in with at this moment. */
   readonly credential: () => ServerCredential | null
+  /**
+   * Postgres has refused this credential as wrong.
+   * @returns whether another one is there by now, so that the next login may succeed.
+   */
+  readonly onCredentialRefused: (credential: ServerCredential) => boolean
   /** `disable` on Unix sockets, whatever was configured. */
   readonly tlsMode: TlsMode
   /** Null with mode `disable`. */

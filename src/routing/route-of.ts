@@ -24,6 +24,7 @@ export function routeOf(config: Config, place: Place, mode: PoolMode): Route {
     dbname: place.dbname,
     user: place.user,
     credential: () => credential,
+    onCredentialRefused: () => false,
     tlsMode: tlsSettings === null ? 'disable' : tls.mode,
     tls: tlsSettings,
     checksCertificate: checksCertificate(tls),

@@ -139,3 +139,25 @@ export const SERVER_RULES: FrameRules = rules([
   [S.ParameterDescription, Take.Stream, LARGE],
   [S.NegotiateProtocolVersion, Take.Whole, TOKEN],
 ])
+
+/** Longest message of the answer to a question of our own: a few short columns. */
+const ANSWER = 65_535
+
+/** A server that answers a question of our own: every message is read whole, and none is long. */
+export const ANSWER_RULES: FrameRules = rules(
+  [
+    S.ParseComplete,
+    S.BindComplete,
+    S.NotificationResponse,
+    S.CommandComplete,
+    S.DataRow,
+    S.ErrorResponse,
+    S.EmptyQueryResponse,
+    S.NoticeResponse,
+    S.ParameterStatus,
+    S.RowDescription,
+    S.ReadyForQuery,
+    S.NoData,
+    S.PortalSuspended,
+  ].map((type) => [type, Take.Whole, ANSWER] as const),
+)
