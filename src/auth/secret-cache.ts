@@ -1,5 +1,5 @@
-// Answers about users that had to be asked for: how long each is believed, and that one question serves all who
-// wait for it. It owns these answers; it asks nobody itself, starts no timer, and keeps no failure.
+// Answers about users that had to be asked for: how long each is believed, and that one question serves all
+// who wait for it. It owns these answers; it asks nobody itself, starts no timer, and keeps no failure.
 import type { Clock } from '../util/env.ts'
 import type { SecretAnswer } from './secrets.ts'
 

@@ -28,7 +28,7 @@ export interface QueryOwner {
   onOpened(): void
   /** The oldest question is answered. */
   onAnswer(outcome: QueryOutcome): void
-  /** The connection is over; called once, unless the owner ended it. `isRefused`: Postgres refused the login. */
+  /** It is over; called once, unless the owner ended it. `isRefused`: Postgres refused the login. */
   onGone(refusal: Pick<Refusal, 'code' | 'message'>, isRefused: boolean): void
 }
 

@@ -1,6 +1,6 @@
 // Questions to one database on a connection of our own: who waits for an answer, how long, and when the
-// connection is opened and closed. It owns the queue and that connection; it never gives up an answer silently:
-// each question ends in an outcome, once.
+// connection is opened and closed. It owns the queue and that connection; it never drops a question silently:
+// each ends in an outcome, once.
 import type { QueryOutcome } from '../auth/query-verdict.ts'
 import { Backoff } from '../pool/backoff.ts'
 import type { Refusal } from '../pool/types.ts'

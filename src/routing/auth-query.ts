@@ -1,6 +1,6 @@
-// The secrets of users that only Postgres knows: who is asked about whom, and what was answered lately. It owns
-// the connections for that, one per database, and the answers; it never asks for what a client wants besides
-// the name of its user, and it tells clients nothing but the verdict.
+// The secrets of users that only Postgres knows: who is asked about whom, and what was answered lately. It
+// owns the connections for that, one per database, and the answers; it never passes on anything of a client
+// but the name of its user, and tells it nothing but the verdict.
 import { type FreshAnswer, SecretCache } from '../auth/secret-cache.ts'
 import { verdictOf } from '../auth/query-verdict.ts'
 import type { Claim, SecretAnswer } from '../auth/secrets.ts'

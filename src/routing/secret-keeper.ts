@@ -1,5 +1,5 @@
-// What is known about users: the secrets of the configuration, those that Postgres is asked for, and what their
-// logins have left with us. It decides which of them counts; it never prints one.
+// What is known about users: the secrets of the configuration, those that Postgres is asked for, and what
+// their logins have left with us. It decides which of them counts; it never prints one.
 import { LearnedKeys } from '../auth/learned-keys.ts'
 import type { ScramKeys } from '../auth/scram-keys.ts'
 import {
@@ -72,8 +72,8 @@ export class SecretKeeper implements SecretStore {
   }
 
   /**
-   * The route of a pool that logs in as its own clients: where the configuration has nothing to log in with, what
-   * their logins have left with us is used. Not for a forced user, who is somebody else.
+   * The route of a pool that logs in as its own clients: where the configuration has nothing to log in with,
+   * what their logins have left with us is used. Not for a forced user, who is somebody else.
    */
   passThrough(route: Route, claim: Claim): Route {
     if (route.user !== claim.user) return route

@@ -85,7 +85,7 @@ async function duration(pooler: TestPooler, user: string): Promise<number> {
   return performance.now() - began
 }
 
-/** The time that a fifth of the logins stays below: what others do on the machine makes some longer, not all. */
+/** A fifth of the logins stays below this: what others do on the machine makes some longer, not all. */
 function usual(values: number[]): number {
   return [...values].sort((a, b) => a - b)[Math.floor(values.length / 5)] as number
 }
@@ -125,7 +125,7 @@ suite('attacks on auth_query', () => {
     })
   })
 
-  test('E02: operators of another schema are not taken for Postgres’ own, whoever sets the path', async (t) => {
+  test('E02: operators of another schema do not count, whoever sets the path', async (t) => {
     if (!hasOwnServer) return notRun(t, postgres.missing)
     // The worst case: whoever owns a database may set this for all who connect to it.
     await postgres.admin('alter database postgres set search_path = evil, pg_catalog')
@@ -210,7 +210,7 @@ suite('attacks on auth_query', () => {
     })
   })
 
-  test('E15: the old password is refused and the new one taken, long before the answer is out of date', async (t) => {
+  test('E15: the old password is refused and the new one taken, with the old answer cached', async (t) => {
     if (!hasOwnServer) return notRun(t, postgres.missing)
     await postgres.admin("create role turner login password 'old'")
     await withPooler({ client: { authQuery: { query: spied, cacheTimeMs: 60_000 } } }, async (pooler) => {

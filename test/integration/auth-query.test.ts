@@ -1,4 +1,4 @@
-// Secrets that Postgres is asked for: every state that a role can be in, every way in which the query can fail.
+// Secrets that Postgres is asked for: every state of a role, every way in which the query can fail.
 // Hazards: E03 (VALID UNTIL), E04 (a query that fails lets nobody in), E15 (a changed password).
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'

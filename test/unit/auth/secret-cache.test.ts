@@ -1,5 +1,5 @@
-// What was asked about users: how long it is believed, who shares a question, what doubt does. On a clock that
-// the test moves.
+// What was asked about users: how long it is believed, who shares a question, what doubt does. On a clock
+// that the test moves.
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { type FreshAnswer, SecretCache } from '../../../src/auth/secret-cache.ts'
