@@ -1,9 +1,10 @@
 // The command line: arguments, signals, exit codes, and what is printed. It owns the life of the process; the
 // pooler itself is in pooler.ts.
 import { check } from './cli/check.ts'
-import { type Arguments, HELP, parseArguments, UsageError, version } from './cli/arguments.ts'
+import { type Arguments, HELP, parseArguments, UsageError } from './cli/arguments.ts'
 import { run } from './cli/run.ts'
 import { ConfigError } from './config/load.ts'
+import { version } from './util/version.ts'
 
 async function main(): Promise<void> {
   let given: Arguments

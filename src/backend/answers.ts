@@ -195,8 +195,7 @@ export class Answers {
       this.#violation('ReadyForQuery')
       return
     }
-    talk.status = framer.src[framer.start + 5]
-    talk.idleSince = talk.busySince = talk.time.now
+    talk.ready(framer.src[framer.start + 5])
     if ((head & Fate.Internal) !== 0) {
       this.#internalDone(replies.headRef as InternalExchange)
       return

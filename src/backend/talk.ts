@@ -73,9 +73,25 @@ export class Talk implements TalkView {
   busySince = 0
   idleSince = 0
   transactionSince = 0
+  /** How long the last exchange took, by the coarse clock. */
+  answeredIn = 0
 
   constructor(time: CoarseTime) {
     this.time = time
+  }
+
+  /** A message is about to be sent, and nothing is in flight. */
+  begins(): void {
+    this.busySince = this.time.now
+    if (this.status === Status.Idle) this.transactionSince = this.time.now
+  }
+
+  /** A ReadyForQuery with this status came. */
+  ready(status: number): void {
+    const { now } = this.time
+    this.status = status
+    this.answeredIn = now - this.busySince
+    this.idleSince = this.busySince = now
   }
 
   /** A message was sent behind which the next begins a batch of its own. */

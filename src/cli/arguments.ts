@@ -1,6 +1,4 @@
-// The arguments of the command line and what is said about them. It reads nothing but its argument and
-// package.json.
-import { readFileSync } from 'node:fs'
+// The arguments of the command line and what is said about them. It reads nothing but its argument.
 import { parseArgs } from 'node:util'
 import type { Flags } from '../config/load.ts'
 
@@ -73,10 +71,4 @@ function parsed(args: readonly string[]) {
   } catch (error) {
     throw new UsageError((error as Error).message.split('. ')[0])
   }
-}
-
-/** The version in package.json. */
-export function version(): string {
-  const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8')
-  return (JSON.parse(text) as { version: string }).version
 }

@@ -1,0 +1,34 @@
+// The table of all commands of the console, and of those that PgBouncer has and pgmux has not. A command
+// comes with the role that it needs; who runs one asks this table.
+import { columns } from './columns.ts'
+import { CONTROL_COMMANDS } from './control.ts'
+import { CONNECTION_COMMANDS } from './show-connections.ts'
+import { POOL_COMMANDS } from './show-pools.ts'
+import { PROCESS_COMMANDS } from './show-process.ts'
+import { STATS_COMMANDS } from './show-stats.ts'
+import type { Command } from './types.ts'
+
+const HELP: Command = {
+  name: 'SHOW HELP',
+  role: 'stats',
+  takes: 'nothing',
+  help: 'This table',
+  columns: columns('text: command role help'),
+  rows: () => COMMANDS.map(({ name, role, help }) => [name, role, help]),
+}
+
+export const COMMANDS: readonly Command[] = [
+  HELP,
+  ...PROCESS_COMMANDS,
+  ...POOL_COMMANDS,
+  ...CONNECTION_COMMANDS,
+  ...STATS_COMMANDS,
+  ...CONTROL_COMMANDS,
+]
+
+/** Known elsewhere, refused here: the name, and what to do instead. */
+export const NOT_BUILT: readonly (readonly [name: string, instead: string])[] = [
+  ['SHOW FDS', 'It shows secrets. Start a second pgmux on the same machine to take over.'],
+  ['SUSPEND', 'It served to hand sockets to a new process. Use PAUSE.'],
+  ['CANCEL', 'Use KILL_CLIENT, or cancel from the application.'],
+]

@@ -1,0 +1,189 @@
+// The commands that change something: pause, resume, reconnect, kill, shut down, reload. They do it through
+// the router and the source; the words of errors are PgBouncer's where it has the case.
+import { SHUTDOWN } from '../../frontend/refusals.ts'
+import type { Refusal } from '../../pool/types.ts'
+import { isConsole } from '../../frontend/console-door.ts'
+import type { PoolEntry } from '../../routing/pool-entry.ts'
+import { idOf, readId } from './ids.ts'
+import { databaseNames } from './show-pools.ts'
+import { type Command, ConsoleError, type ConsoleSource, type Operator, type ShutdownMode } from './types.ts'
+
+const KILLED: Refusal = {
+  severity: 'FATAL',
+  code: '57P01',
+  message: 'admin forced disconnect',
+  reason: 'killed',
+}
+
+/** @throws ConsoleError where there is no such database; '' is fine */
+function known(source: ConsoleSource, name: string, verb: string): void {
+  if (name === '' || databaseNames(source).includes(name)) return
+  if (isConsole(name)) throw new ConsoleError('22023', `cannot ${verb} admin db: ${name}`)
+  if ('reason' in source.router.placeOf(name, '')) {
+    throw new ConsoleError('3D000', `no such database: ${name}`, 'SHOW DATABASES lists those that there are.')
+  }
+}
+
+function refuseInDrain(source: ConsoleSource): void {
+  if (source.house.isDraining) throw new ConsoleError('57P03', 'pooler is shutting down')
+}
+
+/** '' : all. */
+function which(name: string): string | null {
+  return name === '' ? null : name
+}
+
+function serversLeft(entries: readonly PoolEntry[]): number {
+  return entries.reduce((sum, { pool, own }) => sum + pool.size + own.size, 0)
+}
+
+async function pause(operator: Operator, name: string): Promise<void> {
+  const { source } = operator
+  const { router } = source
+  refuseInDrain(source)
+  known(source, name, 'pause')
+  const isPaused = name === '' ? router.gates.isAllPaused : router.gates.isPaused(name)
+  if (isPaused) throw new ConsoleError('55000', 'already suspended/paused')
+  router.pause(which(name))
+  try {
+    await operator.wait(() => serversLeft(router.of(which(name))) === 0)
+  } catch (error) {
+    // As with PgBouncer: who gives up waiting does not want it any more.
+    router.resume(which(name))
+    throw error
+  }
+}
+
+function resume(operator: Operator, name: string): void {
+  const { source } = operator
+  const { router } = source
+  refuseInDrain(source)
+  known(source, name, 'resume')
+  const isPaused = name === '' ? router.gates.isAllPaused : router.gates.paused.has(name)
+  if (!isPaused && name === '') {
+    const byName = [...router.gates.paused].sort().join(', ')
+    const hint = byName === '' ? '' : `Paused by name, to be resumed by name: ${byName}.`
+    throw new ConsoleError('55000', 'pooler is not paused/suspended', hint)
+  }
+  if (!isPaused) throw new ConsoleError('55000', `database ${name} is not paused`)
+  router.resume(which(name))
+}
+
+function reconnect(operator: Operator, name: string): void {
+  known(operator.source, name, 'reconnect')
+  for (const entry of operator.source.router.of(which(name))) entry.retire()
+}
+
+function waitClose(operator: Operator, name: string): Promise<void> {
+  const { source } = operator
+  known(source, name, 'wait for')
+  const isClosed = (entry: PoolEntry): boolean => {
+    const { pool } = entry
+    for (const list of [pool.idle, pool.active, pool.testing, pool.opening])
+      for (const server of list) if (server.isRetired) return false
+    return true
+  }
+  return operator.wait(() => source.router.of(which(name)).every(isClosed))
+}
+
+function disable(operator: Operator, name: string): void {
+  known(operator.source, name, 'disable')
+  operator.source.router.gates.disabled.add(name)
+}
+
+function enable(operator: Operator, name: string): void {
+  known(operator.source, name, 'enable')
+  operator.source.router.gates.disabled.delete(name)
+}
+
+/** Clients and servers are cut off now; who comes again waits for RESUME. */
+function kill(operator: Operator, name: string): void {
+  const { source } = operator
+  refuseInDrain(source)
+  known(source, name, 'kill')
+  const names = name === '' ? databaseNames(source) : [name]
+  for (const database of names) source.router.pause(database)
+  for (const client of [...source.house.clients])
+    if (names.includes(client.visitor.database)) client.fatal(KILLED)
+  for (const database of names)
+    for (const entry of source.router.of(database))
+      for (const server of [...entry.servers()]) server.close('killed by an operator')
+}
+
+function killClient(operator: Operator, text: string): void {
+  const { house } = operator.source
+  const id = readId(text)
+  if (Number.isNaN(id))
+    throw new ConsoleError('22P02', 'invalid client pointer supplied', 'Give the id of SHOW CLIENTS.')
+  for (const client of house.clients) {
+    if (idOf(client) !== id) continue
+    client.fatal(KILLED)
+    return
+  }
+  for (const session of operator.sessions) {
+    if (idOf(session) !== id) continue
+    session.end(SHUTDOWN)
+    return
+  }
+  throw new ConsoleError('22023', 'client not found', 'SHOW CLIENTS lists those that are here.')
+}
+
+const MODES: Readonly<Record<string, ShutdownMode>> = {
+  '': 'now',
+  WAIT_FOR_SERVERS: 'wait for servers',
+  WAIT_FOR_CLIENTS: 'wait for clients',
+}
+
+function reload({ source }: Operator): void {
+  try {
+    source.reload()
+  } catch (error) {
+    throw new ConsoleError(
+      'F0000',
+      'RELOAD failed, see logs for additional details',
+      (error as Error).message,
+    )
+  }
+}
+
+type Row = Pick<Command, 'name' | 'takes' | 'help' | 'act'>
+
+const ROWS: readonly Row[] = [
+  { name: 'RELOAD', takes: 'nothing', help: 'Read the configuration again', act: reload },
+  {
+    name: 'PAUSE',
+    takes: 'database?',
+    help: 'Let clients wait, close servers as they become free; answers when none is left',
+    act: pause,
+  },
+  { name: 'RESUME', takes: 'database?', help: 'Undo PAUSE and KILL', act: resume },
+  {
+    name: 'RECONNECT',
+    takes: 'database?',
+    help: 'Close each server as soon as it is free and open new ones as they are wanted',
+    act: reconnect,
+  },
+  {
+    name: 'WAIT_CLOSE',
+    takes: 'database?',
+    help: 'Answers when the servers of a RECONNECT or RELOAD have closed',
+    act: waitClose,
+  },
+  { name: 'DISABLE', takes: 'database', help: 'Refuse new clients of a database', act: disable },
+  { name: 'ENABLE', takes: 'database', help: 'Let them in again', act: enable },
+  {
+    name: 'KILL',
+    takes: 'database?',
+    help: 'Cut off all clients and servers of a database, and pause it',
+    act: kill,
+  },
+  { name: 'KILL_CLIENT', takes: 'id', help: 'Cut off one client', act: killClient },
+  {
+    name: 'SHUTDOWN',
+    takes: 'mode?',
+    help: 'End pgmux: now, when transactions have ended, or when the clients have gone by themselves',
+    act: ({ source }, mode) => source.shutdown(MODES[mode.toUpperCase()]),
+  },
+]
+
+export const CONTROL_COMMANDS: readonly Command[] = ROWS.map((row) => ({ ...row, role: 'admin' as const }))

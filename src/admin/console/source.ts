@@ -1,0 +1,66 @@
+// What the console sees of the process, made from the pooler. It owns nothing.
+import type { Config } from '../../config/types.ts'
+import { orForever } from '../../config/units.ts'
+import type { Log } from '../../observe/log.ts'
+import type { Router } from '../../routing/router.ts'
+import type { ConsoleHouse, ConsoleSource, ShutdownMode } from './types.ts'
+
+/** The pooler, as far as the console needs it. */
+export interface ControlledPooler {
+  readonly config: Config
+  readonly house: ConsoleHouse
+  readonly router: Router
+  readonly addresses: { readonly postgres: { readonly port: number } }
+  /** Reads the configuration again. @throws with the reason; then nothing has changed. */
+  reread(): unknown
+  drain(timeoutMs: number): Promise<void>
+  stopWhenEmpty(): Promise<void>
+}
+
+export class PoolerSource implements ConsoleSource {
+  readonly version: string
+  readonly time: { readonly now: number }
+  readonly counters: ConsoleSource['counters']
+  readonly #pooler: ControlledPooler
+  readonly #log: Log
+
+  constructor(
+    pooler: ControlledPooler,
+    parts: Pick<ConsoleSource, 'version' | 'time' | 'counters'> & { log: Log },
+  ) {
+    this.#pooler = pooler
+    this.version = parts.version
+    this.time = parts.time
+    this.counters = parts.counters
+    this.#log = parts.log
+  }
+
+  get config(): Config {
+    return this.#pooler.config
+  }
+
+  get house(): ConsoleHouse {
+    return this.#pooler.house
+  }
+
+  get router(): Router {
+    return this.#pooler.router
+  }
+
+  get port(): number {
+    return this.#pooler.addresses.postgres.port
+  }
+
+  reload(): void {
+    this.#pooler.reread()
+  }
+
+  shutdown(mode: ShutdownMode): void {
+    if (mode === 'wait for clients') void this.#pooler.stopWhenEmpty()
+    else void this.#pooler.drain(mode === 'now' ? 0 : orForever(this.config.shutdownTimeoutMs))
+  }
+
+  note(fields: Readonly<Record<string, unknown>>, message: string): void {
+    this.#log.info(fields, message)
+  }
+}

@@ -1,0 +1,111 @@
+// What the console is given, and what a command is. Types, and the one error that commands throw.
+import type { Config } from '../../config/types.ts'
+import type { CancelKeys } from '../../frontend/cancel-keys.ts'
+import type { Client } from '../../frontend/client.ts'
+import type { Visitor } from '../../frontend/types.ts'
+import type { Counters } from '../../observe/counters.ts'
+import type { Refusal } from '../../pool/types.ts'
+import type { Router } from '../../routing/router.ts'
+import type { Column, Value } from '../../wire/rows.ts'
+
+/** Admin: everything. Stats: looking only. */
+export type Role = 'admin' | 'stats'
+
+/** How the process is to end. */
+export type ShutdownMode = 'now' | 'wait for servers' | 'wait for clients'
+
+/** The clients of the process, as the console needs them. */
+export interface ConsoleHouse {
+  readonly clients: ReadonlySet<Client>
+  /** Connections that have not logged in. */
+  readonly visitors: { readonly size: number }
+  readonly cancelKeys: CancelKeys
+  readonly isDraining: boolean
+  onRefused(visitor: Visitor, refusal: Refusal): void
+}
+
+/** The process, as the console sees it; the composition root gives it. */
+export interface ConsoleSource {
+  readonly version: string
+  readonly config: Config
+  readonly house: ConsoleHouse
+  readonly router: Router
+  /** Coarse time in milliseconds. */
+  readonly time: { readonly now: number }
+  /** Counters by database. */
+  readonly counters: { entries(): Iterable<[database: string, counters: Counters]> }
+  /** Port for clients. */
+  readonly port: number
+  /** Reads the configuration again. @throws with the reason in words; then nothing has changed */
+  reload(): void
+  shutdown(mode: ShutdownMode): void
+  /** For the log: what an operator did. */
+  note(fields: Readonly<Record<string, unknown>>, message: string): void
+}
+
+/** Who gave a command, and what the command may do with them. */
+export interface Operator {
+  readonly source: ConsoleSource
+  /** Those who are in the console now. */
+  readonly sessions: readonly ConsoleClient[]
+  readonly averages: AveragesView
+  /** Resolves when `isOver` says so. @throws ConsoleError when the client cancels, or has gone. */
+  wait(isOver: () => boolean): Promise<void>
+  setApplicationName(name: string): void
+}
+
+/** A client of the console, as SHOW CLIENTS shows it. */
+export interface ConsoleClient {
+  readonly visitor: Visitor
+  readonly peer: { readonly address: string; readonly port: number; readonly encrypted: boolean }
+  readonly applicationName: string
+  readonly connectedAt: number
+  readonly requestedAt: number
+  readonly preparedStatements: number
+  end(refusal: Refusal): void
+}
+
+/** The growth of a database's counters in the last whole period, which was so long. */
+export interface AveragesView {
+  readonly seconds: number
+  growthOf(counters: Counters): ReadonlyMap<string, number>
+}
+
+/** What a command takes behind its name. */
+export type Takes = 'nothing' | 'database' | 'database?' | 'id' | 'mode?' | 'anything'
+
+/** One row of the table of commands. */
+export interface Command {
+  /** In capitals: `SHOW POOLS`, `RELOAD`. */
+  readonly name: string
+  readonly role: Role
+  readonly takes: Takes
+  readonly help: string
+  /** CommandComplete; the first word of the name where it is absent. */
+  readonly tag?: string
+  /** Of its result; absent: it gives none. */
+  readonly columns?: readonly Column[]
+  rows?(operator: Operator): Iterable<readonly Value[]>
+  /** What it does, where it gives no rows. */
+  act?(operator: Operator, argument: string): void | Promise<void>
+  /** It begins or ends a transaction block, for drivers that insist on one. */
+  readonly block?: 'begin' | 'end'
+}
+
+/** A command with its argument ('' for none); `command` null: an empty statement. */
+export interface Statement {
+  readonly command: Command | null
+  readonly argument: string
+}
+
+/** What a command answers instead of a result. */
+export class ConsoleError extends Error {
+  readonly code: string
+  readonly hint: string
+
+  constructor(code: string, message: string, hint = '') {
+    super(message)
+    this.code = code
+    this.hint = hint
+  }
+}

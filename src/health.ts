@@ -1,0 +1,34 @@
+// How the process is at this moment: counted anew from the lists, whenever somebody asks. It owns nothing.
+import type { House } from './house.ts'
+import type { Gauges } from './observe/metrics.ts'
+import type { Router } from './routing/router.ts'
+
+/** Clients and servers by state. */
+export function gaugesOf(house: House, router: Router): Gauges {
+  const servers = { opening: 0, idle: 0, testing: 0, active: 0 }
+  let waiting = 0
+  for (const { pool, own } of router.entries()) {
+    servers.opening += pool.opening.size
+    servers.idle += pool.idle.length
+    servers.testing += pool.testing.size
+    servers.active += pool.active.size + own.size
+    waiting += pool.waiting.size
+  }
+  const clients = { login: house.visitors.size, idle: 0, active: 0, waiting: 0 }
+  for (const client of house.clients) {
+    if (client.server !== null) clients.active++
+    else if (client.isWaiting) clients.waiting++
+    else clients.idle++
+  }
+  return { clients, servers, waiting }
+}
+
+/** Could a client get a server now? */
+export function readiness(router: Router): { ok: boolean; reason: string } {
+  let failure = ''
+  for (const { pool } of router.entries()) {
+    if (pool.idle.length + pool.active.size > 0) return { ok: true, reason: '' }
+    if (pool.lastFailure !== null) failure = pool.lastFailure.refusal.message
+  }
+  return failure === '' ? { ok: true, reason: '' } : { ok: false, reason: failure }
+}
