@@ -4,7 +4,7 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import { attempt, login, refusal } from '../support/logins.ts'
-import { type Overrides, startPooler, type TestPooler } from '../support/pooler.ts'
+import { merge, type Overrides, startPooler, type TestPooler } from '../support/pooler.ts'
 import { getPostgres, notRun } from '../support/postgres.ts'
 import { until } from '../support/waits.ts'
 import { LoginError, WireClient } from '../support/wire-client.ts'
@@ -71,7 +71,8 @@ suite('pass-through', () => {
     if (!hasOwnServer) return notRun(t, postgres.missing)
     const listed = new Map<string, { secret: string }>()
     for (const user of Object.keys(PASSWORDS)) listed.set(user, { secret: await verifierOf(user) })
-    for (const setup of [{ users: listed }, { client: asking }]) {
+    const inTheClear = { client: { ...asking, auth: 'password' as const } }
+    for (const setup of [{ users: listed }, { client: asking }, inTheClear]) {
       await withPooler(setup, async (pooler) => {
         const ann = await enter(pooler, 'ann', PASSWORDS.ann)
         const bob = await enter(pooler, 'bob', PASSWORDS.bob)
@@ -145,6 +146,27 @@ suite('pass-through', () => {
       assert.equal(await as('own'), 'ok: ann')
       assert.equal(await as('forced'), '28P01')
       assert.equal(await as('given'), 'ok: bob')
+    })
+  })
+
+  test('a reload keeps the keys, and ends the connection of the query that was', async (t) => {
+    if (!hasOwnServer) return notRun(t, postgres.missing)
+    const own = "select pid from pg_stat_activity where application_name = 'pgmux auth'"
+    await withPooler({ client: asking }, async (test) => {
+      const ann = await enter(test, 'ann', PASSWORDS.ann)
+      const [before] = await postgres.admin(own)
+      const { pooler } = test
+      pooler.reload(merge(pooler.config, { client: { authQuery: { cacheTimeMs: 0 } } }))
+      await until(
+        async () => (await postgres.admin(own)).length === 0,
+        () => 'the old connection goes on',
+      )
+      await dropServers('ann')
+      assert.equal(await whoAmI(ann), 'ann')
+      assert.equal(await login(test, 'bob', { password: PASSWORDS.bob }), 'ok: bob')
+      const [after] = await postgres.admin(own)
+      assert.notEqual(after?.pid, before?.pid)
+      await ann.end()
     })
   })
 
