@@ -48,11 +48,14 @@ export async function replaceHba(postgres: TestPostgres, text: string): Promise<
   )
 }
 
-/** Turns TLS on, with the certificate of the tests. */
-export async function useTls(postgres: TestPostgres): Promise<void> {
+/**
+ * Turns TLS on, with the certificate of the tests.
+ * @param caFile the authority of the certificates that clients may show; without one it is that certificate
+ */
+export async function useTls(postgres: TestPostgres, caFile = ownFile('localhost.crt')): Promise<void> {
   await writeDataFile(postgres, 'server.crt', readFileSync(new URL('localhost.crt', CERTS), 'utf8'))
   await writeDataFile(postgres, 'server.key', readFileSync(new URL('localhost.key', CERTS), 'utf8'))
-  await writeDataFile(postgres, 'root.crt', readFileSync(new URL('localhost.crt', CERTS), 'utf8'))
+  await writeDataFile(postgres, 'root.crt', readFileSync(caFile, 'utf8'))
   await postgres.admin("alter system set ssl_ca_file = 'root.crt'")
   await postgres.admin('alter system set ssl = on')
   await postgres.admin('select pg_reload_conf()')
@@ -62,8 +65,54 @@ export async function useTls(postgres: TestPostgres): Promise<void> {
   )
 }
 
+/** What a Postgres shows and asks for; what is absent is as at its start. */
+export interface Door {
+  /** Rules in front of the one that lets everybody in with SCRAM. */
+  readonly hba?: readonly string[]
+  /** Absent: no TLS. */
+  readonly certificate?: { readonly certFile: string; readonly keyFile: string }
+  /** Authorities for the certificates of clients. */
+  readonly caFile?: string
+  readonly settings?: Readonly<Record<string, string>>
+}
+
+const DOOR_SETTINGS = ['ssl', 'ssl_ca_file', 'ssl_min_protocol_version', 'ssl_max_protocol_version']
+
+/** Makes this the door of a running Postgres, in place of the one before. */
+export async function useDoor(postgres: TestPostgres, door: Door): Promise<void> {
+  const { hba = [], certificate, caFile, settings = {} } = door
+  const text = (file: string) => readFileSync(file, 'utf8')
+  await writeDataFile(postgres, 'pg_hba.conf', [...hba, 'host all all 127.0.0.1/32 scram-sha-256'].join('\n'))
+  if (certificate !== undefined) {
+    await writeDataFile(postgres, 'server.crt', text(certificate.certFile))
+    await writeDataFile(postgres, 'server.key', text(certificate.keyFile))
+  }
+  if (caFile !== undefined) await writeDataFile(postgres, 'clients.crt', text(caFile))
+  const wanted: Record<string, string> = {
+    ssl: certificate === undefined ? 'off' : 'on',
+    ...(caFile === undefined ? {} : { ssl_ca_file: 'clients.crt' }),
+    ...settings,
+  }
+  for (const name of DOOR_SETTINGS) {
+    const to = wanted[name]
+    await postgres.admin(
+      to === undefined ? `alter system reset ${name}` : `alter system set ${name} = '${to}'`,
+    )
+  }
+  const loadedAt = async () => (await postgres.admin('select pg_conf_load_time()::text as t'))[0]?.t
+  const before = await loadedAt()
+  await postgres.admin('select pg_reload_conf()')
+  await until(
+    async () => (await loadedAt()) !== before,
+    () => 'Postgres does not read its files again',
+  )
+}
+
 /** Certificate and key of the tests, for a pooler. */
 export function testCertificate(): { certFile: string; keyFile: string } {
-  const path = (name: string) => new URL(name, CERTS).pathname
-  return { certFile: path('localhost.crt'), keyFile: path('localhost.key') }
+  return { certFile: ownFile('localhost.crt'), keyFile: ownFile('localhost.key') }
+}
+
+function ownFile(name: string): string {
+  return new URL(name, CERTS).pathname
 }
