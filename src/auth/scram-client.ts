@@ -34,6 +34,12 @@ export type ScramCredential = { readonly password: string } | ScramKeys
  */
 export class ScramServerError extends Error {
   override name = 'ScramServerError'
+  readonly sqlstate: string
+
+  constructor(message: string, sqlstate = '08P01') {
+    super(message)
+    this.sqlstate = sqlstate
+  }
 }
 
 export interface ScramClientParts {
@@ -87,7 +93,7 @@ export class ScramClient {
     const withoutProof = `c=${this.#channel.toString('base64')},r=${nonce}`
     this.#authMessage = `${this.#firstBare},${message},${withoutProof}`
     if (!('password' in credential)) return this.#clientFinal(withoutProof, credential)
-    if (iterations < MIN_ITERATIONS && !this.#parts.isProven) throw new ScramServerError(TOO_FEW)
+    if (iterations < MIN_ITERATIONS && !this.#parts.isProven) throw new ScramServerError(TOO_FEW, '28000')
     const keys = this.#parts.work.keys(credential.password, salt, iterations)
     if (!(keys instanceof Promise)) return this.#clientFinal(withoutProof, keys)
     return keys.then((derived) => this.#clientFinal(withoutProof, derived))

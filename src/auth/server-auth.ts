@@ -189,7 +189,7 @@ export class ServerAuth {
   }
 
   #caught(error: unknown): ServerAuthOutcome {
-    if (error instanceof ScramServerError) return this.#fail('08P01', error.message)
+    if (error instanceof ScramServerError) return this.#fail(error.sqlstate, error.message)
     if (error instanceof PasswordWorkBusy) {
       this.#state = 'over'
       return { kind: 'error', failure: tooBusy() }

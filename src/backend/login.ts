@@ -132,11 +132,17 @@ export class Login implements StreamHandler {
   onDrain(): void {}
 
   onEnd(): void {
-    this.#fail(this.#unreachable('Postgres closed the connection during the login'), false)
+    this.#fail(this.#unreachable(`Postgres closed the connection ${this.#when()}`), false)
   }
 
   onClose(reason: string): void {
-    this.#fail(this.#unreachable(reason), false)
+    this.#fail(this.#unreachable(`${reason} ${this.#when()}`), false)
+  }
+
+  /** A server that does not take our certificate may get no further than that. */
+  #when(): string {
+    const isEarly = this.#messages === 0 && this.#stream?.peer.encrypted === true
+    return isEarly ? 'right after the TLS handshake: its log knows why' : 'during the login'
   }
 
   #open(): Opening {
@@ -348,10 +354,15 @@ function waysIn({ tlsMode, channelBinding }: Route): Security[] {
  * other way, and both say more than that there was no connection.
  */
 function bothWays(first: Attempt, last: Attempt, lastWay: Security): Attempt {
-  const rank = ({ refusal }: Attempt) => ['08001', '28000'].indexOf(refusal.code)
-  const isFirst = rank(last) >= 0 && (rank(first) < 0 || rank(first) > rank(last))
-  const [told, other] = isFirst ? [first, last] : [last, first]
-  const otherHadTls = (lastWay === 'clear') !== isFirst
-  const detail = `${otherHadTls ? 'With' : 'Without'} TLS: ${other.refusal.message}`
+  const isLastClear = lastWay === 'clear'
+  const [withTls, without] = isLastClear ? [first, last] : [last, first]
+  const isWithoutTold = worth(without) > worth(withTls)
+  const [told, other] = isWithoutTold ? [without, withTls] : [withTls, without]
+  const detail = `${isWithoutTold ? 'With' : 'Without'} TLS: ${other.refusal.message}`
   return { ...told, refusal: { ...told.refusal, detail } }
+}
+
+function worth({ refusal }: Attempt): number {
+  if (refusal.code === '08001') return 0
+  return refusal.code === '28000' ? 1 : 2
 }

@@ -59,9 +59,14 @@ export function startTls(
   return secured
 }
 
-function tlsError(error: Error): Error {
+/** What the two sides will not agree on next time either. */
+const LASTING =
+  /alert (protocol version|handshake failure)|unsupported protocol|no protocols available|take our/
+
+function tlsError(error: Error): SecureError {
   const code = errorCode(error)
   if (code === 'ERR_SSL_NO_APPLICATION_PROTOCOL')
     return new Error('TLS failed: peer offered other ALPN protocols only')
-  return new Error(`TLS failed: ${errorWords(error)}`, { cause: error })
+  const words = errorWords(error)
+  return Object.assign(new Error(`TLS failed: ${words}`, { cause: error }), { isFinal: LASTING.test(words) })
 }
