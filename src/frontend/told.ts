@@ -1,5 +1,5 @@
-// What a client is told of its parameters at its login, as bytes. Most logins of a pool are told the same, so it
-// is made once for each pair of what servers told and what the client wants. It owns that memory only.
+// What a client is told of its parameters at its login, as bytes. Most logins of a pool are told the same, so
+// it is made once for each pair of what servers told and what the client wants. It owns that memory only.
 import { isCarried, type Settings } from '../session/settings.ts'
 import { parameterStatus } from '../wire/messages.ts'
 import type { Welcome } from './types.ts'

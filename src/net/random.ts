@@ -9,7 +9,7 @@ const POOL_BYTES = 4096
 let pool = Buffer.alloc(0)
 let used = 0
 
-/** Bytes of the system's CSPRNG. None is given out twice, and none stays behind here once it was given out. */
+/** Bytes of the system's CSPRNG. None is given out twice, and none stays here once it was given out. */
 function bytes(length: number): Buffer {
   if (length > POOL_BYTES / 8) return randomBytes(length)
   if (used + length > pool.length) {

@@ -60,9 +60,9 @@ export class Reads {
 type OnConnection = (this: unknown, error: number, handle: object | undefined) => void
 
 /**
- * Has a bound server give out sockets that are read in this way. Node offers `onread` for dialed sockets only, so
- * accepted handles are taken before Node makes a socket of them; making two for each would cost a tenth of a
- * login. Where the server's handle cannot be reached it gives out sockets as usual.
+ * Has a bound server give out sockets that are read in this way. Node offers `onread` for dialed sockets
+ * only, so accepted handles are taken before Node makes a socket of them; making two for each would cost a
+ * tenth of a login. Where the server's handle cannot be reached it gives out sockets as usual.
  */
 export function acceptWithSharedReads(server: Server, onSocket: (socket: Socket) => void): void {
   const owner = server as unknown as { _handle?: { onconnection?: OnConnection } | null }
