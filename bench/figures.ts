@@ -1,28 +1,46 @@
-// What is made of the figures of several runs: medians, spreads, ratios. Pure.
+// What is made of the figures of several runs: medians, spreads, percentiles, ratios. Pure.
 // Must never turn what was not measured into a number.
-import type { Scenario } from './options.ts'
+import { FACTS, type Load } from './scenarios.ts'
 
-export const PEERS = ['direct', 'pgmux', 'pgbouncer'] as const
-export type PeerName = (typeof PEERS)[number]
+/** 'direct', 'pgmux', 'pgbouncer', or the name that --peer gave. */
+export type PeerName = string
 
-/** CPU of a pooler per transaction, in microseconds. */
-export interface CpuPerTransaction {
+/** CPU of one side per transaction or MB, in microseconds. */
+export interface CpuPerUnit {
   readonly user: number
   readonly system: number
 }
 
-/** One run of pgbench that went well. */
-export interface Run {
+/** How long transactions took, in ms. */
+export interface Latency {
+  readonly average: number
+  readonly p50: number
+  readonly p99: number
+  readonly most: number
+  /** Transactions that this was taken from. */
+  readonly samples: number
+}
+
+/** What a load generator tells of one run that went well. */
+export interface Measured {
+  /** Transactions, or MB. */
+  readonly amount: number
+  /** A second, without the time to log in (in `connect`: with it). */
+  readonly rate: number
+  /** null for a COPY. */
+  readonly latency: Latency | null
+}
+
+/** One run that went well. */
+export interface Run extends Measured {
   readonly kind: 'run'
-  readonly transactions: number
-  /** Transactions a second, without the time to connect. */
-  readonly tps: number
-  /** ms. */
-  readonly latencyAverage: number
-  /** ms; null where pgbench did not tell. */
-  readonly latencyDeviation: number | null
-  /** null: no pooler, or a machine that does not tell. */
-  readonly cpu: CpuPerTransaction | null
+  /** null: no pooler, or one whose process is not known, or a machine that does not tell. */
+  readonly cpu: CpuPerUnit | null
+  /** Of Postgres with all its processes, and of the load generator; null: this machine does not tell. */
+  readonly postgres: CpuPerUnit | null
+  readonly generator: CpuPerUnit | null
+  /** KiB: the most memory that the pooler had during the run; null: not known. */
+  readonly peakMemory: number | null
 }
 
 /** A run that gave no figures, and why. */
@@ -36,7 +54,7 @@ export type Outcome = Run | Missing
 
 /** All runs, in the order of the rounds. */
 export interface Cell {
-  readonly scenario: Scenario
+  readonly scenario: Load
   readonly peer: PeerName
   readonly outcomes: Outcome[]
 }
@@ -56,6 +74,19 @@ export function spreadOf(values: readonly number[]): Spread | null {
   return { median: (lower + upper) / 2, least: sorted[0]!, most: sorted.at(-1)! }
 }
 
+/**
+ * @param values ms
+ * @returns percentiles by nearest rank (always a value that occurred); null for no values
+ */
+export function latencyOf(values: Iterable<number>): Latency | null {
+  const sorted = Float64Array.from(values).sort()
+  const samples = sorted.length
+  if (samples === 0) return null
+  const rank = (share: number): number => sorted[Math.max(0, Math.ceil(samples * share) - 1)]!
+  const average = sorted.reduce((sum, value) => sum + value, 0) / samples
+  return { average, p50: rank(0.5), p99: rank(0.99), most: sorted[samples - 1]!, samples }
+}
+
 /** The runs of a cell that have figures. */
 export function runsOf(cell: Cell): Run[] {
   return cell.outcomes.filter((outcome) => outcome.kind === 'run')
@@ -66,15 +97,25 @@ export function missingOf(cell: Cell): Missing | null {
   return cell.outcomes.find((outcome) => outcome.kind !== 'run') ?? null
 }
 
+/** The spread of one figure over the runs that have it; null: none has. */
+export function spreadOver(runs: readonly Run[], pick: (run: Run) => number | null): Spread | null {
+  return spreadOf(runs.map(pick).filter((value) => value !== null))
+}
+
+/** @returns user and system together; null stays null */
+export function total(cpu: CpuPerUnit | null): number | null {
+  return cpu === null ? null : cpu.user + cpu.system
+}
+
 /**
- * @returns tps of `ours` / tps of `theirs`, one for each round; null for a round in which one has no figure.
- *   Only runs of the same round are compared: a machine changes its mind within minutes.
+ * @returns rate of `ours` / rate of `theirs`, one for each round; null for a round in which one has no
+ *   figure. Only runs of the same round are compared: a machine changes its mind within minutes.
  */
 export function ratiosOf(ours: Cell, theirs: Cell): (number | null)[] {
   return ours.outcomes.map((mine, round) => {
     const other = theirs.outcomes[round]
-    if (mine.kind !== 'run' || other?.kind !== 'run' || other.tps === 0) return null
-    return mine.tps / other.tps
+    if (mine.kind !== 'run' || other?.kind !== 'run' || other.rate === 0) return null
+    return mine.rate / other.rate
   })
 }
 
@@ -84,19 +125,14 @@ export function rotated<T>(peers: readonly T[], round: number): T[] {
   return [...peers.slice(first), ...peers.slice(0, first)]
 }
 
-/** Least ratio of tps to PgBouncer's: below it the bench fails. */
-export const LEAST_RATIO = 0.85
-/** `prepared` is not held to it: most PgBouncers around cannot. */
-const HELD: readonly Scenario[] = ['simple', 'extended']
-
 /** The comparison with PgBouncer in one scenario. */
 export interface Verdict {
-  readonly scenario: Scenario
+  readonly scenario: Load
   readonly ratios: readonly (number | null)[]
   /** null: nothing to compare with. */
-  readonly median: number | null
-  /** Whether a median below LEAST_RATIO fails. */
-  readonly held: boolean
+  readonly spread: Spread | null
+  /** The median below which it fails; null: it is held to nothing. */
+  readonly least: number | null
   /** One sentence where the bench has to fail, else ''. */
   readonly complaint: string
 }
@@ -105,22 +141,19 @@ export interface Verdict {
 export function verdictOf(ours: Cell, theirs: Cell | null): Verdict {
   const { scenario } = ours
   const ratios = theirs === null ? [] : ratiosOf(ours, theirs)
-  const median = spreadOf(ratios.filter((ratio) => ratio !== null))?.median ?? null
-  return {
-    scenario,
-    ratios,
-    median,
-    held: HELD.includes(scenario),
-    complaint: complaintOf(ours, theirs, median),
-  }
+  const spread = spreadOf(ratios.filter((ratio) => ratio !== null))
+  const { least } = FACTS[scenario]
+  return { scenario, ratios, spread, least, complaint: complaintOf(ours, theirs, spread) }
 }
 
-function complaintOf(ours: Cell, theirs: Cell | null, median: number | null): string {
+function complaintOf(ours: Cell, theirs: Cell | null, spread: Spread | null): string {
   const { scenario } = ours
+  const { least } = FACTS[scenario]
   const broken = missingOf(ours)
   if (broken !== null) return `${scenario}: a run of pgmux failed: ${broken.reason}`
   const failed = theirs === null ? null : missingOf(theirs)
   if (failed?.kind === 'failed') return `${scenario}: a run of PgBouncer failed: ${failed.reason}`
-  if (median === null || median >= LEAST_RATIO || !HELD.includes(scenario)) return ''
-  return `${scenario}: pgmux reaches ${median.toFixed(3)} of PgBouncer's throughput, less than ${LEAST_RATIO}`
+  if (spread === null || least === null || spread.median >= least) return ''
+  const share = spread.median.toFixed(3)
+  return `${scenario}: pgmux reaches ${share} of PgBouncer's throughput, less than ${least}`
 }

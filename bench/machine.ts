@@ -15,7 +15,6 @@ export interface Machine {
   readonly postgres: string
   /** null: not on this machine. */
   readonly pgbouncer: string | null
-  readonly pgbench: string
   /** Of one, five and fifteen minutes. */
   readonly loadBefore: readonly number[]
   readonly loadAfter: readonly number[]

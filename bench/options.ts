@@ -1,29 +1,54 @@
 // The arguments of `npm run bench`: their names, limits and defaults. It reads nothing but its argument.
 import { parseArgs } from 'node:util'
+import { SCENARIOS, type Scenario } from './scenarios.ts'
 
-export const SCENARIOS = ['simple', 'extended', 'prepared'] as const
-/** How pgbench sends its select: its own words for --protocol. */
-export type Scenario = (typeof SCENARIOS)[number]
+export const HELP = `npm run bench -- [options]    direct, pgmux, PgBouncer and others in alternation
 
-export const HELP = `npm run bench -- [options]    select-only load: direct, pgmux, PgBouncer in alternation
-
-  --seconds N       length of a run (5)
-  --rounds N        runs of each peer and scenario (5)
-  --clients N       connections of pgbench (64)
+  --scenario A,B    what to measure (all); may be given several times
+                    ${SCENARIOS.join(', ')}
+  --only=A,B        the same
+  --seconds N       length of a run (3)
+  --rounds N        runs of each peer and scenario (4)
+  --clients N       connections of the load (64); a COPY has one
   --pool N          server connections of a pooler (10)
-  --only=A,B        of ${SCENARIOS.join(', ')} (all)
+  --logins N        logins within one second in the scenario logins (5000)
+  --generator G     auto, pgbench or own (auto: pgbench where the machine has it)
+  --peer NAME=HOST:PORT[,PID]
+                    one more pooler that runs already; its CPU is shown only with its process number.
+                    May be given several times
+  --postgres-port N port of the bench's Postgres, so that a peer can be told (a free one)
+  --password TEXT   password of its user bench (a random one)
   --profile         one more run of pgmux under the CPU profiler, and its top functions
-  --no-assert       exit code 0 whatever the ratio to PgBouncer is
+  --no-assert       exit code 0 whatever the figures are
   --no-save         write nothing to bench/results
   --help
 `
+
+/** pgbench, a generator of our own, or whichever the machine has. */
+export type GeneratorChoice = 'auto' | 'pgbench' | 'own'
+
+/** A pooler that somebody else has started. */
+export interface OtherPeer {
+  readonly name: string
+  readonly host: string
+  readonly port: number
+  /** 0: not told. */
+  readonly pid: number
+}
 
 export interface BenchOptions {
   readonly seconds: number
   readonly rounds: number
   readonly clients: number
   readonly pool: number
+  readonly logins: number
   readonly scenarios: readonly Scenario[]
+  readonly generator: GeneratorChoice
+  readonly others: readonly OtherPeer[]
+  /** 0: a free one. */
+  readonly postgresPort: number
+  /** '': a random one. */
+  readonly password: string
   readonly profile: boolean
   readonly assert: boolean
   readonly save: boolean
@@ -36,26 +61,45 @@ export class BenchError extends Error {
 }
 
 const OPTIONS = {
-  seconds: { type: 'string', default: '5' },
-  rounds: { type: 'string', default: '5' },
+  seconds: { type: 'string', default: '3' },
+  rounds: { type: 'string', default: '4' },
   clients: { type: 'string', default: '64' },
   pool: { type: 'string', default: '10' },
-  only: { type: 'string', default: SCENARIOS.join(',') },
+  logins: { type: 'string', default: '5000' },
+  scenario: { type: 'string', multiple: true },
+  only: { type: 'string', multiple: true },
+  generator: { type: 'string', default: 'auto' },
+  peer: { type: 'string', multiple: true },
+  'postgres-port': { type: 'string' },
+  password: { type: 'string', default: '' },
   profile: { type: 'boolean', default: false },
   'no-assert': { type: 'boolean', default: false },
   'no-save': { type: 'boolean', default: false },
   help: { type: 'boolean', short: 'h', default: false },
 } as const
 
+/** Names that the bench itself gives to peers. */
+const TAKEN = ['direct', 'pgmux', 'pgbouncer']
+const PASSWORD = /^[\w.~-]{8,100}$/
+
 /** @throws BenchError that names the argument */
 export function parseOptions(args: readonly string[]): BenchOptions {
   const values = parsed(args)
+  const port = values['postgres-port']
+  if (values.password !== '' && !PASSWORD.test(values.password)) {
+    throw new BenchError('--password expects 8 to 100 letters, digits and . _ ~ -')
+  }
   return {
     seconds: whole('seconds', values.seconds, 3600),
     rounds: whole('rounds', values.rounds, 1000),
     clients: whole('clients', values.clients, 900),
     pool: whole('pool', values.pool, 900),
-    scenarios: scenariosOf(values.only),
+    logins: whole('logins', values.logins, 100_000),
+    scenarios: scenariosOf(values.scenario ?? [], values.only ?? []),
+    generator: generatorOf(values.generator),
+    others: othersOf(values.peer ?? []),
+    postgresPort: port === undefined ? 0 : whole('postgres-port', port, 65_535),
+    password: values.password,
     profile: values.profile,
     assert: !values['no-assert'],
     save: !values['no-save'],
@@ -81,11 +125,37 @@ function whole(name: string, text: string, most: number): number {
   return value
 }
 
-function scenariosOf(text: string): Scenario[] {
-  const names = text.split(',')
+function scenariosOf(...lists: readonly (readonly string[])[]): Scenario[] {
+  const given = lists.flat()
+  if (given.length === 0) return [...SCENARIOS]
+  const names = given.flatMap((text) => text.split(','))
   const strange = names.find((name) => !(SCENARIOS as readonly string[]).includes(name))
   if (strange !== undefined) {
-    throw new BenchError(`--only knows ${SCENARIOS.join(', ')}, with commas between them, not "${strange}"`)
+    const known = SCENARIOS.join(', ')
+    throw new BenchError(`--scenario and --only know ${known}, with commas between them, not "${strange}"`)
   }
   return SCENARIOS.filter((name) => names.includes(name))
+}
+
+function generatorOf(text: string): GeneratorChoice {
+  if (text === 'auto' || text === 'pgbench' || text === 'own') return text
+  throw new BenchError(`--generator expects auto, pgbench or own, not "${text}"`)
+}
+
+function othersOf(texts: readonly string[]): OtherPeer[] {
+  const others = texts.map(otherOf)
+  const names = [...TAKEN, ...others.map((other) => other.name)]
+  const twice = names.find((name, i) => names.indexOf(name) !== i)
+  if (twice !== undefined) throw new BenchError(`--peer: the name "${twice}" is taken, choose another one`)
+  return others
+}
+
+function otherOf(text: string): OtherPeer {
+  const match = /^([\w.-]{1,20})=(\[[\da-fA-F:]+\]|[\w.-]+):(\d{1,5})(?:,(\d{1,9}))?$/.exec(text)
+  const port = Number(match?.[3] ?? 0)
+  if (match === null || port < 1 || port > 65_535) {
+    throw new BenchError(`--peer expects NAME=HOST:PORT or NAME=HOST:PORT,PID, not "${text}"`)
+  }
+  const host = match[2]!.replace(/^\[|\]$/g, '')
+  return { name: match[1]!, host, port, pid: Number(match[4] ?? 0) }
 }

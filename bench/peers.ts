@@ -1,77 +1,115 @@
-// Owns the three ways to Postgres that are compared, and that their settings are as alike as they can be:
-// trust on loopback, transaction mode, the same number of servers, no TLS, no log of connections.
+// Owns the ways to Postgres that are compared, and that the settings of the poolers which it starts are as
+// alike as they can be: transaction mode, the same number of servers, no TLS, no log of connections.
 // Must never run a pooler as root that refuses it, nor leave a password in a file that others can read.
 import { chown, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { type Account, chooseAccount } from '../src/embedded/account.ts'
+import type { EmbeddedPostgres } from '../src/embedded/embedded.ts'
 import { temporaryRoot } from '../src/embedded/home.ts'
 import type { Child, Children } from './child.ts'
-import type { Login } from './database.ts'
 import type { PeerName } from './figures.ts'
-import { type BenchOptions, SCENARIOS, type Scenario } from './options.ts'
-import { type Address, findProgram } from './pgbench.ts'
+import { open, type Target } from './load/connection.ts'
+import { KeyRing } from './load/scram.ts'
+import { BenchError, type BenchOptions, type OtherPeer } from './options.ts'
+import { findProgram } from './pgbench.ts'
+import type { Load } from './scenarios.ts'
 
 /** One way to Postgres that is measured. */
-export interface Peer extends Address {
+export interface Peer {
   readonly name: PeerName
+  /** '' where nobody has told. */
   readonly version: string
-  /** The pooler; null: there is none in between. */
+  readonly target: Target
+  /** What we have started; null: Postgres itself, or a pooler that somebody else has started. */
   readonly child: Child | null
-  /** '' or why it cannot do a scenario. */
-  cannot(scenario: Scenario): string
+  /** Of the pooler; 0: there is none in between, or its process is not known. */
+  readonly pid: number
+  /** '' or why it cannot do a load. */
+  cannot(load: Load): string
 }
 
-/** What poolers are started with. */
+/** What everything is measured on. */
 export interface Ground {
   readonly children: Children
-  readonly login: Login
+  readonly postgres: EmbeddedPostgres
+  /** Logs in to Postgres itself. */
+  readonly login: Target
   readonly options: BenchOptions
   /** Removed by the one who made it. */
   readonly folder: string
   /** The account of PgBouncer, which refuses to run as root; null: our own. */
   readonly account: Account | null
+  /** null: this machine has none. */
+  readonly pgbouncer: { readonly program: string; readonly version: string } | null
+}
+
+/** What differs between the poolers of the scenarios. */
+export interface PoolerSettings {
+  /** Distinguishes what is started of the same program. */
+  readonly label: string
+  readonly auth: 'trust' | 'scram-sha-256'
+  /** User -> secret, as a userlist has it. */
+  readonly users: ReadonlyMap<string, string>
+  readonly maxClients: number
+  /** Where Node writes its CPU profile when pgmux ends; '' for none. */
+  readonly profileFolder: string
 }
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url))
-/** More than any bench has, so that no limit is in the way. */
-const MAX_CLIENTS = 2000
 /** From here on PgBouncer knows prepared statements in transaction mode. */
 const PREPARED_SINCE = [1, 21] as const
+/** ms that a peer of somebody else's has to let us in, and between two tries. */
+const OTHER_LIMIT = 30_000
+const OTHER_STEP = 500
 
 /** Makes the temporary folder for the configurations. The caller removes it with leaveGround(). */
-export async function prepareGround(parts: Pick<Ground, 'children' | 'login' | 'options'>): Promise<Ground> {
+export async function prepareGround(
+  parts: Pick<Ground, 'children' | 'login' | 'options' | 'postgres'>,
+): Promise<Ground> {
   const account = await chooseAccount(null)
+  const pgbouncer = await findPgbouncer(parts.children)
   const folder = await mkdtemp(join(await temporaryRoot(account), 'pgmux-bench-'))
   if (account !== null) await chown(folder, account.uid, account.gid)
-  return { ...parts, account, folder }
+  return { ...parts, account, folder, pgbouncer }
 }
 
 export async function leaveGround(ground: Ground): Promise<void> {
   await rm(ground.folder, { recursive: true, force: true })
 }
 
-/** Postgres itself. */
-export function direct(login: Login, version: string): Peer {
-  return { name: 'direct', ...login, version, child: null, cannot: () => '' }
+/** What the loads are measured with: trust on loopback. */
+export function trusting(ground: Ground, profileFolder = ''): PoolerSettings {
+  const { user, password } = ground.login
+  const label = profileFolder === '' ? 'load' : 'profiled'
+  // More than any load has, so that no limit is in the way.
+  return { label, auth: 'trust', users: new Map([[user, password]]), maxClients: 2000, profileFolder }
 }
 
-/** @param profileFolder where Node writes its CPU profile when pgmux ends; '' for none */
-export async function startPgmux(ground: Ground, version: string, profileFolder: string): Promise<Peer> {
+/** Postgres itself. */
+export function direct(ground: Ground): Peer {
+  const { login, postgres } = ground
+  const { version } = postgres
+  return { name: 'direct', target: login, version, child: null, pid: 0, cannot: () => '' }
+}
+
+/** @param version what stands in the report */
+export async function startPgmux(ground: Ground, settings: PoolerSettings, version: string): Promise<Peer> {
   const { children, login, options, folder } = ground
-  const { host, port, user, password, database } = login
+  const { host, port, user, password } = login
+  const { label, auth, users, maxClients, profileFolder } = settings
   const config = {
     listen: { host: '127.0.0.1', port: 0 },
-    client: { auth: 'trust', max_connections: MAX_CLIENTS },
+    // PgBouncer has no limit on those that have not logged in yet.
+    client: { auth, max_connections: maxClients, max_unauthenticated: 0 },
     upstream: { host, port, user, password, tls: { mode: 'disable' } },
     pool: { mode: 'transaction', size: options.pool },
-    users: { [user]: {} },
+    users: Object.fromEntries([...users].map(([name, secret]) => [name, { secret }])),
     admin: { host: 'off' },
-    log: { level: 'warn', format: 'json' },
+    log: { level: 'error', format: 'json' },
   }
-  const name = profileFolder === '' ? 'pgmux' : 'pgmux-profiled'
-  const file = join(folder, `${name}.yaml`)
+  const file = join(folder, `pgmux-${label}.yaml`)
   // JSON is YAML.
   await writeFile(file, JSON.stringify(config), { mode: 0o600 })
   const profile =
@@ -79,27 +117,61 @@ export async function startPgmux(ground: Ground, version: string, profileFolder:
   const command = [process.execPath, ...profile, join(ROOT, 'bin', 'pgmux.js'), 'run', '--config', file]
   const child = children.start('pgmux', command, { cwd: folder })
   const [, told] = await child.said(/^pgmux clients: .*:(\d+),/)
-  return { name: 'pgmux', port: Number(told), user, password: '', database, version, child, cannot: () => '' }
+  const target = { ...login, port: Number(told) }
+  return { name: 'pgmux', target, version, child, pid: child.pid, cannot: () => '' }
+}
+
+async function findPgbouncer(children: Children): Promise<Ground['pgbouncer']> {
+  const program = await findProgram('pgbouncer', ['/usr/sbin', '/usr/local/sbin'])
+  if (program === null) return null
+  const asked = children.start('pgbouncer', [program, '--version'], {})
+  await asked.exited
+  return { program, version: /^PgBouncer (\d[\w.]*)/m.exec(asked.lines.join('\n'))?.[1] ?? 'unknown' }
 }
 
 /** @returns null where this machine has no PgBouncer */
-export async function startPgbouncer(ground: Ground): Promise<Peer | null> {
-  const program = await findProgram('pgbouncer', ['/usr/sbin', '/usr/local/sbin'])
-  if (program === null) return null
-  const { children, account } = ground
-  const asked = children.start('pgbouncer', [program, '--version'], {})
-  await asked.exited
-  const version = /^PgBouncer (\d[\w.]*)/m.exec(asked.lines.join('\n'))?.[1] ?? 'unknown'
+export async function startPgbouncer(ground: Ground, settings: PoolerSettings): Promise<Peer | null> {
+  if (ground.pgbouncer === null) return null
+  const { children, account, login } = ground
+  const { program, version } = ground.pgbouncer
   const port = await freePort()
   const knowsPrepared = isAtLeast(version, PREPARED_SINCE)
-  const file = await writePgbouncerConfig(ground, port, knowsPrepared)
+  const file = await writePgbouncerConfig(ground, settings, {
+    listen_port: port,
+    ...(knowsPrepared ? { max_prepared_statements: 200 } : {}),
+  })
   const identity = account === null ? {} : { uid: account.uid, gid: account.gid }
   const child = children.start('pgbouncer', [program, file], { cwd: ground.folder, ...identity })
   await child.said(/process up/)
   const reason = `PgBouncer ${version} knows no prepared statements in transaction mode (1.21 and newer do)`
-  const cannot = (scenario: Scenario): string => (scenario === SCENARIOS[2] && !knowsPrepared ? reason : '')
-  const { user, database } = ground.login
-  return { name: 'pgbouncer', port, user, password: '', database, version, child, cannot }
+  const cannot = (load: Load): string => (load === 'prepared' && !knowsPrepared ? reason : '')
+  return { name: 'pgbouncer', target: { ...login, port }, version, child, pid: child.pid, cannot }
+}
+
+/**
+ * A pooler that runs already. It is given some time: its owner may start it when ours is up.
+ * @throws BenchError where it does not let us in
+ */
+export async function meetOther(ground: Ground, other: OtherPeer): Promise<Peer> {
+  const { name, host, port, pid } = other
+  const target = { ...ground.login, host, port }
+  const until = performance.now() + OTHER_LIMIT
+  for (;;) {
+    try {
+      const connection = await open(target, new KeyRing(target.password))
+      connection.leave()
+      return { name, version: '', target, child: null, pid, cannot: () => '' }
+    } catch (error) {
+      if (ground.children.stopping) throw new BenchError('stopped before its end')
+      if (performance.now() > until) {
+        throw new BenchError(
+          `${name} at ${host}:${port} does not let user ${target.user} into database ${target.database} ` +
+            `(${(error as Error).message}): --postgres-port and --password make it possible to configure it`,
+        )
+      }
+      await new Promise((resolve) => setTimeout(resolve, OTHER_STEP))
+    }
+  }
 }
 
 /** @returns whether `version` (`1.18.0`) is `least` or newer; false where it is no version */
@@ -108,32 +180,38 @@ export function isAtLeast(version: string, least: readonly [number, number]): bo
   return major > least[0] || (major === least[0] && minor >= least[1])
 }
 
-async function writePgbouncerConfig(ground: Ground, port: number, knowsPrepared: boolean): Promise<string> {
+async function writePgbouncerConfig(
+  ground: Ground,
+  pooler: PoolerSettings,
+  more: Readonly<Record<string, number>>,
+): Promise<string> {
   const { login, options, account } = ground
-  const folder = join(ground.folder, 'pgbouncer')
+  const folder = join(ground.folder, `pgbouncer-${pooler.label}`)
   await mkdir(folder, { mode: 0o700 })
   const users = join(folder, 'userlist.txt')
   const file = join(folder, 'pgbouncer.ini')
   const settings: Record<string, string | number> = {
     listen_addr: '127.0.0.1',
-    listen_port: port,
     listen_backlog: 1024,
     unix_socket_dir: '',
-    auth_type: 'trust',
+    auth_type: pooler.auth,
     auth_file: users,
     pool_mode: 'transaction',
     default_pool_size: options.pool,
-    max_client_conn: MAX_CLIENTS,
+    max_client_conn: pooler.maxClients,
     log_connections: 0,
     log_disconnections: 0,
+    log_pooler_errors: 0,
     client_tls_sslmode: 'disable',
     server_tls_sslmode: 'disable',
-    ...(knowsPrepared ? { max_prepared_statements: 200 } : {}),
+    ...more,
   }
   const lines = Object.entries(settings).map(([name, value]) => `${name} = ${value}`)
-  const upstream = `${login.database} = host=${login.host} port=${login.port} dbname=${login.database}`
+  // Its own user for Postgres, as pgmux has it: what clients prove has nothing to do with it.
+  const upstream = `* = host=${login.host} port=${login.port} user=${login.user} password=${login.password}`
+  const list = [...pooler.users].map(([name, secret]) => `"${name}" "${secret}"\n`)
   await writeFile(file, `[databases]\n${upstream}\n\n[pgbouncer]\n${lines.join('\n')}\n`, { mode: 0o600 })
-  await writeFile(users, `"${login.user}" "${login.password}"\n`, { mode: 0o600 })
+  await writeFile(users, list.join(''), { mode: 0o600 })
   for (const path of account === null ? [] : [folder, users, file])
     await chown(path, account!.uid, account!.gid)
   return file

@@ -1,46 +1,52 @@
-// Owns how pgbench is called and how its report is read.
+// Owns how pgbench is called, and how its report and its logs are read.
 // Must never make up a figure that pgbench did not print.
 import { constants } from 'node:fs'
-import { access } from 'node:fs/promises'
+import { access, mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
 import { delimiter, join } from 'node:path'
 import type { Child, Children } from './child.ts'
-import type { Missing, Run } from './figures.ts'
-import { BenchError, type Scenario } from './options.ts'
+import { latencyOf, type Measured, type Missing } from './figures.ts'
+import { transactionTimes, turnTimes } from './latency-log.ts'
+import type { Generator, LoadOrder } from './own.ts'
+import type { Load } from './scenarios.ts'
 
-/** Where a peer listens on loopback, and whom it lets in. */
-export interface Address {
-  readonly port: number
-  readonly user: string
-  /** '' where it asks for none. */
-  readonly password: string
-  readonly database: string
-}
-
-/** 100,000 accounts each: 1,000,000 rows, some 150 MB, all of which stay in memory. */
-const SCALE = 10
 /** ms beyond its length that a run has: connecting, logging in, ending. */
 const RUN_SLACK = 30_000
+/** Where transactions come by the ten thousand a second, one in ten is logged: that costs nothing. */
+const SAMPLED = 0.1
+/** In memory, where Linux has it: a log on a disk would share it with Postgres. */
+const MEMORY_FOLDER = '/dev/shm'
+
+const NO_RESULT = 'pgbench printed no result'
 
 /** What a report says. */
-export type Report = Omit<Run, 'kind' | 'cpu'>
+export interface Report {
+  readonly transactions: number
+  /** Transactions a second: without the time to connect, or, with `-C`, with it. */
+  readonly tps: number
+}
 
 /** @returns the path of a program in PATH or one of the `extra` folders; null: it is not there. */
 export async function findProgram(name: string, extra: readonly string[] = []): Promise<string | null> {
   for (const folder of [...(process.env.PATH ?? '').split(delimiter), ...extra]) {
     const path = join(folder, name)
-    const usable =
-      folder !== '' &&
-      (await access(path, constants.X_OK).then(
-        () => true,
-        () => false,
-      ))
-    if (usable) return path
+    if (folder !== '' && (await can(path, constants.X_OK))) return path
   }
   return null
 }
 
-/** @returns the report in pgbench's output (10 to 18), or one sentence why there is none. */
-export function parseReport(lines: readonly string[]): Report | string {
+function can(path: string, what: number): Promise<boolean> {
+  return access(path, what).then(
+    () => true,
+    () => false,
+  )
+}
+
+/**
+ * @param reconnects whether each transaction had a connection of its own (`-C`)
+ * @returns the report in pgbench's output (10 to 18), or one sentence why there is none
+ */
+export function parseReport(lines: readonly string[], reconnects: boolean): Report | string {
   const text = lines.join('\n')
   const number = (pattern: RegExp): number | null => {
     const match = pattern.exec(text)
@@ -48,60 +54,63 @@ export function parseReport(lines: readonly string[]): Report | string {
   }
   const aborted = lines.find((line) => /aborted|^pgbench: (error|fatal)/.test(line))
   if (aborted !== undefined) return aborted.trim()
-  const failed = number(/^number of failed transactions: (\d+)/m) ?? 0
-  if (failed > 0) return `${failed} transactions failed`
+  const failures = number(/^number of failed transactions: (\d+)/m) ?? 0
+  if (failures > 0) return `${failures} transactions failed`
   const transactions = number(/^number of transactions actually processed: (\d+)/m)
-  const tps =
-    number(/^tps = ([\d.]+) \(without initial connection time\)/m) ??
-    number(/^tps = ([\d.]+) \(excluding connections establishing\)/m)
-  const latencyAverage = number(/^latency average = ([\d.]+) ms/m)
-  if (transactions === null || tps === null || latencyAverage === null) return 'pgbench printed no result'
+  const patterns = reconnects
+    ? [/^tps = ([\d.]+) \(including reconnection times\)/m, /^tps = ([\d.]+) \(including connections/m]
+    : [/^tps = ([\d.]+) \(without initial connection time\)/m, /^tps = ([\d.]+) \(excluding connections/m]
+  const tps = patterns.map(number).find((found) => found !== null) ?? null
+  if (transactions === null || tps === null) return NO_RESULT
   if (transactions === 0) return 'not one transaction was done'
-  const latencyDeviation = number(/^latency stddev = ([\d.]+) ms/m)
-  return { transactions, tps, latencyAverage, latencyDeviation }
+  return { transactions, tps }
+}
+
+/** @returns what tells pgbench the load, and which share of the transactions it logs */
+export function argumentsOf(load: Load, clients: number): { args: string[]; share: number } {
+  if (load === 'tpcb') return { args: ['-b', 'tpcb-like', '-j', '1'], share: 1 }
+  // A thread each: pgbench waits for a connection, and with it waits everything else in the thread.
+  if (load === 'connect') return { args: ['-S', '-C', '-j', String(clients)], share: 1 }
+  return { args: ['-S', '-M', load, '-j', '1'], share: SAMPLED }
 }
 
 /** pgbench on this machine. */
-export class Pgbench {
-  /** As in `15.18`. */
-  readonly version: string
+export class Pgbench implements Generator {
+  readonly name: string
   readonly #path: string
   readonly #children: Children
 
   private constructor(path: string, version: string, children: Children) {
     this.#path = path
-    this.version = version
+    this.name = `pgbench ${version}`
     this.#children = children
   }
 
-  /** @throws BenchError where the machine has none */
-  static async find(children: Children): Promise<Pgbench> {
+  /** @returns null where the machine has none */
+  static async find(children: Children): Promise<Pgbench | null> {
     const path = await findProgram('pgbench')
-    if (path === null) {
-      throw new BenchError(
-        'this bench needs pgbench and it is not in PATH: install the package of Postgres that has it',
-      )
-    }
+    if (path === null) return null
     const child = children.start('pgbench', [path, '--version'], {})
     await child.exited
     return new Pgbench(path, /\d[\d.]*/.exec(child.lines.join(' '))?.[0] ?? 'unknown', children)
   }
 
-  /** Creates and fills the tables. */
-  async fill(address: Address): Promise<void> {
-    const child = this.#start(['-i', '-q', '-s', String(SCALE)], address)
-    const { code } = await child.exited
-    if (code !== 0) throw new BenchError(`pgbench could not create its tables: ${child.lastWords}`)
+  async run(order: LoadOrder): Promise<Measured | Missing> {
+    const root = (await can(MEMORY_FOLDER, constants.W_OK)) ? MEMORY_FOLDER : tmpdir()
+    const folder = await mkdtemp(join(root, 'pgmux-bench-log-'))
+    try {
+      return await this.#run(order, folder)
+    } finally {
+      await rm(folder, { recursive: true, force: true })
+    }
   }
 
-  /** One run of `seconds`. Never throws for what the peer does: that is `failed` and a reason. */
-  async run(address: Address, load: { scenario: Scenario; clients: number; seconds: number }) {
-    const { scenario, clients, seconds } = load
-    const args = ['-S', '-n', '-M', scenario, '-c', String(clients), '-j', '1', '-T', String(seconds)]
-    // With a progress report asked for, pgbench times each transaction and prints the deviation. It is due
-    // after the end, so none is printed.
-    args.push('-P', String(seconds + 60))
-    const child = this.#start(args, address)
+  async #run(order: LoadOrder, folder: string): Promise<Measured | Missing> {
+    const { load, clients, seconds } = order
+    const { args, share } = argumentsOf(load, clients)
+    const log = ['-l', `--log-prefix=${join(folder, 'log')}`, `--sampling-rate=${share}`]
+    const size = ['-c', String(clients), '-T', String(seconds)]
+    const child = this.#start(['-n', ...args, ...size, ...log], order)
     let late = false
     const timer = setTimeout(
       () => {
@@ -113,16 +122,20 @@ export class Pgbench {
     const { code, signal } = await child.exited
     clearTimeout(timer)
     if (late) return failed(`pgbench had not ended ${RUN_SLACK / 1000} s after its time`)
-    const report = parseReport(child.lines)
-    if (typeof report === 'string') return failed(report)
-    if (code !== 0) return failed(`pgbench ended with ${signal ?? `exit code ${code}`}: ${child.lastWords}`)
-    return report
+    const report = parseReport(child.lines, load === 'connect')
+    const end = `pgbench ended with ${signal ?? `exit code ${code}`}: ${child.lastWords}`
+    if (typeof report === 'string') return failed(report === NO_RESULT ? end : report)
+    if (code !== 0) return failed(end)
+    const files = await readdir(folder)
+    const logs = await Promise.all(files.map((file) => readFile(join(folder, file), 'utf8')))
+    const times = load === 'connect' ? turnTimes(logs) : transactionTimes(logs)
+    return { amount: report.transactions, rate: report.tps, latency: latencyOf(times) }
   }
 
-  #start(args: readonly string[], address: Address): Child {
-    const where = ['-h', '127.0.0.1', '-p', String(address.port), '-U', address.user]
-    const env = { PGPASSWORD: address.password, PGSSLMODE: 'disable', PGGSSENCMODE: 'disable' }
-    return this.#children.start('pgbench', [this.#path, ...args, ...where, address.database], { env })
+  #start(args: readonly string[], { target }: LoadOrder): Child {
+    const where = ['-h', target.host, '-p', String(target.port), '-U', target.user]
+    const env = { PGPASSWORD: target.password, PGSSLMODE: 'disable', PGGSSENCMODE: 'disable' }
+    return this.#children.start('pgbench', [this.#path, ...args, ...where, target.database], { env })
   }
 }
 

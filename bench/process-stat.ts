@@ -1,5 +1,6 @@
-// What a process has used, from /proc. It only reads. Where there is no /proc it says null, never 0.
-import { existsSync, readdirSync, readFileSync } from 'node:fs'
+// What a process has used, from /proc. It changes nothing but the mark of a peak. Where there is no /proc it
+// says null, never 0.
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 
 /** Microseconds of CPU that a process, its threads and its descendants have used so far. */
 export interface CpuTime {
@@ -9,13 +10,20 @@ export interface CpuTime {
 
 /** @returns ticks in a line of /proc/<pid>/stat: of the process and of its children that have ended */
 export function parseStat(line: string): { user: number; system: number } {
+  const fields = fieldsOf(line)
+  return { user: fields[11]! + fields[13]!, system: fields[12]! + fields[14]! }
+}
+
+function fieldsOf(line: string): number[] {
   // The name stands in parentheses and may hold spaces and parentheses of its own.
-  const fields = line
+  return line
     .slice(line.lastIndexOf(')') + 2)
     .split(' ')
     .map(Number)
-  return { user: fields[11]! + fields[13]!, system: fields[12]! + fields[14]! }
 }
+
+/** What clear_refs takes for the mark of the most memory. */
+const RESET_PEAK = '5'
 
 /** The kernel's USER_HZ is 100 on all systems that Node runs on. */
 const MICROS_PER_TICK = 10_000
@@ -50,19 +58,15 @@ export function peakMemoryOf(pid: number): number | null {
 
 /** One text for the process (none if it has ended) and for each descendant. */
 function readFamily(pid: number, file: 'stat' | 'status'): string[] {
-  const own = read(`/proc/${pid}/${file}`)
-  if (own === '') return []
-  const texts = [own]
+  // One that ended meanwhile is counted by its parent.
+  const texts = familyOf(pid).map((member) => read(`/proc/${member}/${file}`))
+  return texts[0] === '' ? [] : texts.filter(Boolean)
+}
+
+function familyOf(pid: number): number[] {
   const family = [pid]
-  for (const member of family) {
-    for (const child of childrenOf(member)) {
-      // One that ended meanwhile is counted by its parent.
-      const text = read(`/proc/${child}/${file}`)
-      if (text !== '') texts.push(text)
-      family.push(child)
-    }
-  }
-  return texts
+  for (const member of family) family.push(...childrenOf(member))
+  return family
 }
 
 function childrenOf(pid: number): number[] {
@@ -82,4 +86,32 @@ function read(path: string): string {
   } catch {
     return ''
   }
+}
+
+/** @returns what all our children used that have ended by now; null where the machine does not tell */
+export function endedChildrenCpu(): CpuTime | null {
+  const line = read('/proc/self/stat')
+  if (line === '') return null
+  const fields = fieldsOf(line)
+  return { user: fields[13]! * MICROS_PER_TICK, system: fields[14]! * MICROS_PER_TICK }
+}
+
+/**
+ * Lets peakMemoryOf() begin anew.
+ * @returns false where the machine does not let us (no Linux, or somebody else's process): the peak stays
+ *   that of the whole life
+ */
+export function resetPeakMemory(pid: number): boolean {
+  try {
+    for (const member of familyOf(pid)) writeFileSync(`/proc/${member}/clear_refs`, RESET_PEAK)
+    return true
+  } catch {
+    return false
+  }
+}
+
+/** @returns how many files a process of ours may have open; null where the machine does not tell */
+export function openFileLimit(): number | null {
+  const match = /^Max open files\s+(\d+)/m.exec(read('/proc/self/limits'))
+  return match === null ? null : Number(match[1])
 }

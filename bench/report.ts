@@ -1,155 +1,247 @@
 // What people read: the tables, the verdicts, the page. Pure.
 // Must never show a figure that was not measured: such a field says in words why it is empty.
-import { type Cell, LEAST_RATIO, missingOf, type PeerName, type Run, runsOf } from './figures.ts'
-import { type Spread, spreadOf, type Verdict } from './figures.ts'
+import {
+  type Cell,
+  missingOf,
+  type PeerName,
+  type Run,
+  runsOf,
+  type Spread,
+  spreadOf,
+  spreadOver,
+  total,
+  type Verdict,
+} from './figures.ts'
+import { type Check, type LoginCell, runsIn, type StormCell, stormRatio } from './login-figures.ts'
 import type { Machine } from './machine.ts'
 import type { BenchOptions } from './options.ts'
+import { FACTS, isBulk } from './scenarios.ts'
 
 /** Everything that one bench found out; the .json file is this. */
 export interface Results {
   /** ISO 8601. */
   readonly date: string
-  readonly options: Pick<BenchOptions, 'seconds' | 'rounds' | 'clients' | 'pool' | 'scenarios'>
+  readonly options: Pick<BenchOptions, 'seconds' | 'rounds' | 'clients' | 'pool' | 'logins' | 'scenarios'>
   readonly machine: Machine
+  /** What made the load. */
+  readonly generator: string
   readonly cells: readonly Cell[]
   readonly verdicts: readonly Verdict[]
-  /** KiB, over all runs of a pooler; null: this machine does not tell. */
-  readonly peakMemory: Readonly<Partial<Record<PeerName, number | null>>>
+  readonly logins: readonly LoginCell[]
+  readonly storms: readonly StormCell[]
+  /** Of logins and auth-storm. */
+  readonly checks: readonly Check[]
   readonly notMeasured: readonly string[]
 }
 
-const NAMES: Readonly<Record<PeerName, string>> = {
-  direct: 'direct',
-  pgmux: 'pgmux',
-  pgbouncer: 'PgBouncer',
-}
+const NAMES: Readonly<Record<PeerName, string>> = { pgbouncer: 'PgBouncer' }
 
 /** What this version of the bench does not look at, whatever the machine. */
 const NEVER_MEASURED = [
-  'percentiles of the latency (pgbench gives its average and its deviation)',
-  'writes, transactions of several statements, large results, COPY',
-  'logging in with a password, TLS, Unix sockets, a Postgres on another machine',
-  "CPU of pgbench and of Postgres; with `-j 1` pgbench's one thread may be what limits",
+  'TLS, Unix sockets, a Postgres on another machine',
+  'many idle clients, slow readers, results of all sizes between one row and a COPY',
+  'what limits: load, pooler and Postgres share the machine',
 ]
+
+/** @returns how a peer is called where people read */
+export function nameOf(peer: PeerName): string {
+  return NAMES[peer] ?? peer
+}
 
 /** @returns one sentence for each thing that a reader might miss */
 export function notMeasured(cells: readonly Cell[], has: { pgbouncer: boolean; cpu: boolean }): string[] {
   const gaps = cells.flatMap((cell) => {
     const missing = missingOf(cell)
-    return missing === null ? [] : [`${cell.scenario} on ${NAMES[cell.peer]}: ${missing.reason}`]
+    return missing === null
+      ? []
+      : [`${cell.scenario} on ${nameOf(cell.peer)}: ${missing.kind}: ${missing.reason}`]
   })
   if (!has.pgbouncer) gaps.push('PgBouncer: this machine has none, so nothing was compared with it')
-  if (!has.cpu) gaps.push('CPU and memory of the poolers: this machine has no /proc')
+  if (!has.cpu) gaps.push('CPU and memory: this machine has no /proc')
   return [...gaps, ...NEVER_MEASURED]
 }
 
-/** The figures, as Markdown whose columns also stand in line in a terminal. */
+/** The tables that the terminal shows as well. */
 export function tables(results: Results): string {
-  const { clients, pool, rounds, seconds } = results.options
-  const load = `${clients} clients, pool of ${pool}, rounds of ${seconds} s: ${rounds}`
-  const parts = [
-    `${load}. Medians, in brackets least and most of all rounds.`,
-    table(figureRows(results.cells)),
-  ]
-  const compared = results.verdicts.filter((verdict) => verdict.ratios.length > 0)
-  if (compared.length > 0) {
-    parts.push('Throughput of pgmux / PgBouncer, round by round:', table(ratioRows(compared)))
+  const { cells, verdicts, logins, storms, options } = results
+  const parts: string[] = []
+  if (cells.length > 0) {
+    const load = `${options.clients} clients, pool of ${options.pool}`
+    const rounds = `${options.rounds} rounds of ${options.seconds} s`
+    parts.push(
+      `${load}, ${rounds}. Medians, in brackets least and most of all rounds.`,
+      table([FIGURE_HEAD, ...cells.map(figureRow)]),
+      'CPU of the others, and memory of the poolers:',
+      table([OTHER_HEAD, ...cells.map(otherRow)]),
+    )
   }
-  const memory = Object.entries(results.peakMemory).map(
-    ([peer, kib]) =>
-      `${NAMES[peer as PeerName]} ${kib === null ? 'not measured' : `${(kib / 1024).toFixed(1)} MiB`}`,
-  )
-  if (memory.length > 0) parts.push(`Peak memory (RSS) of the poolers over all runs: ${memory.join(', ')}.`)
+  const compared = verdicts.filter((verdict) => verdict.ratios.length > 0)
+  if (compared.length > 0)
+    parts.push('Rate of pgmux / PgBouncer, round by round:', table(ratioRows(compared)))
+  if (logins.length > 0) {
+    parts.push(`${options.logins} logins within one second:`, table([LOGIN_HEAD, ...logins.map(loginRow)]))
+  }
+  if (storms.length > 0) {
+    const title = '500 wrong passwords a second, and p99 of good traffic without and with them:'
+    parts.push(title, table([STORM_HEAD, ...storms.flatMap(stormRows)]))
+  }
   return parts.join('\n\n')
 }
 
-/** The page beside the .json file. */
-export function page(results: Results): string {
+/** @returns one sentence for everything that was asked, or could not be */
+export function conclusions(results: Pick<Results, 'verdicts' | 'checks'>): string[] {
+  const checks = results.checks.map(({ text, failed }) => `${failed ? 'FAILED ' : ''}${text}.`)
+  return [...results.verdicts.map(verdictLine), ...checks]
+}
+
+/** The page beside the .json file. @param chart name of the picture; '' for none */
+export function page(results: Results, chart: string): string {
   const { machine } = results
   const facts = [
     `CPU: ${machine.cpu}, ${machine.cores} cores; memory ${machine.memoryGib} GiB; ${machine.system}`,
     `pgmux ${machine.pgmux} on Node ${machine.node}`,
-    `Postgres ${machine.postgres}, PgBouncer ${machine.pgbouncer ?? '(none)'}, pgbench ${machine.pgbench}`,
+    `Postgres ${machine.postgres}, PgBouncer ${machine.pgbouncer ?? '(none)'}`,
+    `load by ${results.generator}; COPY and logins by a generator of the bench's own`,
     `load average before ${machine.loadBefore.join(' ')}, after ${machine.loadAfter.join(' ')}`,
   ]
   return [
-    `# Select-only load, ${results.date.slice(0, 10)}`,
+    `# Benchmark, ${results.date.slice(0, 10)}`,
+    ...(chart === '' ? [] : [`![rates, latencies and CPU](${chart})`]),
     tables(results),
-    ...results.verdicts.map(verdictLine),
+    list(conclusions(results)),
     `## Machine\n\n${list(facts)}`,
     `## Not measured\n\n${list(results.notMeasured)}`,
     'How this was measured: docs/benchmarks.md.\n',
   ].join('\n\n')
 }
 
-/** One sentence on one scenario. */
+/** One sentence on one load. */
 export function verdictLine(verdict: Verdict): string {
   if (verdict.complaint !== '') return `FAILED ${verdict.complaint}.`
-  if (verdict.median === null) return `${verdict.scenario}: not compared, PgBouncer has no figure here.`
-  const bound = verdict.held ? `at least ${LEAST_RATIO} is asked` : 'nothing is asked of it'
-  return `${verdict.scenario}: pgmux / PgBouncer ${verdict.median.toFixed(3)} (${bound}).`
+  if (verdict.spread === null) return `${verdict.scenario}: not compared, PgBouncer has no figure here.`
+  const { median, least, most } = verdict.spread
+  const bound = verdict.least === null ? 'nothing is asked of it' : `at least ${verdict.least} is asked`
+  const spread = `${median.toFixed(3)}, rounds ${least.toFixed(3)}-${most.toFixed(3)}`
+  return `${verdict.scenario}: pgmux / PgBouncer ${spread} (${bound}).`
 }
 
-function figureRows(cells: readonly Cell[]): string[][] {
-  const head = [
-    'scenario',
-    'peer',
-    'tps',
-    'latency ms',
-    'deviation ms',
-    'CPU us/transaction',
-    'user + system',
-  ]
-  const rows = cells.map((cell) => [cell.scenario, NAMES[cell.peer], ...figuresOf(cell)])
-  return [head, ...rows]
-}
+const FIGURE_HEAD = ['scenario', 'peer', 'rate', 'p50 ms', 'p99 ms', 'pooler CPU us', 'user + system']
 
-function figuresOf(cell: Cell): string[] {
+function figureRow(cell: Cell): string[] {
   const runs = runsOf(cell)
-  const missing = missingOf(cell)
-  if (runs.length === 0) return [missing?.kind ?? 'not run', '', '', '', '']
+  const start = [cell.scenario, nameOf(cell.peer)]
+  if (runs.length === 0) return [...start, missingOf(cell)?.kind ?? 'not run', '', '', '', '']
   const failed = cell.outcomes.length - runs.length
-  const tps = shown(
-    spread(runs, (run) => run.tps),
+  const unit = isBulk(cell.scenario) ? 'MB/s' : 'tps'
+  const rate = `${shown(
+    spreadOver(runs, (run) => run.rate),
     0,
-  )
+  )} ${unit}`
+  const percentile = (which: 'p50' | 'p99'): string =>
+    isBulk(cell.scenario)
+      ? 'one stream'
+      : shown(
+          spreadOver(runs, (run) => run.latency?.[which] ?? null),
+          2,
+        )
   return [
-    failed === 0 ? tps : `${tps}, ${failed} of ${cell.outcomes.length} failed`,
-    shown(
-      spread(runs, (run) => run.latencyAverage),
-      3,
-    ),
-    shown(
-      spread(runs, (run) => run.latencyDeviation),
-      3,
-    ),
+    ...start,
+    failed === 0 ? rate : `${rate}, ${failed} of ${cell.outcomes.length} failed`,
+    percentile('p50'),
+    percentile('p99'),
     ...cpuOf(cell.peer, runs),
   ]
 }
 
 function cpuOf(peer: PeerName, runs: readonly Run[]): string[] {
   if (peer === 'direct') return ['no pooler', '']
-  const user = spread(runs, (run) => run.cpu?.user ?? null)
-  const system = spread(runs, (run) => run.cpu?.system ?? null)
+  const user = spreadOver(runs, (run) => run.cpu?.user ?? null)
+  const system = spreadOver(runs, (run) => run.cpu?.system ?? null)
   if (user === null || system === null) return ['not measured', '']
-  const sum = spread(runs, (run) => (run.cpu === null ? null : run.cpu.user + run.cpu.system))
+  const sum = spreadOver(runs, (run) => total(run.cpu))
   return [shown(sum, 1), `${user.median.toFixed(1)} + ${system.median.toFixed(1)}`]
 }
 
-function spread(runs: readonly Run[], pick: (run: Run) => number | null): Spread | null {
-  return spreadOf(runs.map(pick).filter((value) => value !== null))
+const OTHER_HEAD = ['scenario', 'peer', 'Postgres CPU us', 'load CPU us', 'peak memory MiB']
+
+function otherRow(cell: Cell): string[] {
+  const runs = runsOf(cell)
+  const median = (pick: (run: Run) => number | null): string => {
+    const found = spreadOver(runs, pick)
+    return found === null ? 'not measured' : found.median.toFixed(1)
+  }
+  const start = [cell.scenario, nameOf(cell.peer)]
+  if (runs.length === 0) return [...start, missingOf(cell)?.kind ?? 'not run', '', '']
+  const peak = spreadOver(runs, (run) => run.peakMemory)
+  const memory = peak === null ? 'not measured' : (peak.most / 1024).toFixed(1)
+  return [
+    ...start,
+    median((run) => total(run.postgres)),
+    median((run) => total(run.generator)),
+    cell.peer === 'direct' ? 'no pooler' : memory,
+  ]
+}
+
+function ratioRows(verdicts: readonly Verdict[]): string[][] {
+  const rounds = verdicts[0]!.ratios.map((_ratio, i) => `round ${i + 1}`)
+  const rows = verdicts.map(({ scenario, ratios, spread, least }) => [
+    `${scenario} (${FACTS[scenario].title})`,
+    ...ratios.map(ratio),
+    ratio(spread?.median ?? null),
+    least === null ? '-' : String(least),
+  ])
+  return [['scenario', ...rounds, 'median', 'asked'], ...rows]
+}
+
+const LOGIN_HEAD = [
+  'authentication',
+  'peer',
+  'p50 ms',
+  'p99 ms',
+  'max ms',
+  'failed',
+  'CPU us',
+  'load CPU us',
+  'load late ms',
+]
+
+function loginRow({ auth, peer, rounds }: LoginCell): string[] {
+  const runs = runsIn(rounds)
+  const start = [auth, nameOf(peer)]
+  const missing = rounds.find((round) => round.kind !== 'run')
+  if (runs.length === 0) return [...start, missing?.kind ?? 'not run', '', '', '', '', '', '']
+  const pick = (take: (run: (typeof runs)[number]) => number | null): string =>
+    shown(spreadOf(runs.map(take).filter((value) => value !== null)), 1)
+  return [
+    ...start,
+    ...(['p50', 'p99', 'most'] as const).map((which) => pick((run) => run.latency?.[which] ?? null)),
+    String(runs.reduce((sum, run) => sum + run.failed, 0)),
+    pick((run) => total(run.cpu)),
+    pick((run) => run.ownCpu),
+    pick((run) => run.lateness.p99),
+  ]
+}
+
+const STORM_HEAD = ['peer', 'good traffic', 'without ms', 'with ms', 'times', 'failed', 'CPU us per attempt']
+
+function stormRows(cell: StormCell): string[][] {
+  const runs = runsIn(cell.rounds)
+  return (['selects', 'logins'] as const).map((what) => {
+    const start = [nameOf(cell.peer), what]
+    if (runs.length === 0) return [...start, cell.rounds[0]?.kind ?? 'not run', '', '', '', '']
+    const p99 = (when: 'calm' | 'hurt'): string =>
+      shown(spreadOf(runs.map((run) => run[when][what]?.p99 ?? null).filter((value) => value !== null)), 2)
+    const failed = runs.reduce((sum, run) => sum + run.calm.failed + run.hurt.failed, 0)
+    const cpu = spreadOf(runs.map((run) => total(run.cpu)).filter((value) => value !== null))
+    const times = shown(stormRatio(cell, what), 2)
+    return [...start, p99('calm'), p99('hurt'), times, String(failed), shown(cpu, 0)]
+  })
 }
 
 function shown(values: Spread | null, digits: number): string {
   if (values === null) return 'not measured'
   const { median, least, most } = values
   return `${median.toFixed(digits)} (${least.toFixed(digits)}-${most.toFixed(digits)})`
-}
-
-function ratioRows(verdicts: readonly Verdict[]): string[][] {
-  const rounds = verdicts[0]!.ratios.map((_ratio, i) => `round ${i + 1}`)
-  const rows = verdicts.map(({ scenario, ratios, median }) => [scenario, ...[...ratios, median].map(ratio)])
-  return [['scenario', ...rounds, 'median'], ...rows]
 }
 
 function ratio(value: number | null): string {

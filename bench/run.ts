@@ -1,58 +1,70 @@
 // `npm run bench`: what is measured in which order, and the exit code. It owns the life of everything it
 // starts: the poolers and the load end before Postgres, and the temporary folders go with them.
-import { copyFile, mkdir, readdir, readFile, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { startEmbedded } from '../src/embedded/embedded.ts'
+import { chart } from './chart.ts'
 import { Children } from './child.ts'
-import { createDatabase } from './database.ts'
-import { type Cell, type Outcome, rotated, type Verdict, verdictOf } from './figures.ts'
+import { createDatabases, fill } from './database.ts'
+import { type Cell, type Verdict, verdictOf } from './figures.ts'
+import { type Check, checkLogins, checkStorm, type LoginCell, type StormCell } from './login-figures.ts'
+import { allLogins, allStorms, checkFileLimit } from './login-rounds.ts'
 import { describeMachine, loadNow, pgmuxVersion } from './machine.ts'
-import { type BenchOptions, BenchError, HELP, parseOptions, type Scenario } from './options.ts'
+import { type BenchOptions, BenchError, HELP, parseOptions } from './options.ts'
+import { type Generator, ownGenerator } from './own.ts'
 import {
   direct,
   type Ground,
   leaveGround,
+  meetOther,
   type Peer,
   prepareGround,
   startPgbouncer,
   startPgmux,
+  trusting,
 } from './peers.ts'
 import { Pgbench } from './pgbench.ts'
-import { cpuTimeOf, hasProcessFigures, peakMemoryOf } from './process-stat.ts'
-import { type CpuProfile, profileClock, topFunctions } from './profile.ts'
-import { notMeasured, page, type Results, tables, verdictLine } from './report.ts'
+import { hasProcessFigures } from './process-stat.ts'
+import { profileAll } from './profile-runs.ts'
+import { inMinutes, planned, Progress } from './progress.ts'
+import { conclusions, notMeasured, page, type Results, tables } from './report.ts'
+import { allRounds } from './rounds.ts'
+import { isLoad, type Load } from './scenarios.ts'
 
 const RESULTS = fileURLToPath(new URL('results', import.meta.url))
-/** s of an uncounted run of each peer and scenario: servers log in, code gets compiled, tables are read. */
-const WARM_UP = 2
-const TOP = 25
-
-/** Everything that runs while it measures. */
-interface Scene {
-  readonly ground: Ground
-  readonly pgbench: Pgbench
-  readonly peers: readonly Peer[]
-  readonly options: BenchOptions
-}
+/** Connections of Postgres beside those of the load and of the poolers. */
+const SPARE_CONNECTIONS = 30
 
 async function bench(options: BenchOptions, children: Children): Promise<number> {
-  const pgbench = await Pgbench.find(children)
-  say(`starting Postgres, pgmux and PgBouncer (pgbench ${pgbench.version})`)
+  const own = ownGenerator(children)
+  const generator = await chooseGenerator(options, children, own)
+  if (options.scenarios.includes('logins')) checkFileLimit(options.logins)
+  say('starting Postgres and the poolers')
+  const others = options.others.length
   const postgres = await startEmbedded({
     dataDir: '',
     ephemeral: true,
-    settings: { max_connections: String(options.clients + 2 * options.pool + 30) },
+    port: options.postgresPort,
+    settings: {
+      // Two databases, so each pooler may have two pools.
+      max_connections: String(options.clients + (6 + 2 * others) * options.pool + SPARE_CONNECTIONS),
+      // All that is read stays in memory, and a checkpoint never comes in the middle.
+      shared_buffers: '512MB',
+      max_wal_size: '8GB',
+      checkpoint_timeout: '1h',
+    },
   })
   let ground: Ground | null = null
   try {
-    ground = await prepareGround({ children, login: await createDatabase(postgres), options })
-    const results = await measureAll(ground, pgbench, postgres.version)
+    const login = await createDatabases(postgres, options.password)
+    ground = await prepareGround({ children, login, options, postgres })
+    const results = await measureAll(ground, generator, own)
     say(`\n${tables(results)}\n`)
-    for (const verdict of results.verdicts) say(verdictLine(verdict))
+    for (const line of conclusions(results)) say(line)
     if (options.save) say(`written: ${(await save(results)).join(', ')}`)
-    if (options.profile) await profile(ground, pgbench)
-    return exitCode(results.verdicts, options)
+    if (options.profile) await profileAll({ ground, generator, own, say }, RESULTS)
+    return exitCode(results, options)
   } finally {
     await children.stopAll()
     if (ground !== null) await leaveGround(ground)
@@ -60,143 +72,133 @@ async function bench(options: BenchOptions, children: Children): Promise<number>
   }
 }
 
-async function measureAll(ground: Ground, pgbench: Pgbench, postgres: string): Promise<Results> {
-  const { options } = ground
-  const loadBefore = loadNow()
+async function chooseGenerator(
+  options: BenchOptions,
+  children: Children,
+  own: Generator,
+): Promise<Generator> {
+  if (options.generator === 'own') return own
+  const pgbench = await Pgbench.find(children)
+  if (pgbench !== null) return pgbench
+  if (options.generator === 'auto') {
+    say("pgbench is not in PATH: the load is made by a generator of the bench's own")
+    return own
+  }
+  throw new BenchError(
+    'pgbench is not in PATH: install the package of Postgres that has it, or use --generator own',
+  )
+}
+
+async function measureAll(ground: Ground, generator: Generator, own: Generator): Promise<Results> {
+  const { options, pgbouncer, postgres, login } = ground
+  const loads = options.scenarios.filter(isLoad)
   const version = pgmuxVersion()
-  const own = direct(ground.login, postgres)
-  await pgbench.fill(own)
-  const pgmux = await startPgmux(ground, version, '')
-  const pgbouncer = await startPgbouncer(ground)
-  const peers = pgbouncer === null ? [own, pgmux] : [own, pgmux, pgbouncer]
-  for (const { name, version } of peers) say(`${name === 'direct' ? 'direct: Postgres' : name} ${version}`)
-  if (pgbouncer === null) say('this machine has no PgBouncer: nothing will be compared with it')
-  const cells = await allRuns({ ground, pgbench, peers, options })
-  const poolers = peers.filter((peer) => peer.child !== null)
-  const peakMemory = Object.fromEntries(poolers.map((peer) => [peer.name, peakMemoryOf(peer.child!.pid)]))
+  if (options.others.length > 0) {
+    const where = `127.0.0.1:${login.port}, user ${login.user}, databases bench and bench_tpcb`
+    say(`for the peers: Postgres is on ${where}`)
+  }
+  const peers = loads.length === 0 ? [] : await startPeers(ground, version)
+  const total = planned(planOf(ground, peers, loads))
+  const length = inMinutes(total.start + total.seconds)
+  say(`load by ${generator.name}; this will take about ${length}: ${total.runs} runs`)
+  await fill(login, loads)
+  const progress = new Progress(total, () => performance.now())
+  const loadBefore = loadNow()
+  const scene = { ground, peers, generator, own, progress, say }
+  const cells = await allRounds(scene, loads)
+  // What follows has poolers of its own; those of the loads would only hold memory.
+  for (const peer of peers) await peer.child?.stop()
+  const has = (name: 'logins' | 'auth-storm'): boolean => options.scenarios.includes(name)
+  const logins = has('logins') ? await allLogins(scene, version) : []
+  const storms = has('auth-storm') ? await allStorms(scene, version) : []
   const { seconds, rounds, clients, pool, scenarios } = options
-  const versions = { pgmux: version, postgres, pgbouncer: pgbouncer?.version ?? null }
   return {
     date: new Date().toISOString(),
-    options: { seconds, rounds, clients, pool, scenarios },
+    options: { seconds, rounds, clients, pool, logins: options.logins, scenarios },
     machine: {
       ...describeMachine(),
-      ...versions,
-      pgbench: pgbench.version,
+      pgmux: version,
+      postgres: postgres.version,
+      pgbouncer: pgbouncer?.version ?? null,
       loadBefore,
       loadAfter: loadNow(),
     },
+    generator: generator.name,
     cells,
-    verdicts: verdictsOf(cells, options),
-    peakMemory,
+    verdicts: verdictsOf(cells, loads),
+    logins,
+    storms,
+    checks: checksOf(logins, storms),
     notMeasured: notMeasured(cells, { pgbouncer: pgbouncer !== null, cpu: hasProcessFigures() }),
   }
 }
 
-/** All rounds of all scenarios; in a round the peers take turns, so that a busy minute hits all of them. */
-async function allRuns(scene: Scene): Promise<Cell[]> {
-  const { options, peers } = scene
-  const cells: Cell[] = []
-  for (const scenario of options.scenarios) {
-    const row = peers.map((peer): Cell => ({ scenario, peer: peer.name, outcomes: [] }))
-    cells.push(...row)
-    for (const peer of peers) await measure(scene, peer, scenario, Math.min(WARM_UP, options.seconds))
-    for (let round = 0; round < options.rounds; round++) {
-      for (const peer of rotated(peers, round)) {
-        const outcome = await measure(scene, peer, scenario, options.seconds)
-        row[peers.indexOf(peer)]!.outcomes.push(outcome)
-        say(`${scenario}, round ${round + 1} of ${options.rounds}, ${peer.name}: ${inWords(outcome)}`)
-      }
-    }
+async function startPeers(ground: Ground, version: string): Promise<Peer[]> {
+  const pgmux = await startPgmux(ground, trusting(ground), version)
+  const pgbouncer = await startPgbouncer(ground, trusting(ground))
+  const others: Peer[] = []
+  for (const other of ground.options.others) others.push(await meetOther(ground, other))
+  const peers = [direct(ground), pgmux, ...(pgbouncer === null ? [] : [pgbouncer]), ...others]
+  for (const { name, version } of peers) say(`${name === 'direct' ? 'direct: Postgres' : name} ${version}`)
+  if (pgbouncer === null) say('this machine has no PgBouncer: nothing will be compared with it')
+  return peers
+}
+
+function planOf(ground: Ground, peers: readonly Peer[], loads: readonly Load[]) {
+  const { seconds, rounds, scenarios } = ground.options
+  const both = ground.pgbouncer === null ? 1 : 2
+  return {
+    seconds,
+    rounds,
+    cells: loads.flatMap((load) => peers.filter((peer) => peer.cannot(load) === '')).length,
+    hasTpcb: loads.includes('tpcb'),
+    // With each of two ways to authenticate.
+    loginRuns: scenarios.includes('logins') ? 2 * both : 0,
+    stormRuns: scenarios.includes('auth-storm') ? both : 0,
   }
-  return cells
 }
 
-async function measure(scene: Scene, peer: Peer, scenario: Scenario, seconds: number): Promise<Outcome> {
-  const reason = peer.cannot(scenario)
-  if (reason !== '') return { kind: 'cannot', reason }
-  const { pgbench, options } = scene
-  const pid = peer.child?.pid ?? 0
-  const before = pid === 0 ? null : cpuTimeOf(pid)
-  const report = await pgbench.run(peer, { scenario, clients: options.clients, seconds })
-  const after = pid === 0 ? null : cpuTimeOf(pid)
-  if (scene.ground.children.stopping) throw new BenchError('stopped before its end')
-  if (peer.child !== null && !peer.child.running) {
-    throw new BenchError(`${peer.name} ended while it was measured: ${peer.child.lastWords}`)
-  }
-  if ('kind' in report) return report
-  const { transactions } = report
-  const hasCpu = before !== null && after !== null
-  const cpu = !hasCpu
-    ? null
-    : {
-        user: (after.user - before.user) / transactions,
-        system: (after.system - before.system) / transactions,
-      }
-  return { kind: 'run', ...report, cpu }
+function verdictsOf(cells: readonly Cell[], loads: readonly Load[]): Verdict[] {
+  const find = (load: Load, peer: string) =>
+    cells.find((cell) => cell.scenario === load && cell.peer === peer)
+  return loads.map((load) => verdictOf(find(load, 'pgmux')!, find(load, 'pgbouncer') ?? null))
 }
 
-function inWords(outcome: Outcome): string {
-  if (outcome.kind !== 'run') return `${outcome.kind}: ${outcome.reason}`
-  const { tps, latencyAverage, cpu } = outcome
-  const used = cpu === null ? '' : `, ${(cpu.user + cpu.system).toFixed(1)} us CPU per transaction`
-  return `${tps.toFixed(0)} tps, ${latencyAverage.toFixed(3)} ms${used}`
+function checksOf(logins: readonly LoginCell[], storms: readonly StormCell[]): Check[] {
+  const ours = logins.filter((cell) => cell.peer === 'pgmux')
+  const theirs = (auth: string) =>
+    logins.find((cell) => cell.peer === 'pgbouncer' && cell.auth === auth) ?? null
+  const stormed = storms.find((cell) => cell.peer === 'pgmux')
+  return [
+    ...ours.map((cell) => checkLogins(cell, theirs(cell.auth))),
+    ...(stormed === undefined ? [] : checkStorm(stormed)),
+  ]
 }
 
-function verdictsOf(cells: readonly Cell[], options: BenchOptions): Verdict[] {
-  const find = (scenario: Scenario, peer: string) =>
-    cells.find((cell) => cell.scenario === scenario && cell.peer === peer)
-  return options.scenarios.map((scenario) =>
-    verdictOf(find(scenario, 'pgmux')!, find(scenario, 'pgbouncer') ?? null),
-  )
-}
-
-function exitCode(verdicts: readonly Verdict[], options: BenchOptions): number {
-  const complaints = verdicts.filter((verdict) => verdict.complaint !== '')
-  return complaints.length > 0 && options.assert ? 1 : 0
+function exitCode(results: Results, options: BenchOptions): number {
+  const complaints = results.verdicts.filter((verdict) => verdict.complaint !== '')
+  const failed = complaints.length > 0 || results.checks.some((check) => check.failed)
+  return failed && options.assert ? 1 : 0
 }
 
 /** @returns the names of the files; what an earlier bench of the day has written stays. */
 async function save(results: Results): Promise<string[]> {
   await mkdir(RESULTS, { recursive: true })
   const there = await readdir(RESULTS)
-  const day = `${results.date.slice(0, 10)}-select`
+  const day = `${results.date.slice(0, 10)}-bench`
   let name = day
   for (let i = 2; there.includes(`${name}.json`); i++) name = `${day}-${i}`
-  await writeFile(join(RESULTS, `${name}.json`), `${JSON.stringify(results, null, 2)}\n`)
-  await writeFile(join(RESULTS, `${name}.md`), page(results))
-  return [`bench/results/${name}.json`, `bench/results/${name}.md`]
-}
-
-/** One more run of each scenario, in a pgmux of its own that writes down where its time goes. */
-async function profile(ground: Ground, pgbench: Pgbench): Promise<void> {
-  const { options, folder } = ground
-  const { scenarios, clients, seconds } = options
-  for (const scenario of scenarios) {
-    const into = join(folder, `profile-${scenario}`)
-    const peer = await startPgmux(ground, '', into)
-    await pgbench.run(peer, { scenario, clients, seconds: Math.min(WARM_UP, seconds) })
-    const from = profileClock()
-    const outcome = await pgbench.run(peer, { scenario, clients, seconds })
-    const to = profileClock()
-    await peer.child!.stop()
-    if ('kind' in outcome) {
-      say(`profile of ${scenario}: ${outcome.reason}`)
-      continue
-    }
-    const [file] = await readdir(into).catch(() => [])
-    if (file === undefined)
-      throw new BenchError('Node wrote no profile: pgmux was killed, or it cannot write there')
-    const read = JSON.parse(await readFile(join(into, file), 'utf8')) as CpuProfile
-    const tps = outcome.tps.toFixed(0)
-    say(`\nprofile of ${scenario} (share of the samples that were not idle, ${tps} tps under the profiler)`)
-    for (const { name, place, share } of topFunctions(read, { from, to }, TOP)) {
-      say(`${(share * 100).toFixed(1).padStart(6)} %  ${name}  ${place}`)
-    }
-    await mkdir(RESULTS, { recursive: true })
-    await copyFile(join(into, file), join(RESULTS, `${scenario}.cpuprofile`))
-    say(`for a browser's developer tools: bench/results/${scenario}.cpuprofile`)
-  }
+  const { clients, pool, rounds, seconds } = results.options
+  const { machine } = results
+  const load = `${clients} clients, pool of ${pool}, medians of ${rounds} rounds of ${seconds} s`
+  const where = `${machine.cores} cores, Postgres ${machine.postgres}`
+  const subtitle = `${load}; ${where}, ${results.date.slice(0, 10)}`
+  const files: [string, string][] = [['json', `${JSON.stringify(results, null, 2)}\n`]]
+  const picture = results.cells.length === 0 ? '' : `${name}.svg`
+  if (picture !== '') files.push(['svg', chart(results.cells, subtitle)])
+  files.push(['md', page(results, picture)])
+  for (const [end, text] of files) await writeFile(join(RESULTS, `${name}.${end}`), text)
+  return files.map(([end]) => `bench/results/${name}.${end}`)
 }
 
 function say(line: string): void {
