@@ -107,10 +107,12 @@ export class ClientAuthContext {
   }
 
   /**
-   * Hashes a plain password ahead of its first login. Call it for each plain secret when a configuration is
-   * loaded: otherwise that first login takes longer than one of a user that does not exist. Never rejects.
+   * Prepares for logins with a secret; a plain password is hashed. Call it for each secret when a configuration
+   * is loaded: otherwise the first login differs from one of a user that does not exist. Never rejects.
    */
-  async warm(user: string, secret: PlainSecret): Promise<void> {
+  async warm(user: string, secret: Secret): Promise<void> {
+    this.notice(secret)
+    if (secret.kind !== 'plain') return
     try {
       await this.work.keys(secret.password, this.saltOf(user), SCRAM_ITERATIONS)
     } catch {

@@ -147,3 +147,36 @@ describe('an unknown user', () => {
     assert.notDeepEqual(new ClientAuthContext(seeded('other')).saltOf('nobody'), context.saltOf('nobody'))
   })
 })
+
+// E05, where users have secrets of several kinds: method md5 asks those with a verifier for SCRAM.
+describe('an unknown user under md5', () => {
+  const kindOf = (on: ClientAuthContext, user: string) => {
+    const outcome = new ClientAuth(on, { user, method: 'md5', secret: null, ...LOCAL }).begin()
+    return outcome.kind === 'send' ? outcome.messages.readUInt32BE(5) : outcome.kind
+  }
+  const users = Array.from({ length: 50 }, (_, n) => `nobody ${n}`)
+
+  it('is asked as all those are that there are', async () => {
+    for (const [known, method] of [
+      [plain, 5],
+      [stored, 5],
+      [scram, 10],
+    ] as const) {
+      const own = new ClientAuthContext(seeded('kinds'))
+      await own.warm('alice', known)
+      assert.deepEqual([...new Set(users.map((user) => kindOf(own, user)))], [method], known.kind)
+    }
+  })
+
+  it('is asked as some are where they differ, and the same way each time', () => {
+    const own = new ClientAuthContext(seeded('kinds'))
+    own.notice(stored)
+    own.notice(scram)
+    const kinds = users.map((user) => kindOf(own, user))
+    assert.deepEqual([...new Set(kinds)].sort(), [10, 5])
+    assert.deepEqual(
+      users.map((user) => kindOf(own, user)),
+      kinds,
+    )
+  })
+})
