@@ -27,6 +27,8 @@ export interface HouseRules {
   readonly users: ReadonlyMap<string, UserConfig>
   readonly access: Access
   readonly tls: TlsSettings | null
+  /** Which comings and goings are worth a line of level info. */
+  readonly logs: { readonly connections: boolean; readonly disconnections: boolean }
 }
 
 export interface HouseParts extends HouseRules {
@@ -159,7 +161,8 @@ export class House implements HouseView {
     this.clients.add(client)
     client.access.clients++
     client.access.counters.clientsTotal++
-    this.#parts.log.debug(labels(client.visitor), 'client logged in')
+    const { log, logs } = this.#parts
+    log[logs.connections ? 'info' : 'debug'](labels(client.visitor), 'client logged in')
     const { farewell } = client.access
     if (this.isDraining) client.drain()
     else if (farewell !== null) client.drain(farewell)
@@ -169,7 +172,9 @@ export class House implements HouseView {
     if (this.clients.delete(client)) client.access.clients--
     this.cancelKeys.revoke(client.pid)
     this.dismiss(client.visitor, true)
-    this.#parts.log.debug({ ...labels(client.visitor), reason }, 'client left')
+    const { log, logs, time } = this.#parts
+    const fields = { ...labels(client.visitor), reason, age_s: age(time.now - client.watch.connectedAt) }
+    log[logs.disconnections ? 'info' : 'debug'](fields, 'client left')
     this.#tellIfEmpty()
   }
 
@@ -233,6 +238,11 @@ export class House implements HouseView {
     add(this.#byDatabase, visitor.database, by)
     add(this.#byUser, visitor.user, by)
   }
+}
+
+/** Seconds, with one digit behind the point. */
+function age(ms: number): number {
+  return Math.round(ms / 100) / 10
 }
 
 function isFull(count: number | undefined, max: number): boolean {

@@ -2,36 +2,35 @@
 // the process-wide tick, the listeners and the order of a shutdown. It decides nothing about single
 // connections.
 import { isDeepStrictEqual } from 'node:util'
-import { Access } from './auth/access.ts'
 import { ClientAuthContext } from './auth/client-auth.ts'
 import { PasswordWork } from './auth/password-work.ts'
 import { parseSecret } from './auth/secrets.ts'
 import { Console } from './admin/console/console.ts'
 import { PoolerSource } from './admin/console/source.ts'
 import { adminHandler } from './admin/http.ts'
+import { Certificates, type Side } from './certificates.ts'
 import { changesBetween } from './config/diff.ts'
-import type { LoadedConfig } from './config/load.ts'
 import type { AuthQueryConfig, Config, PoolMode } from './config/types.ts'
-import { databaseRemoved, SHUTDOWN, userRemoved } from './frontend/refusals.ts'
+import { databaseRemoved, SHUTDOWN } from './frontend/refusals.ts'
 import { gaugesOf, readiness } from './health.ts'
-import { House, type HouseRules } from './house.ts'
+import { House } from './house.ts'
+import { farewellsOf, rulesOf } from './house-rules.ts'
+import { Listeners } from './listeners.ts'
 import { systemClock } from './net/clock.ts'
 import { setHandlerErrorReporter } from './net/handler-errors.ts'
 import { serveHttp } from './net/http.ts'
-import { localAddresses } from './net/interfaces.ts'
-import { type Listener, listen } from './net/listen.ts'
+import type { Listener } from './net/listen.ts'
 import { systemRandom } from './net/random.ts'
-import { serverTls } from './net/tls-server.ts'
 import { Counters } from './observe/counters.ts'
 import { DatabaseCounters } from './observe/database-counters.ts'
 import type { Log } from './observe/log.ts'
 import { LimitedLog } from './observe/log-limit.ts'
 import { type Gauges, Metrics } from './observe/metrics.ts'
+import { StatsLine } from './observe/stats-line.ts'
 import { Limits } from './pool/limits.ts'
-import type { Refusal } from './pool/types.ts'
-import { type ReloadReport, Reloads } from './reload.ts'
+import { type ReadConfig, type ReloadReport, Reloads } from './reload.ts'
 import { PoolEntry, type Wiring } from './routing/pool-entry.ts'
-import { clientTlsOf, modeOf, sharedLimitsOf } from './routing/precedence.ts'
+import { modeOf, sharedLimitsOf } from './routing/precedence.ts'
 import { routeOf } from './routing/route-of.ts'
 import { type Place, Router } from './routing/router.ts'
 import { wiringOf } from './routing/wiring.ts'
@@ -42,8 +41,6 @@ import { version } from './util/version.ts'
 
 /** The step of the coarse clock: timeouts are late by at most this. */
 const TICK_MS = 50
-/** Of this machine, for all configurations. */
-const ADDRESSES = localAddresses(systemClock)
 
 /** Where a running pooler listens. */
 export interface Addresses {
@@ -65,12 +62,14 @@ export class Pooler {
   readonly #work = new PasswordWork()
   readonly #auth = new ClientAuthContext(systemRandom, this.#work)
   readonly #secrets: SecretKeeper
-  readonly #console: Console
+  readonly #consoleDoor: Console
   readonly #limits: Limits
+  readonly #certificates: Certificates
+  readonly #stats: StatsLine
   #config: Config
   #reloads: Reloads | null = null
   #authQuery: AuthQuery | null = null
-  readonly #listeners: Listener[] = []
+  readonly #listeners = new Listeners()
   #admin: Listener | null = null
   #ticker: NodeJS.Timeout | null = null
   #addresses: Addresses | null = null
@@ -83,6 +82,8 @@ export class Pooler {
     this.#config = config
     this.#log = log
     this.#limitedLog = new LimitedLog(log, systemClock)
+    this.#certificates = new Certificates({ log, wallClock: Date.now, renew: (side) => this.#renew(side) })
+    const marks = this.#certificates.marks(config)
     readUpstreamTls(config)
     this.#limits = new Limits(sharedLimitsOf(config))
     this.router = new Router(config, {
@@ -90,7 +91,7 @@ export class Pooler {
     })
     this.#secrets = new SecretKeeper(this.#secretSources())
     const parts = { version: version(), time: this.#time, counters: this.#databaseCounters, log }
-    this.#console = new Console(new PoolerSource(this, parts))
+    this.#consoleDoor = new Console(new PoolerSource(this, parts))
     this.house = new House({
       random: systemRandom,
       time: this.#time,
@@ -101,7 +102,7 @@ export class Pooler {
       log,
       limitedLog: this.#limitedLog,
       route: (database, user) => this.router.get(database, user),
-      console: this.#console,
+      console: this.#consoleDoor,
     })
     this.#warm(config.users.keys())
     setHandlerErrorReporter((error, where) => {
@@ -110,6 +111,9 @@ export class Pooler {
     })
     this.#metrics.registerCounters(() => this.#counters)
     this.#metrics.registerGauges(() => this.gauges())
+    this.#certificates.follow(config, marks)
+    const source = { totals: () => this.#metrics.totals(), gauges: () => this.gauges() }
+    this.#stats = new StatsLine(source, log, systemClock.now())
   }
 
   /** What counts at present. */
@@ -126,29 +130,50 @@ export class Pooler {
     if (this.#stopping !== null)
       throw new Error('the pooler is stopping: its configuration is not read again')
     const { config: next, ...report } = changesBetween(this.#config, config)
+    const marks = this.#certificates.marks(next)
     // All that can fail comes first.
     const rules = rulesOf(next)
     readUpstreamTls(next)
     const before = this.#config
     this.#config = next
+    this.#certificates.follow(next, marks)
     this.house.reconfigure(rules)
     this.#secrets.reconfigure(this.#secretSources(before))
     this.#warm([...report.users.added, ...report.users.changed])
     this.#log.setLevel?.(next.log.level)
-    const places = this.router.reconfigure(next)
-    for (const [entry, place] of places) {
-      if ('reason' in place) entry.farewell = databaseRemoved(entry.database)
-      else entry.follow(this.#wiringOf(entry, place, entry.mode))
-    }
+    const places = this.#rewire()
     this.#limits.configure(sharedLimitsOf(next))
-    const removed = new Set(needsSecret(next) ? report.users.removed : [])
-    this.house.dismissAll(({ access, visitor: { user } }) => access.farewell ?? farewellOf(removed, user))
+    const farewellOf = farewellsOf(next, report)
+    this.house.dismissAll(({ access, visitor }) => access.farewell ?? farewellOf(visitor.user))
     for (const [entry] of places) if (entry.farewell !== null) entry.evict()
     return report
   }
 
+  /** All pools follow the present configuration, or have no place in it. */
+  #rewire(): readonly [entry: PoolEntry, place: unknown][] {
+    const places = this.router.reconfigure(this.#config)
+    for (const [entry, place] of places) {
+      if ('reason' in place) entry.farewell = databaseRemoved(entry.database)
+      else entry.follow(this.#wiringOf(entry, place, entry.mode))
+    }
+    return places
+  }
+
+  /** Files of certificates are others now. @throws CertificateError; then the old ones stay in use */
+  #renew(side: Side): void {
+    if (side === 'client') this.house.reconfigure(rulesOf(this.#config))
+    else {
+      // What was read belongs to a configuration: the same once more.
+      const next = { ...this.#config }
+      readUpstreamTls(next)
+      this.#config = next
+      this.#secrets.reconfigure(this.#secretSources())
+      this.#rewire()
+    }
+  }
+
   /** Where its configuration comes from, for those who want it read again. */
-  readsFrom(read: () => LoadedConfig): void {
+  readsFrom(read: () => ReadConfig): void {
     const apply = (config: Config): ReloadReport => this.reload(config)
     this.#reloads = new Reloads({ read, apply, log: this.#log, counters: this.#counters })
   }
@@ -184,26 +209,18 @@ export class Pooler {
   /** Opens the listeners. @throws one clear sentence when one cannot be opened; then none is open. */
   async start(): Promise<void> {
     const { listen: at, admin } = this.config
+    await this.#listeners.open(at, (stream) => this.house.accept(stream))
     try {
-      const main = await listen({ host: at.host, port: at.port, backlog: at.backlog }, (stream) =>
-        this.house.accept(stream),
-      )
-      this.#listeners.push(main)
-      const path = at.unixSocketDir === '' ? '' : `${at.unixSocketDir}/.s.PGSQL.${main.port}`
-      if (path !== '') {
-        const options = { path, mode: at.unixSocketMode, backlog: at.backlog }
-        this.#listeners.push(await listen(options, (stream) => this.house.accept(stream)))
-      }
       if (admin.host !== '') this.#admin = await this.#serveAdmin(admin)
-      this.#addresses = {
-        postgres: { host: at.host, port: main.port },
-        unixSocket: path,
-        admin: this.#admin === null ? null : { host: admin.host, port: this.#admin.port },
-      }
     } catch (error) {
-      await this.#closeListeners()
-      await this.#admin?.close()
+      await this.#listeners.close()
       throw error
+    }
+    const { port, unixSocket } = this.#listeners
+    this.#addresses = {
+      postgres: { host: at.hosts[0], port },
+      unixSocket,
+      admin: this.#admin === null ? null : { host: admin.host, port: this.#admin.port },
     }
     this.#ticker = setInterval(() => this.#tick(), TICK_MS)
   }
@@ -220,7 +237,7 @@ export class Pooler {
 
   /** Takes nobody in any more, and stops when the clients have gone by themselves. */
   async stopWhenEmpty(): Promise<void> {
-    await this.#closeListeners()
+    await this.#listeners.close()
     const { house } = this
     if (this.#stopping !== null) return
     house.onEmpty = () => void this.drain(0)
@@ -234,7 +251,7 @@ export class Pooler {
 
   async #stop(): Promise<void> {
     const { house } = this
-    await this.#closeListeners()
+    await this.#listeners.close()
     const empty = new Promise<void>((resolve) => {
       house.onEmpty = resolve
     })
@@ -244,7 +261,8 @@ export class Pooler {
     await this.#serversQuiet()
     for (const entry of this.router.entries()) entry.close('shutdown')
     this.#secrets.close()
-    this.#console.close(SHUTDOWN)
+    this.#certificates.close()
+    this.#consoleDoor.close(SHUTDOWN)
     if (this.#ticker !== null) clearInterval(this.#ticker)
     await this.#admin?.close()
     this.#end.resolve()
@@ -261,14 +279,9 @@ export class Pooler {
     })
   }
 
-  async #closeListeners(): Promise<void> {
-    const listeners = this.#listeners.splice(0)
-    await Promise.all(listeners.map((listener) => listener.close()))
-  }
-
   /** The numbers of this moment, counted anew from the lists. */
   gauges(): Gauges {
-    return gaugesOf(this.house, this.router)
+    return { ...gaugesOf(this.house, this.router), certificates: this.#certificates.ends }
   }
 
   metrics(): Promise<string> {
@@ -277,7 +290,7 @@ export class Pooler {
 
   /** Could a client get a server now? */
   ready(): { ok: boolean; reason: string } {
-    const takesClients = !this.house.isDraining && this.#listeners.length > 0
+    const takesClients = !this.house.isDraining && this.#listeners.isOpen
     return takesClients ? readiness(this.router) : { ok: false, reason: 'the pooler is shutting down' }
   }
 
@@ -290,9 +303,10 @@ export class Pooler {
     const now = systemClock.now()
     this.#time.now = now
     this.house.tick(now)
-    this.#console.tick(now)
+    this.#consoleDoor.tick(now)
     this.#secrets.tick(now)
     this.#limitedLog.tick()
+    this.#stats.tick(now, this.#config.log.statsPeriodMs)
     for (const entry of this.router.entries()) entry.tick(now)
     const forgotten = this.router.forget(now)
     for (const { pool } of forgotten) this.#limits.remove(pool)
@@ -363,36 +377,12 @@ export class Pooler {
     return wiringOf(this.#config, { database, user, place, route })
   }
 
-  /** Passwords of these users are hashed ahead of their first login. */
+  /** What is known of these users is made ready for their first login. */
   #warm(users: Iterable<string>): void {
     for (const name of users) {
       const secret = this.#config.users.get(name)?.secret ?? null
       const parsed = secret === null ? null : parseSecret(secret)
-      if (parsed?.kind === 'plain') void this.#auth.warm(name, parsed)
+      if (parsed !== null) void this.#auth.warm(name, parsed)
     }
   }
-}
-
-/** What a configuration says about those who come in. @throws CertificateError */
-function rulesOf(config: Config): HouseRules {
-  const { client, databases, users } = config
-  return {
-    limits: client,
-    databases,
-    users,
-    access: new Access(client, {
-      tlsOfDatabase: (name) => clientTlsOf(config, name),
-      localAddresses: ADDRESSES,
-    }),
-    tls: client.tls.mode === 'disable' ? null : serverTls(client.tls),
-  }
-}
-
-/** Is a user whom the configuration does not know somebody who cannot come in? */
-function needsSecret({ client: { auth, authQuery } }: Config): boolean {
-  return auth !== 'trust' && auth !== 'cert' && authQuery.user === ''
-}
-
-function farewellOf(removed: ReadonlySet<string>, user: string): Refusal | null {
-  return removed.has(user) ? userRemoved(user) : null
 }

@@ -9,9 +9,12 @@ import type { Log } from './observe/log.ts'
 /** What a reload has changed; names only, never values. */
 export type ReloadReport = Omit<Changes, 'config'>
 
+/** What was read, and what is odd about it. */
+export type ReadConfig = Pick<LoadedConfig, 'config' | 'warnings'>
+
 export interface ReloadsParts {
   /** Reads file, environment, flags and whatever they name. @throws ConfigError */
-  read(): LoadedConfig
+  read(): ReadConfig
   /** Takes it over, as a whole or not at all. @throws an error of one sentence */
   apply(config: Config): ReloadReport
   readonly log: Log

@@ -26,6 +26,9 @@ const SHARED = ['util', 'wire', 'sql', 'config/types.ts']
 const CORE = [...SHARED, 'auth', 'session', 'pool', 'observe/counters.ts']
 const UPPER = [...CORE, 'backend', 'frontend', 'config', 'observe', 'net']
 
+/** What the composition root is made of, besides folders. */
+const BESIDES = ['house.ts', 'house-rules.ts', 'health.ts', 'reload.ts', 'listeners.ts', 'certificates.ts']
+
 /** Folder (or file) below src/ -> what it may import, besides itself. */
 const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   util: [],
@@ -46,7 +49,10 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   'house.ts': UPPER,
   'health.ts': ['house.ts', 'observe', 'routing'],
   'reload.ts': ['config', 'observe'],
-  'pooler.ts': [...UPPER, 'house.ts', 'health.ts', 'reload.ts', 'routing', 'serverless', 'admin', 'embedded'],
+  'house-rules.ts': [...UPPER, 'house.ts', 'reload.ts', 'routing'],
+  'listeners.ts': ['config/types.ts', 'net', 'wire'],
+  'certificates.ts': ['config/types.ts', 'observe', 'util'],
+  'pooler.ts': [...UPPER, ...BESIDES, 'routing', 'serverless', 'admin', 'embedded'],
   'index.ts': ['pooler.ts', 'reload.ts', 'config', 'observe', 'util'],
   cli: [...UPPER, 'routing', 'embedded', 'pooler.ts'],
   'main.ts': [...UPPER, 'routing', 'embedded', 'pooler.ts', 'cli'],

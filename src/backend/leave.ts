@@ -6,6 +6,7 @@ import { Reply, REPLY_KIND } from '../pool/replies.ts'
 import { copyFail } from '../wire/messages.ts'
 import { Status } from '../wire/protocol.ts'
 import { type InternalExchange, internalExchange, writeFence, writeQuery, writeSync } from './internal.ts'
+import { writeConnectQuery } from './connect-query.ts'
 import type { Server } from './server.ts'
 import { Copy } from './talk.ts'
 
@@ -67,6 +68,8 @@ export function settleLeaving(server: Server, isAtBoundary: boolean): void {
       if (exchange.error !== null) server.close('the reset of a session failed')
     })
     writeQuery(talk, out, 'DISCARD ALL', reset)
+    // What it has set is gone with the rest.
+    writeConnectQuery(server, () => {})
     return
   }
   if (talk.isFree) server.release()

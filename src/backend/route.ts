@@ -44,6 +44,8 @@ export interface Route {
   readonly abandonGraceMs: number
   readonly mode: PoolMode
   readonly maxPreparedStatements: number
+  /** Statements for each new server; '' : none. */
+  readonly connectQuery: string
 }
 
 /** What servers report to. */

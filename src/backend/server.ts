@@ -17,6 +17,7 @@ import { Login, type LoginEvents, type LoginResult } from './login.ts'
 import { BLOCK_IN_STATEMENT_MODE, lossOf, refusalOf, unreachable } from './loss.ts'
 import { Output } from './output.ts'
 import { Requests } from './requests.ts'
+import { writeConnectQuery } from './connect-query.ts'
 import type { ServerParts } from './route.ts'
 import { bringSettings, takeSetting } from './server-settings.ts'
 import { Talk } from './talk.ts'
@@ -93,13 +94,12 @@ export class Server implements LeasedServer, StreamHandler, LoginEvents, AnswerE
     for (const [name, value] of result.parameters) if (isCarried(name)) carried.set(name, value)
     this.talk.settings = table.of(carried)
     this.out = new Output(result.stream, this.parts.counters)
-    this.#requests = new Requests({
-      talk: this.talk,
-      out: this.out,
-      mode: route.mode,
-      limits: route,
-    })
-    if (route.mode === 'session') this.#usable()
+    this.#requests = new Requests({ talk: this.talk, out: this.out, mode: route.mode, limits: route })
+    writeConnectQuery(this, () => this.#setUp())
+  }
+
+  #setUp(): void {
+    if (this.parts.route.mode === 'session') this.#usable()
     else {
       const setup = internalExchange('setup', false, (_status, done) => this.#onSetUp(done))
       writeSetup(this.talk, this.out, setup)

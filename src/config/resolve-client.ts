@@ -6,7 +6,7 @@ import { readHba, readIdent } from './resolve-hba.ts'
 import { type Path, type ResolveContext, readableFile, readSecret, rule } from './rules.ts'
 import type { FileConfig } from './schema.ts'
 import type { AuthQueryConfig, ClientAuth, ClientTlsConfig, Config, HbaRule, UserMapLine } from './types.ts'
-import { isLoopbackHost } from './units.ts'
+import { isLoopbackHost, namesIn } from './units.ts'
 
 /** Everything that the rules of this section look at besides it. */
 type Known = Pick<Config, 'upstream' | 'users'>
@@ -15,7 +15,7 @@ const MD5_HASH = /^md5[0-9a-f]{32}$/
 const at = (...keys: string[]): Path => ['client', ...keys]
 
 function checkTrust(context: ResolveContext, file: FileConfig, auth: ClientAuth): void {
-  const open = auth === 'trust' && !isLoopbackHost(file.listen.host)
+  const open = auth === 'trust' && !namesIn(file.listen.host).every(isLoopbackHost)
   const hostPath = ['listen', 'host']
   if (context.layers.rank(at('auth')) > RANK.none) {
     const text = 'trust lets everybody in who can connect, so it needs a listen.host such as 127.0.0.1'
@@ -172,6 +172,8 @@ export function resolveClient(context: ResolveContext, file: FileConfig, known: 
     idleTransactionTimeoutMs: client.idle_transaction_timeout,
     transactionTimeoutMs: client.transaction_timeout,
     queryTimeoutMs: client.query_timeout,
+    waitNoticeMs: client.wait_notice,
+    addsAddress: client.add_address,
     writeTimeoutMs: client.write_timeout,
     batchTimeoutMs: client.batch_timeout,
     goneGraceMs: client.gone_grace,

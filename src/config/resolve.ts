@@ -1,11 +1,12 @@
 // From the checked file shape to the Config that the program uses: the rules between keys, and users put
 // together from their sources. Opens no socket. Problems are collected, not thrown.
 
-import { resolveClient } from './resolve-client.ts'
+import { checkClientTls, resolveClient } from './resolve-client.ts'
 import { checkServerTls, resolveUpstream } from './resolve-upstream.ts'
 import { type ResolveContext, readSecret, readText, rule } from './rules.ts'
 import type { FileConfig } from './schema.ts'
 import type { Config, DatabaseConfig, UpstreamConfig, UserConfig } from './types.ts'
+import { namesIn } from './units.ts'
 import { parseUserList } from './userlist.ts'
 
 const RESERVED = 'this name is the console; use another, with "dbname" for the name in Postgres'
@@ -26,6 +27,7 @@ function resolveDatabases(
     const sizePaths = [[...path, 'min_pool_size'], sizePath]
     const tooMany = (keys.min_pool_size ?? 0) > size
     rule(context, sizePaths, tooMany, aboveSize(size))
+    checkClientTls(context, file, name)
     const own = resolveUpstream(context, path, keys)
     if (own.tls !== undefined) checkServerTls(context, path, { ...upstream.tls, ...own.tls })
     databases.set(name, {
@@ -35,6 +37,9 @@ function resolveDatabases(
       ...(keys.pool_size !== undefined && { poolSize: keys.pool_size }),
       ...(keys.min_pool_size !== undefined && { minPoolSize: keys.min_pool_size }),
       ...(keys.reserve_size !== undefined && { reserveSize: keys.reserve_size }),
+      ...(keys.query_wait_timeout !== undefined && { queryWaitTimeoutMs: keys.query_wait_timeout }),
+      ...(keys.server_lifetime !== undefined && { serverLifetimeMs: keys.server_lifetime }),
+      ...(keys.connect_query !== undefined && { connectQuery: keys.connect_query }),
       ...(keys.max_servers !== undefined && { maxServers: keys.max_servers }),
       ...(keys.max_clients !== undefined && { maxClients: keys.max_clients }),
     })
@@ -75,6 +80,18 @@ function resolveUserSecret(context: ResolveContext, name: string, keys: FileConf
   return keys.secret ?? null
 }
 
+function timesOfUser(keys: FileConfig['users'][string]): Omit<UserConfig, 'secret'> {
+  return {
+    ...(keys.query_wait_timeout !== undefined && { queryWaitTimeoutMs: keys.query_wait_timeout }),
+    ...(keys.query_timeout !== undefined && { queryTimeoutMs: keys.query_timeout }),
+    ...(keys.idle_timeout !== undefined && { idleTimeoutMs: keys.idle_timeout }),
+    ...(keys.idle_transaction_timeout !== undefined && {
+      idleTransactionTimeoutMs: keys.idle_transaction_timeout,
+    }),
+    ...(keys.transaction_timeout !== undefined && { transactionTimeoutMs: keys.transaction_timeout }),
+  }
+}
+
 /** The users of the file, then those of the userlist, then the one of the upstream. */
 function resolveUsers(context: ResolveContext, file: FileConfig, upstream: UpstreamConfig) {
   const users = new Map<string, UserConfig>()
@@ -88,6 +105,8 @@ function resolveUsers(context: ResolveContext, file: FileConfig, upstream: Upstr
       secret: resolveUserSecret(context, name, keys) ?? list.get(name) ?? null,
       ...(keys.pool_mode !== undefined && { poolMode: keys.pool_mode }),
       ...(keys.pool_size !== undefined && { poolSize: keys.pool_size }),
+      ...(keys.reserve_size !== undefined && { reserveSize: keys.reserve_size }),
+      ...timesOfUser(keys),
       ...(keys.max_servers !== undefined && { maxServers: keys.max_servers }),
       ...(keys.max_clients !== undefined && { maxClients: keys.max_clients }),
     })
@@ -100,13 +119,15 @@ function resolveUsers(context: ResolveContext, file: FileConfig, upstream: Upstr
 
 function checkListeners(context: ResolveContext, file: FileConfig): void {
   const { listen, admin } = file
-  const same = listen.host === admin.host && listen.port === admin.port && listen.port !== 0
+  const hosts = namesIn(listen.host)
+  const same = hosts.includes(admin.host) && listen.port === admin.port && listen.port !== 0
   const paths = [
     ['admin', 'port'],
     ['admin', 'host'],
     ['listen', 'port'],
     ['listen', 'host'],
   ]
+  rule(context, [['listen', 'host']], hosts.length === 0, 'names no address')
   rule(context, paths, same, 'is the port of the clients (listen.port); choose another')
 }
 
@@ -130,6 +151,7 @@ function resolvePool(context: ResolveContext, { pool }: FileConfig): Config['poo
     queryWaitTimeoutMs: pool.query_wait_timeout,
     serverLifetimeMs: pool.server_lifetime,
     serverIdleTimeoutMs: pool.server_idle_timeout,
+    serverRoundRobin: pool.server_round_robin,
     serverCheckDelayMs: pool.server_check_delay,
     cancelTimeoutMs: pool.cancel_timeout,
     maxPreparedStatements: pool.max_prepared_statements,
@@ -149,6 +171,7 @@ function wholeUpstream(context: ResolveContext, file: FileConfig): UpstreamConfi
     shownDbname: '',
     channelBinding: 'prefer',
     connectTimeoutMs: file.upstream.connect_timeout,
+    keepaliveMs: file.upstream.keepalive,
     ...said,
     tls: {
       mode: 'prefer',
@@ -164,11 +187,6 @@ function wholeUpstream(context: ResolveContext, file: FileConfig): UpstreamConfi
   return whole
 }
 
-/** `alice, bob` */
-function namesIn(text: string): string[] {
-  return text.split(',').flatMap((name) => (name.trim() === '' ? [] : [name.trim()]))
-}
-
 /** Everything put together. Problems and warnings go to `context.layers`. */
 export function resolveConfig(context: ResolveContext, file: FileConfig): Config {
   const { listen, admin, log, embedded } = file
@@ -177,10 +195,12 @@ export function resolveConfig(context: ResolveContext, file: FileConfig): Config
   checkListeners(context, file)
   return {
     listen: {
-      host: listen.host,
+      hosts: namesIn(listen.host) as [string, ...string[]],
       port: listen.port,
       unixSocketDir: listen.unix_socket_dir,
       unixSocketMode: listen.unix_socket_mode,
+      unixSocketGroup: listen.unix_socket_group,
+      keepaliveMs: listen.keepalive,
       backlog: listen.backlog,
     },
     client: resolveClient(context, file, { upstream, users }),
@@ -197,6 +217,9 @@ export function resolveConfig(context: ResolveContext, file: FileConfig): Config
     log: {
       level: log.level,
       format: log.format !== 'auto' ? log.format : context.terminal ? 'pretty' : 'json',
+      connections: log.connections,
+      disconnections: log.disconnections,
+      statsPeriodMs: log.stats_period,
     },
     embedded: { dataDir: embedded.data_dir, ephemeral: embedded.ephemeral },
     shutdownTimeoutMs: file.shutdown.timeout,

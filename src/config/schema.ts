@@ -30,10 +30,12 @@ const channelBinding = choice('disable', 'prefer', 'require')
 const tlsVersion = choice('TLSv1.2', 'TLSv1.3')
 
 const listen = section({
-  host: option(filledText, '127.0.0.1', 'Address to listen on for clients'),
+  host: option(filledText, '127.0.0.1', 'Addresses to listen on for clients, with commas between them'),
   port: option(port, 6432, 'TCP port for clients; also names the Unix socket'),
   unix_socket_dir: option(text, '', 'Folder for the Unix socket `.s.PGSQL.<port>`; empty: none'),
   unix_socket_mode: option(fileMode, '0777', 'Permissions of the Unix socket, in octal'),
+  unix_socket_group: option(text, '', 'Group of the Unix socket, by name or number; empty: our own'),
+  keepalive: option(duration, '30s', 'Silence after which the kernel asks if a client is there; 0: never'),
   backlog: option(integer(1, 65_535), 1024, 'Connections that the kernel keeps until they are accepted'),
 })
 
@@ -100,6 +102,16 @@ const client = section({
   ),
   transaction_timeout: option(duration, '0', 'A client whose transaction takes longer is closed; 0: never'),
   query_timeout: option(duration, '0', 'A query that runs longer is cancelled; 0: never'),
+  wait_notice: option(
+    duration,
+    '0',
+    'A client that waits longer for a server is told so by a notice; 0: never',
+  ),
+  add_address: option(
+    boolean,
+    false,
+    'Put the address of the client behind its `application_name`, for pg_stat_activity',
+  ),
   write_timeout: option(
     duration,
     '5m',
@@ -157,6 +169,7 @@ const upstream = section({
     'SCRAM bound to the TLS connection: never, if Postgres offers it, or always',
   ),
   connect_timeout: option(duration, '5s', 'Time to connect and log in to Postgres; 0: no limit'),
+  keepalive: option(duration, '30s', 'Silence after which the kernel asks if Postgres is there; 0: never'),
 })
 
 const pool = section({
@@ -173,6 +186,11 @@ const pool = section({
   query_wait_timeout: option(duration, '120s', 'Time to wait for a server; 0: no limit'),
   server_lifetime: option(duration, '1h', 'A server older than this is closed when it is free; 0: never'),
   server_idle_timeout: option(duration, '10m', 'A server unused for longer is closed; 0: never'),
+  server_round_robin: option(
+    boolean,
+    false,
+    'Use the server that is free for longest, not the one used last',
+  ),
   server_check_delay: option(
     duration,
     '30s',
@@ -211,6 +229,9 @@ const database = z.strictObject(
     pool_size: optional(integer(1, 100_000), 'Servers per pool'),
     min_pool_size: optional(limit, 'Servers that a pool keeps open'),
     reserve_size: optional(limit, 'Further servers for a pool in which a client waits too long'),
+    query_wait_timeout: optional(duration, 'Time to wait for a server; 0: no limit'),
+    server_lifetime: optional(duration, 'A server older than this is closed when it is free; 0: never'),
+    connect_query: optional(filledText, 'Statements that run on each server after its login'),
     max_servers: optional(limit, 'Servers of this database, over all users; 0: no limit'),
     max_clients: optional(limit, 'Client connections to this database; 0: no limit'),
   },
@@ -225,6 +246,15 @@ const user = z.strictObject(
     secret_file: optional(filledText, 'File that holds the secret'),
     pool_mode: optional(poolMode, 'How long a client keeps its server'),
     pool_size: optional(integer(1, 100_000), 'Servers per pool of this user'),
+    reserve_size: optional(limit, 'Further servers for a pool in which a client waits too long'),
+    query_wait_timeout: optional(duration, 'Time to wait for a server; 0: no limit'),
+    query_timeout: optional(duration, 'A query that runs longer is cancelled; 0: never'),
+    idle_timeout: optional(duration, 'A client silent for longer outside a transaction is closed; 0: never'),
+    idle_transaction_timeout: optional(
+      duration,
+      'A client silent for longer inside a transaction is closed; 0: never',
+    ),
+    transaction_timeout: optional(duration, 'A client whose transaction takes longer is closed; 0: never'),
     max_servers: optional(limit, 'Servers of this user, over all databases; 0: no limit'),
     max_clients: optional(limit, 'Client connections of this user; 0: no limit'),
   },
@@ -252,6 +282,9 @@ export const fileSchema = z.strictObject(
         'Least important lines that are logged',
       ),
       format: option(choice('auto', 'pretty', 'json'), 'auto', 'auto: pretty on a terminal, else json'),
+      connections: option(boolean, false, 'A line for each client that comes, at level info'),
+      disconnections: option(boolean, false, 'A line for each client that goes, with reason and age'),
+      stats_period: option(duration, '1m', 'A line of averages that often, while there is traffic; 0: never'),
     }),
     embedded: section({
       data_dir: option(filledText, './.pgmux/postgres', 'Folder of the embedded Postgres'),

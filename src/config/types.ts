@@ -69,11 +69,16 @@ export interface UserMapLine {
 }
 
 export interface ListenConfig {
-  host: string
+  /** At least one. */
+  hosts: readonly [string, ...string[]]
   port: number
   /** Folder for the socket `.s.PGSQL.<port>`; '' for none. */
   unixSocketDir: string
   unixSocketMode: number
+  /** Name or number of the group that the socket is given to; '' : the one we run as. */
+  unixSocketGroup: string
+  /** Silence after which the kernel asks whether a client is still there; 0: it never does. */
+  keepaliveMs: number
   backlog: number
 }
 
@@ -122,6 +127,10 @@ export interface ClientConfig {
   idleTransactionTimeoutMs: number
   transactionTimeoutMs: number
   queryTimeoutMs: number
+  /** A client that waits longer for a server is told so by a notice. */
+  waitNoticeMs: number
+  /** `application_name` gets the address of the client behind it. */
+  addsAddress: boolean
   /** How long a client may refuse to take its answer. */
   writeTimeoutMs: number
   /** How long a batch may stay without its Sync, or a message half sent, while it holds a server. */
@@ -162,6 +171,8 @@ export interface UpstreamConfig {
   tls: ServerTlsConfig
   channelBinding: ChannelBinding
   connectTimeoutMs: number
+  /** Silence after which the kernel asks whether Postgres is still there; 0: it never does. */
+  keepaliveMs: number
 }
 
 export interface PoolConfig {
@@ -181,6 +192,8 @@ export interface PoolConfig {
   queryWaitTimeoutMs: number
   serverLifetimeMs: number
   serverIdleTimeoutMs: number
+  /** The server that is free for longest is used next, not the one used last. */
+  serverRoundRobin: boolean
   /** A server idle longer than this is checked before it is used; 0: never checked. */
   serverCheckDelayMs: number
   /** How long a cancel connection to Postgres may take. */
@@ -200,6 +213,10 @@ export interface DatabaseConfig extends Partial<Omit<UpstreamConfig, 'tls'>> {
   poolSize?: number
   minPoolSize?: number
   reserveSize?: number
+  queryWaitTimeoutMs?: number
+  serverLifetimeMs?: number
+  /** Runs on each server after its login. */
+  connectQuery?: string
   maxServers?: number
   maxClients?: number
 }
@@ -209,6 +226,12 @@ export interface UserConfig {
   secret: string | null
   poolMode?: PoolMode
   poolSize?: number
+  reserveSize?: number
+  queryWaitTimeoutMs?: number
+  queryTimeoutMs?: number
+  idleTimeoutMs?: number
+  idleTransactionTimeoutMs?: number
+  transactionTimeoutMs?: number
   maxServers?: number
   maxClients?: number
 }
@@ -226,6 +249,11 @@ export interface AdminConfig {
 export interface LogConfig {
   level: LogLevel
   format: 'pretty' | 'json'
+  /** Clients that come are worth a line of level info, not only debug. */
+  connections: boolean
+  disconnections: boolean
+  /** A line of averages that often; 0: none. */
+  statsPeriodMs: number
 }
 
 export interface EmbeddedConfig {

@@ -89,3 +89,8 @@ export function orForever(ms: number): number {
 export function isLoopbackHost(host: string): boolean {
   return /^127(\.\d{1,3}){3}$/.test(host) || host === '::1' || host.toLowerCase() === 'localhost'
 }
+
+/** The parts of `alice, bob`. */
+export function namesIn(text: string): string[] {
+  return text.split(',').flatMap((name) => (name.trim() === '' ? [] : [name.trim()]))
+}

@@ -394,6 +394,7 @@ export class Client implements StreamHandler, Lessee, Waiter<LeasedServer> {
     if (this.#isServerFull || this.#held.isHolding || this.watch.blockedSince > 0) this.watch.lastDataAt = now
     const { server } = this
     if (server !== null) act(this, this.watch.dueLeased(now, limits, server.talk, this.hasOwnServer), server)
-    else if (!this.isWaiting) act(this, this.watch.dueIdle(now, limits), null)
+    else if (this.isWaiting) this.watch.remind(this, now, limits)
+    else act(this, this.watch.dueIdle(now, limits), null)
   }
 }

@@ -69,11 +69,20 @@ export class Entry implements Waiter<LeasedServer>, Lessee {
       this.#openOwn(access)
       return
     }
-    this.#wishes = wishesOf(parameters, access.mode)
+    const wishes = house.limits.addsAddress ? this.#withAddress(parameters) : parameters
+    this.#wishes = wishesOf(wishes, access.mode)
     this.baseline = this.#wishes.baseline
     const welcome = access.welcome(this.baseline)
     if (welcome === null) this.#acquire(access)
     else this.#onWelcome(access, welcome, null)
+  }
+
+  /** With where it comes from in its `application_name`. */
+  #withAddress(parameters: ReadonlyMap<string, string>): ReadonlyMap<string, string> {
+    const { kind, address, port } = this.#parts.stream.peer
+    const from = kind === 'unix' ? 'unix' : `${address}:${port}`
+    const name = parameters.get('application_name') ?? ''
+    return new Map(parameters).set('application_name', name === '' ? from : `${name} - ${from}`)
   }
 
   /** Requests that come before ReadyForQuery wait for it. */

@@ -3,10 +3,24 @@
 import type { ClientConfig } from '../config/types.ts'
 import type { LeasedServer, TalkView } from '../pool/lease.ts'
 import type { Refusal } from '../pool/types.ts'
+import type { ByteStream } from '../wire/byte-stream.ts'
+import { noticeResponse } from '../wire/error-response.ts'
 import { timedOut } from './refusals.ts'
 
 /** What is due, in the words of the options. */
 export type Due = 'batch' | 'transaction' | 'idle transaction' | 'idle' | 'cancel' | 'query' | null
+
+/** A client in the queue of its pool. */
+interface Waiting {
+  readonly waitingSince: number
+  readonly stream: ByteStream
+}
+
+const WAIT_NOTICE = noticeResponse({
+  severity: 'NOTICE',
+  code: '00000',
+  message: 'all servers of the pool are in use: the query waits for one',
+})
 
 export class Watch {
   /** When it had logged in. */
@@ -18,6 +32,8 @@ export class Watch {
   /** Since when it does not take its answers; 0: it does. */
   blockedSince = 0
   #isCancelSent = false
+  /** The wait, by its beginning, of which the client was told. */
+  #remindedOf = 0
   readonly #cancelTimeoutMs: number
 
   /** @param cancelTimeoutMs how long a query that is over its time may take to be cancelled */
@@ -34,6 +50,14 @@ export class Watch {
   /** For a client without a server that does not wait for one. */
   dueIdle(now: number, limits: ClientConfig): Due {
     return isOver(this.idleSince, limits.idleTimeoutMs, now) ? 'idle' : null
+  }
+
+  /** Tells a client that has waited long for a server that it does; once for each wait. */
+  remind(client: Waiting, now: number, limits: ClientConfig): void {
+    const { waitingSince, stream } = client
+    if (this.#remindedOf === waitingSince || !isOver(waitingSince, limits.waitNoticeMs, now)) return
+    this.#remindedOf = waitingSince
+    stream.write(WAIT_NOTICE)
   }
 
   /** Whether it refuses its answer for too long. */

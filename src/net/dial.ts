@@ -7,7 +7,7 @@ import { Reads } from './shared-read.ts'
 import { TcpStream } from './tcp-stream.ts'
 
 /** Where to connect: a host name or address with a port, or the path of a Unix socket. */
-export type DialTarget = { host: string; port: number } | { path: string }
+export type DialTarget = { host: string; port: number; keepaliveMs?: number } | { path: string }
 
 /** Why no connection could be made; `code` is the system's (`ECONNREFUSED`, `ETIMEDOUT`, `ENOTFOUND`, ..). */
 export class DialError extends Error {
@@ -81,7 +81,8 @@ function open(target: DialTarget): Socket {
   return reads.socket
 }
 
-function openTcp(target: { host: string; port: number }, onread: Reads['onread']): Socket {
+function openTcp(target: Extract<DialTarget, { host: string }>, onread: Reads['onread']): Socket {
+  const { keepaliveMs = KEEPALIVE_MS } = target
   return connect({
     onread,
     host: target.host,
@@ -89,8 +90,8 @@ function openTcp(target: { host: string; port: number }, onread: Reads['onread']
     allowHalfOpen: true,
     autoSelectFamily: true,
     noDelay: true,
-    keepAlive: true,
-    keepAliveInitialDelay: KEEPALIVE_MS,
+    keepAlive: keepaliveMs > 0,
+    keepAliveInitialDelay: keepaliveMs,
   })
 }
 

@@ -1,5 +1,5 @@
 // Owns accepting connections on TCP ports and Unix sockets. Must never die of, or spin on, a failing accept.
-import { chmodSync, lstatSync, unlinkSync } from 'node:fs'
+import { chmodSync, chownSync, lstatSync, readFileSync, unlinkSync } from 'node:fs'
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net'
 import { KEEPALIVE_MS } from './dial.ts'
 import { reportHandlerError } from './handler-errors.ts'
@@ -12,8 +12,8 @@ import { TcpStream } from './tcp-stream.ts'
  * 0o777).
  */
 export type ListenOptions =
-  | { host: string; port: number; backlog?: number }
-  | { path: string; mode?: number; backlog?: number }
+  | { host: string; port: number; backlog?: number; keepaliveMs?: number }
+  | { path: string; mode?: number; group?: string; backlog?: number }
 
 const TCP_HELP: Readonly<Record<string, string>> = {
   EADDRINUSE: 'it is in use by another process; stop that process or choose another port',
@@ -53,7 +53,12 @@ export async function listen(
   onStream: (stream: TcpStream) => void,
 ): Promise<Listener> {
   const unix = 'path' in options
-  const onSocket = (socket: Socket): void => accept(socket, unix, onStream)
+  const keepaliveMs = unix ? 0 : (options.keepaliveMs ?? KEEPALIVE_MS)
+  const onSocket = (socket: Socket): void => {
+    if (!unix) socket.setNoDelay(true)
+    if (keepaliveMs > 0) socket.setKeepAlive(true, keepaliveMs)
+    accept(socket, unix, onStream)
+  }
   const server = createServer({ allowHalfOpen: true }, onSocket)
   try {
     await bind(server, options)
@@ -94,11 +99,35 @@ export function bind(server: Server, options: ListenOptions): Promise<void> {
     const backlog = options.backlog ?? BACKLOG
     if ('path' in options) {
       server.listen({ path: options.path, backlog })
-      if (server.listening) chmodSync(options.path, options.mode ?? 0o777)
+      if (server.listening) setRights(options.path, options, reject)
     } else {
       server.listen({ host: options.host, port: options.port, backlog })
     }
   })
+}
+
+/** The group first: nobody else may come in meanwhile. A failure is one of listening. */
+function setRights(
+  path: string,
+  wish: { mode?: number; group?: string },
+  fail: (error: Error) => void,
+): void {
+  const { mode = 0o777, group = '' } = wish
+  try {
+    if (group !== '') chownSync(path, -1, groupId(group))
+    chmodSync(path, mode)
+  } catch (error) {
+    fail(error as Error)
+  }
+}
+
+/** Node knows no names of groups; the system's file has those of this machine. */
+function groupId(group: string): number {
+  if (/^\d+$/.test(group)) return Number(group)
+  const lines = readFileSync('/etc/group', 'utf8').split('\n')
+  const found = lines.map((line) => line.split(':')).find(([name]) => name === group)
+  if (found === undefined) throw new Error(`the group ${group} does not exist on this machine`)
+  return Number(found[2])
 }
 
 /** Turns an error of `bind` into one sentence with a way out. */
@@ -110,10 +139,6 @@ export function listenError(error: Error, options: ListenOptions): Error {
 }
 
 function accept(socket: Socket, unix: boolean, onStream: (stream: TcpStream) => void): void {
-  if (!unix) {
-    socket.setNoDelay(true)
-    socket.setKeepAlive(true, KEEPALIVE_MS)
-  }
   const stream = new TcpStream(socket, unix)
   try {
     onStream(stream)

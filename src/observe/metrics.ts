@@ -10,6 +10,8 @@ export interface Gauges {
   readonly servers: Readonly<Record<string, number>>
   /** Clients that wait for a server. */
   readonly waiting: number
+  /** When certificates of ours end, in seconds since 1970, by file. */
+  readonly certificates?: ReadonlyMap<string, number>
 }
 
 const DELAY_RESOLUTION_MS = 20
@@ -159,6 +161,11 @@ export class Metrics {
     })
     this.#gauge('pgmux_servers', 'Connections to Postgres, by state', ['state'], (gauge) => {
       for (const read of this.#gauges) addStates(gauge, read().servers)
+    })
+    const expiry = 'pgmux_tls_certificate_expiry_timestamp_seconds'
+    this.#gauge(expiry, 'When a certificate of ours ends', ['file'], (gauge) => {
+      for (const read of this.#gauges)
+        for (const [file, end] of read().certificates ?? []) gauge.set({ file }, end)
     })
     this.#gauge('pgmux_client_waiting', 'Clients that wait for a server', [], (gauge) => {
       for (const read of this.#gauges) gauge.inc(read().waiting)

@@ -8,6 +8,7 @@ import { tooManyWaiting, waitedTooLong } from './refusals.ts'
 import { reasonIdle, reasonToRetire } from './retirement.ts'
 import { move } from './states.ts'
 import type { OpenFailure, OpenServer, PooledServer, PoolLimits, Refusal, Waiter } from './types.ts'
+import { UnderWay } from './under-way.ts'
 import { WaitQueue } from './wait-queue.ts'
 
 /** How many later waiters may be served before one whose baseline no free server has. */
@@ -30,7 +31,7 @@ export class Pool<S extends PooledServer> {
   readonly database: string
   readonly user: string
   limits: PoolLimits
-  /** Free and clean; the one used last is at the end. */
+  /** Free and clean; the one to be granted next is at the end. */
   readonly idle: S[] = []
   readonly active = new Set<S>()
   readonly opening = new Set<S>()
@@ -102,7 +103,7 @@ export class Pool<S extends PooledServer> {
     this.active.delete(server)
     move(server, 'idle')
     server.idleSince = this.#clock.now()
-    this.idle.push(server)
+    this.#keep(server)
     const reason = reasonToRetire(this, server, this.#shared)
     if (reason !== null) this.#drop(server, reason)
     if (this.waiting.size > 0) this.serve()
@@ -229,7 +230,7 @@ export class Pool<S extends PooledServer> {
   #nowIdle(server: S): void {
     move(server, 'idle')
     server.idleSince = this.#clock.now()
-    this.idle.push(server)
+    this.#keep(server)
     const reason = server.isRetired ? 'retired' : this.isPaused ? 'paused' : null
     if (reason !== null) this.#drop(server, reason)
     this.serve()
@@ -282,7 +283,8 @@ export class Pool<S extends PooledServer> {
   #pick(waiter: Waiter<S>): S | null {
     const idle = this.idle
     const last = waiter.lastServer
-    if (last !== null && last.state === 'idle' && last.settings === waiter.wantedSettings) {
+    const mayStay = last !== null && last.state === 'idle' && !this.limits.serverRoundRobin
+    if (mayStay && last.settings === waiter.wantedSettings) {
       if (last.baseline === waiter.baseline && !this.#needsTest(last) && idle.includes(last)) return last
     }
     let found: S | null = null
@@ -319,6 +321,12 @@ export class Pool<S extends PooledServer> {
     this.active.add(server)
   }
 
+  /** Who is at the end is next: the one used last, or with round robin the one free for longest. */
+  #keep(server: S): void {
+    if (this.limits.serverRoundRobin) this.idle.unshift(server)
+    else this.idle.push(server)
+  }
+
   #removeIdle(server: S): void {
     const idle = this.idle
     if (idle[idle.length - 1] === server) idle.pop()
@@ -332,15 +340,10 @@ export class Pool<S extends PooledServer> {
     if (this.idle.length === 0 && this.size >= this.limits.size + this.limits.reserveSize) return
     const now = this.#clock.now()
     if (!this.#backoff.isOver(now)) return
-    const underWay = new Map<string, number>()
-    for (const server of this.opening) count(underWay, server.baseline, 1)
-    for (const server of this.testing) count(underWay, server.baseline, 1)
+    const underWay = new UnderWay(this.opening, this.testing)
     for (const waiter of this.waiting.all()) {
       if (this.opening.size >= this.limits.maxLogins) return
-      if ((underWay.get(waiter.baseline) ?? 0) > 0) {
-        count(underWay, waiter.baseline, -1)
-        continue
-      }
+      if (underWay.take(waiter.baseline)) continue
       if (!this.#makeRoom(now - waiter.waitingSince)) return
       this.#openOne(waiter.baseline)
     }
@@ -393,8 +396,4 @@ export class Pool<S extends PooledServer> {
     for (const waiter of all) waiter.onRefuse(refusal)
     this.#shared.notStarving(this)
   }
-}
-
-function count(counts: Map<string, number>, key: string, by: number): void {
-  counts.set(key, (counts.get(key) ?? 0) + by)
 }

@@ -72,4 +72,6 @@ export interface PoolLimits {
   serverLifetimeMs: number
   serverIdleTimeoutMs: number
   serverCheckDelayMs: number
+  /** The server that is free for longest is granted, not the one used last. */
+  serverRoundRobin: boolean
 }

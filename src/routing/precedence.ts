@@ -28,23 +28,33 @@ export function poolLimitsOf(config: Config, database: string, user: string): Po
   const { pool } = config
   const ofDatabase = databaseOf(config, database)
   const ofUser = config.users.get(user)
+  const queryWaitTimeoutMs =
+    ofUser?.queryWaitTimeoutMs ?? ofDatabase?.queryWaitTimeoutMs ?? pool.queryWaitTimeoutMs
   return {
     size: ofUser?.poolSize ?? ofDatabase?.poolSize ?? pool.size,
     minSize: ofDatabase?.minPoolSize ?? pool.minSize,
-    reserveSize: ofDatabase?.reserveSize ?? pool.reserveSize,
+    reserveSize: ofUser?.reserveSize ?? ofDatabase?.reserveSize ?? pool.reserveSize,
     reserveTimeoutMs: pool.reserveTimeoutMs || Number.POSITIVE_INFINITY,
     maxLogins: pool.maxLogins,
     maxWaiting: pool.maxWaiting,
-    queryWaitTimeoutMs: pool.queryWaitTimeoutMs || Number.POSITIVE_INFINITY,
-    serverLifetimeMs: pool.serverLifetimeMs,
+    queryWaitTimeoutMs: queryWaitTimeoutMs || Number.POSITIVE_INFINITY,
+    serverLifetimeMs: ofDatabase?.serverLifetimeMs ?? pool.serverLifetimeMs,
+    serverRoundRobin: pool.serverRoundRobin,
     serverIdleTimeoutMs: pool.serverIdleTimeoutMs,
     serverCheckDelayMs: pool.serverCheckDelayMs,
   }
 }
 
-/** The times of clients of one pool. */
-export function clientLimitsOf(config: Config, _database: string, _user: string): ClientConfig {
-  return config.client
+/** The times of clients of one user. */
+export function clientLimitsOf({ client, users }: Config, user: string): ClientConfig {
+  const own = users.get(user)
+  return {
+    ...client,
+    queryTimeoutMs: own?.queryTimeoutMs ?? client.queryTimeoutMs,
+    idleTimeoutMs: own?.idleTimeoutMs ?? client.idleTimeoutMs,
+    idleTransactionTimeoutMs: own?.idleTransactionTimeoutMs ?? client.idleTransactionTimeoutMs,
+    transactionTimeoutMs: own?.transactionTimeoutMs ?? client.transactionTimeoutMs,
+  }
 }
 
 /** Limits over pools. */

@@ -15,7 +15,7 @@ import { settingsFor } from './upstream-tls.ts'
 export function routeOf(config: Config, place: Place, mode: PoolMode): Route {
   const { host, port, tls } = place
   const path = host.startsWith('/') ? `${host}/.s.PGSQL.${port}` : ''
-  const target = path === '' ? { host, port } : { path }
+  const target = path === '' ? { host, port, keepaliveMs: place.keepaliveMs } : { path }
   const tlsSettings = settingsFor(config, host, tls)
   const credential = place.password === null ? null : parseSecret(place.password)
   return {
@@ -36,5 +36,6 @@ export function routeOf(config: Config, place: Place, mode: PoolMode): Route {
     abandonGraceMs: config.client.abandonGraceMs,
     mode,
     maxPreparedStatements: config.pool.maxPreparedStatements,
+    connectQuery: place.connectQuery,
   }
 }

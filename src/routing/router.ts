@@ -17,6 +17,9 @@ export interface Place {
   readonly tls: ServerTlsConfig
   readonly channelBinding: ChannelBinding
   readonly connectTimeoutMs: number
+  readonly keepaliveMs: number
+  /** '' : none. */
+  readonly connectQuery: string
 }
 
 /** What the router is given: how to make things that need sockets. */
@@ -130,6 +133,8 @@ export class Router {
       tls: { ...upstream.tls, ...from.tls },
       channelBinding: from.channelBinding ?? upstream.channelBinding,
       connectTimeoutMs: from.connectTimeoutMs ?? upstream.connectTimeoutMs,
+      keepaliveMs: upstream.keepaliveMs,
+      connectQuery: from.connectQuery ?? '',
     }
   }
 }

@@ -22,7 +22,7 @@ export function wiringOf(config: Config, { database, user, place, route }: PoolP
     route,
     identity: identityOf(place),
     limits: poolLimitsOf(config, database, user),
-    clientLimits: clientLimitsOf(config, database, user),
+    clientLimits: clientLimitsOf(config, user),
     preparedMemory: config.pool.preparedMemory,
   }
 }
@@ -33,7 +33,7 @@ export function wiringOf(config: Config, { database, user, place, route }: PoolP
  * are another matter.
  */
 function identityOf(place: Place): string {
-  const { connectTimeoutMs: _, ...loggedInWith } = place
+  const { connectTimeoutMs: _, keepaliveMs: __, ...loggedInWith } = place
   return JSON.stringify([loggedInWith, digestOf(place.tls.caFile)])
 }
 

@@ -117,14 +117,25 @@ const NETWORKS = [
     '::1 ffff::',
     '2001:db8::/32',
   ],
-  ...['samehost', 'samenet', 'all', 'all', '::ffff:127.0.0.1/128', '127.0.0.99/0'],
+  ...[
+    'samehost',
+    'samenet',
+    'all',
+    'all',
+    'all',
+    '127.0.0.0/8',
+    '0.0.0.0/0',
+    '::/0',
+    '::ffff:127.0.0.1/128',
+    '127.0.0.99/0',
+  ],
 ]
 const PATTERNS = ['/^a', '/o', '"/^(alice|bob)$"', '/^.{3}$', '/l\\M', '"/[^a-z]"', '/^$']
 const METHODS = ['trust', 'reject', 'scram-sha-256', 'scram-sha-256', 'md5', 'password']
 
 function randomNames(prng: Prng, names: readonly string[], keywords: readonly string[]): string {
   const one = (): string => {
-    if (prng.chance(0.4)) return prng.pick(keywords)
+    if (prng.chance(0.55)) return prng.pick(keywords)
     if (prng.chance(0.2)) return prng.pick(PATTERNS)
     return prng.chance(0.3) ? `"${prng.pick(names).replaceAll('"', '""')}"` : quoted(prng.pick(names))
   }
@@ -167,7 +178,7 @@ async function withPoolers(
   const start = async (host: string, unixSocketDir: string): Promise<Door> => {
     const pooler = await startPooler('postgres://x:y@127.0.0.1:1/x', {
       ...overrides,
-      listen: { host, unixSocketDir },
+      listen: { hosts: [host], unixSocketDir },
     })
     poolers.push(pooler)
     return { host, port: pooler.port }
@@ -187,38 +198,143 @@ function postgresDoor(from: string): Door {
   return { host: from.includes(':') ? '::1' : '127.0.0.1', port }
 }
 
-suite('pg_hba.conf', () => {
-  test(`verdicts equal those of Postgres for the same file (SEED=${SEED})`, async (t) => {
-    if (!isOwn) return notRun(t, postgres.missing || 'needs Postgres 16 for patterns in pg_hba.conf')
-    const prng = new Prng(SEED)
-    const heard = new Map<string, number>()
-    for (let file = 0; file < FILES; file++) {
-      const text = [OURS, ...Array.from({ length: prng.between(3, 14) }, () => randomLine(prng)), ''].join(
-        '\n',
-      )
-      await replaceHba(postgres, text)
-      const cases = Array.from({ length: CASES }, () => randomCase(prng))
-      await withPoolers(text, async (door) => {
-        const worker = async (): Promise<void> => {
-          for (let one = cases.pop(); one !== undefined; one = cases.pop()) {
-            const [theirs, ours] = await Promise.all([
-              verdict(postgresDoor(one.from), one),
-              verdict(door(one.from), one),
-            ])
-            assert.equal(ours, theirs, `SEED=${SEED} file ${file}, ${JSON.stringify(one)}\n${text}`)
-            const word = theirs.split(/ (?=for|from)/)[0] ?? ''
-            heard.set(word, (heard.get(word) ?? 0) + 1)
-          }
-        }
-        await Promise.all(Array.from({ length: WORKERS }, worker))
-      })
+/** Has both judge these connections by this file. @returns what was heard */
+async function compare(text: string, cases: readonly Case[]): Promise<string[]> {
+  const heard: string[] = []
+  const open = [...cases]
+  await replaceHba(postgres, text)
+  await withPoolers(text, async (door) => {
+    const worker = async (): Promise<void> => {
+      for (let one = open.pop(); one !== undefined; one = open.pop()) {
+        const [theirs, ours] = await Promise.all([
+          verdict(postgresDoor(one.from), one),
+          verdict(door(one.from), one),
+        ])
+        assert.equal(ours, theirs, `SEED=${SEED} ${JSON.stringify(one)}\n${text}`)
+        heard.push(theirs)
+      }
     }
-    t.diagnostic(JSON.stringify(Object.fromEntries(heard)))
-    // Each kind of verdict was among them.
-    for (const word of ['R 0', 'R 3', 'R 5', 'R 10', 'pg_hba.conf rejects', 'no pg_hba.conf', 'certificate'])
-      assert.ok(
-        [...heard.keys()].some((key) => key.includes(word)),
-        `none heard: ${word}`,
+    await Promise.all(Array.from({ length: WORKERS }, worker))
+  })
+  return heard
+}
+
+const NONE = 'FATAL 28000 no pg_hba.conf entry for'
+const REJECTS = 'FATAL 28000 pg_hba.conf rejects'
+const needs = postgres.missing || 'needs Postgres 16 for patterns in pg_hba.conf'
+
+suite('verdicts equal those of Postgres for the same file', () => {
+  test('each kind of verdict', async (t) => {
+    if (!isOwn) return notRun(t, needs)
+    const text = `${OURS}
+host     replication alice      127.0.0.1/32 reject
+host     shop        alice      127.0.0.1/32 trust
+host     shop        bob        127.0.0.1/32 md5
+host     shop        hashed     127.0.0.1/32 md5
+host     shop        "Car ol"   127.0.0.1/32 password
+hostssl  bob         bob        127.0.0.1/32 scram-sha-256 clientcert=verify-ca
+hostssl  bob         all        127.0.0.1/32 reject clientcert=verify-full
+host     sameuser    all        127.0.0.1/32 scram-sha-256
+local    all         alice                   reject
+host     all         all        127.0.0.2/32 reject
+`
+    const from = '127.0.0.1'
+    const one = (user: string, database: string, rest: Partial<Case> = {}): Case => {
+      return { user, database, params: {}, from, ssl: false, ...rest }
+    }
+    const physical = { params: { replication: 'true' } }
+    const expected: [Case, string][] = [
+      [one('alice', 'shop'), 'R 0'],
+      [one('bob', 'shop'), 'R 10'],
+      [one('hashed', 'shop'), 'R 5'],
+      [one('Car ol', 'shop'), 'R 3'],
+      [one('alice', 'alice', { ssl: 'request' }), 'R 10'],
+      [one('bob', 'bob', { ssl: 'request' }), 'FATAL 28000 connection requires a valid client certificate'],
+      [one('alice', 'bob', { ssl: 'request' }), 'FATAL 28000 connection requires a valid client certificate'],
+      [one('alice', 'bob'), `${NONE} host "127.0.0.1", user "alice", database "bob", no encryption`],
+      [
+        one('a"b', 'shop', { ssl: 'request' }),
+        `${NONE} host "127.0.0.1", user "a"b", database "shop", SSL encryption`,
+      ],
+      [
+        one('alice', 'shop', { from: '' }),
+        `${REJECTS} connection for host "[local]", user "alice", database "shop", no encryption`,
+      ],
+      [
+        one('alice', 'shop', { from: '127.0.0.2' }),
+        `${REJECTS} connection for host "127.0.0.2", user "alice", database "shop", no encryption`,
+      ],
+      [
+        one('alice', 'shop', physical),
+        `${REJECTS} replication connection for host "127.0.0.1", user "alice", no encryption`,
+      ],
+      [
+        one('bob', 'shop', physical),
+        `${NONE} replication connection from host "127.0.0.1", user "bob", no encryption`,
+      ],
+      [one('alice', 'shop', { params: { replication: 'database' } }), 'R 0'],
+      [
+        one('alice', 'alice'.padEnd(90, 'x')),
+        `${NONE} host "127.0.0.1", user "alice", database "${'alice'.padEnd(63, 'x')}", no encryption`,
+      ],
+    ]
+    const heard = await compare(
+      text,
+      expected.map(([wanted]) => wanted),
+    )
+    assert.deepEqual(heard.sort(), expected.map(([, words]) => words).sort())
+  })
+
+  test(`${FILES * CASES} random connections, ${FILES} random files (SEED=${SEED})`, async (t) => {
+    if (!isOwn) return notRun(t, needs)
+    const prng = new Prng(SEED)
+    const heard: string[] = []
+    for (let file = 0; file < FILES; file++) {
+      const lines = Array.from({ length: prng.between(6, 20) }, () => randomLine(prng))
+      const cases = Array.from({ length: CASES }, () => randomCase(prng))
+      heard.push(...(await compare([OURS, ...lines, ''].join('\n'), cases)))
+    }
+    const nobody = heard.filter((words) => words.includes('no pg_hba.conf entry')).length
+    assert.ok(nobody > 50 && heard.length - nobody > 300, `${nobody} of ${heard.length} met no line`)
+  })
+})
+
+suite('logins by pg_hba.conf', () => {
+  test('the method of the line is asked for, and who passes works in Postgres', async (t) => {
+    if (!isOwn) return notRun(t, needs)
+    await replaceHba(postgres, `${OURS}\n`)
+    const rules = hbaConfig(
+      'host all alice samehost scram-sha-256\nhost all bob 127.0.0.0/8 trust\nhost all hashed all md5\n',
+    )
+    const pooler = await startPooler(postgres.url, rules)
+    after(() => pooler.stop())
+    const { host, port } = pooler
+    const login = (user: string, extra: object) =>
+      WireClient.connect({ host, port, database: postgres.database, user, ...extra })
+    for (const extra of [
+      { user: 'alice', password: 'secret' },
+      { user: 'bob' },
+      { user: 'hashed', password: 'secret' },
+    ]) {
+      await using client = await login(extra.user, extra)
+      assert.deepEqual((await client.query('select 1')).rows, [['1']], extra.user)
+    }
+    await assert.rejects(login('alice', { password: 'wrong' }), /28P01/)
+    await assert.rejects(
+      login('alice', { password: 'secret', localAddress: '127.0.0.5' }),
+      /28000.*no pg_hba/,
+    )
+  })
+
+  test('who is refused by a line causes no connection to Postgres and no look at a secret', async () => {
+    const pooler = await startPooler('postgres://x:y@127.0.0.1:1/x', hbaConfig('host all alice all reject\n'))
+    after(() => pooler.stop())
+    const { host, port } = pooler
+    for (const user of ['alice', 'bob'])
+      await assert.rejects(
+        WireClient.connect({ host, port, user, database: 'shop' }),
+        /28000: .*pg_hba\.conf/,
       )
+    assert.deepEqual([...pooler.pooler.router.entries()], [])
   })
 })

@@ -289,6 +289,7 @@ export class PoolWorld {
       serverLifetimeMs: random.pick([0, 0, 100, 500]),
       serverIdleTimeoutMs: random.pick([0, 40, 300]),
       serverCheckDelayMs: random.pick([0, 0, 20, 100]),
+      serverRoundRobin: random.chance(0.2),
     }
   }
 
@@ -313,15 +314,14 @@ export class PoolWorld {
   #strike(pool: SimPool): void {
     const { random } = this
     if (this.odds('diesIdle', 0.5) && pool.idle.length > 0) random.pick(pool.idle).close('died idle')
-    if (this.odds('retires', 0.3))
-      for (const server of [...pool.idle, ...pool.active]) server.isRetired = true
-    if (this.odds('resizes', 0.5)) {
-      pool.limits = this.#poolLimits()
-      pool.serve()
+    if (this.odds('retires', 0.3)) {
+      this.failedAt.delete(pool)
+      pool.retire()
     }
+    if (this.odds('resizes', 0.5)) pool.configure(this.#poolLimits())
     if (this.odds('pauses', 0.3)) {
-      pool.isPaused = true
-      this.after(random.between(1, 100), () => this.#unpause(pool))
+      pool.pause()
+      this.after(random.between(1, 100), () => pool.resume())
     }
     if (this.odds('outside', 0.5) && this.limits.hasRoom(pool)) {
       this.limits.countOutside(pool, 1)
@@ -331,11 +331,6 @@ export class PoolWorld {
         this.limits.countOutside(pool, -1)
       })
     }
-  }
-
-  #unpause(pool: SimPool): void {
-    pool.isPaused = false
-    pool.serve()
   }
 
   loginMs(): number {

@@ -16,6 +16,7 @@ export function poolLimits(random: Prng, poolSize: number, isChoked: boolean): P
     serverLifetimeMs: random.pick([0, 0, 500]),
     serverIdleTimeoutMs: random.pick([0, 300]),
     serverCheckDelayMs: random.pick([0, 0, 100]),
+    serverRoundRobin: random.chance(0.2),
   }
 }
 
@@ -47,6 +48,8 @@ export function clientLimits(random: Prng, isChoked: boolean): ClientConfig {
     idleTransactionTimeoutMs: limit(100),
     transactionTimeoutMs: limit(400),
     queryTimeoutMs: limit(150),
+    waitNoticeMs: 0,
+    addsAddress: false,
     writeTimeoutMs: limit(250),
     batchTimeoutMs: isChoked ? 500 : 30_000,
     goneGraceMs: 0,

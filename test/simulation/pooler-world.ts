@@ -132,6 +132,7 @@ export class PoolerWorld implements UserWorld {
       limits,
       databases: new Map(),
       users: new Map(),
+      logs: { connections: false, disconnections: false },
       access: new Access(limits, { tlsOfDatabase: () => 'disable', localAddresses: () => [] }),
       secrets: new SecretKeeper({ users: new Map(), authQuery: null }),
       tls: null,
@@ -178,6 +179,7 @@ export class PoolerWorld implements UserWorld {
       abandonGraceMs: random.pick([50, 500]),
       mode: this.mode,
       maxPreparedStatements: random.pick([1, 2, 4, 100]),
+      connectQuery: '',
     }
   }
 

@@ -39,7 +39,7 @@ describe('what is safe by default', () => {
   // E12
   it('only this machine can connect, and trust is for nobody else', () => {
     const { listen } = load(UPSTREAM)
-    assert.deepEqual(listen.hosts[0]s, ['127.0.0.1'])
+    assert.deepEqual(listen.hosts, ['127.0.0.1'])
     assert.equal(listen.unixSocketDir, '')
     const open = `${UPSTREAM}listen: { host: 0.0.0.0 }\n`
     assert.deepEqual(problemsOf(open), [])

@@ -63,9 +63,9 @@ describe('layers', () => {
       ephemeral: true,
     }
     const { config } = load({ flags })
-    assert.deepEqual([config.listen.host, config.listen.port], ['::1', 7000])
+    assert.deepEqual([config.listen.hosts, config.listen.port], [['::1'], 7000])
     assert.equal(config.admin.host, '')
-    assert.deepEqual(config.log, { level: 'debug', format: 'pretty' })
+    assert.deepEqual([config.log.level, config.log.format], ['debug', 'pretty'])
     assert.equal(config.embedded.ephemeral, true)
     assert.equal(load({ flags: { admin: '0.0.0.0:1' } }).config.admin.port, 1)
   })
