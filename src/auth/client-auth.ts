@@ -95,7 +95,7 @@ export class ClientAuthContext {
     else this.#hasOthers = true
   }
 
-  /** Whether method md5 asks a user without a secret for an md5 answer: a verifier gives none, so asks for SCRAM. */
+  /** Whether method md5 asks a user without a secret for an md5 answer; for a verifier it asks for SCRAM. */
   asksForMd5(user: string): boolean {
     if (!this.#hasVerifiers || !this.#hasOthers) return !this.#hasVerifiers
     return createHmac('sha256', this.#key).update('method:').update(user).digest()[0] % 2 === 0
@@ -107,8 +107,8 @@ export class ClientAuthContext {
   }
 
   /**
-   * Prepares for logins with a secret; a plain password is hashed. Call it for each secret when a configuration
-   * is loaded: otherwise the first login differs from one of a user that does not exist. Never rejects.
+   * Prepares for logins with a secret; a plain password is hashed. Call it for each secret when it becomes
+   * known: otherwise the first login differs from one of a user that does not exist. Never rejects.
    */
   async warm(user: string, secret: Secret): Promise<void> {
     this.notice(secret)

@@ -1,6 +1,6 @@
-// Every method of logging in under every mode of TLS, with the right password, a wrong one, none, and as a user
-// that does not exist: what the client is asked, told and answered, message by message, and the same login on
-// the real Postgres with a pg_hba.conf that says the same. E05: an unknown user looks like a wrong password.
+// Every method of logging in under every mode of TLS, with the right password, a wrong one, none, and as a
+// user that does not exist: what the client is asked and told, message by message, and the same login on the
+// real Postgres with a pg_hba.conf that says the same. E05: an unknown user looks like a wrong password.
 import assert from 'node:assert/strict'
 import { after, suite, test } from 'node:test'
 import type { ClientAuthMethod } from '../../src/auth/access.ts'
@@ -119,7 +119,7 @@ function expectation(method: Method, mode: TlsMode, line: Line, as: Case): 'in' 
   if (line === 'clear' && mode !== 'allow') return /^FATAL 28000 this server requires TLS/
   // The rule of Postgres for cert is for TLS only; ours has one mode for all methods.
   if (method === 'cert' && line === 'clear') return /^FATAL 28000 connection requires a valid client certif/
-  // These clients were let in as far as the method goes: Postgres looks for the role then, and here all use one.
+  // The method lets these in: Postgres looks for the role then, and here all clients use one role.
   const isShown = mode === 'verify-ca' ? line === 'other certificate' : mode !== 'verify-full'
   if (as === 'unknown' && method === 'trust' && isShown) return 'in'
   return 'as Postgres'

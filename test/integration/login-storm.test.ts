@@ -1,5 +1,5 @@
-// E07, E21: hundreds of wrong passwords a second, by the method that costs most, do not disturb those who work,
-// nor keep out who has the right password. The pooler has a process of its own: its time is what is measured.
+// E07, E21: hundreds of wrong passwords a second, by the method that costs most, do not disturb those who
+// work, nor keep out who has the right password. The pooler has a process of its own.
 import assert from 'node:assert/strict'
 import { after, test } from 'node:test'
 import { setTimeout as pause } from 'node:timers/promises'

@@ -1,5 +1,5 @@
 // The TLS that clients may and must use, through real sockets: modes, certificates and the names in them,
-// single databases, cancel requests, Unix sockets. What the methods say under each mode is in auth-table.test.ts.
+// single databases, cancel requests, Unix sockets. What each method says is in auth-table.test.ts.
 import assert from 'node:assert/strict'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -120,7 +120,7 @@ suite('E17: direct TLS', () => {
 })
 
 suite('E01: bytes in front of TLS', () => {
-  test('that came in the clear with the SSLRequest are refused, with one error and no answer to it', async () => {
+  test('that came in the clear with the SSLRequest are refused, with one error', async () => {
     const at = await pooler({})
     for (const stuffed of [m.startup({ user: 'postgres' }), Buffer.from([0x16])]) {
       await using stranger = await WireClient.open({ host: at.host, port: at.port })

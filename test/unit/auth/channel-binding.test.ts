@@ -1,6 +1,5 @@
-// SCRAM bound to the TLS below it, in the role of the server, with a client that was written apart from it. No
-// vectors are published for SCRAM-SHA-256-PLUS; libpq and pgjdbc are the other opinions, in the tests with
-// programs.
+// SCRAM bound to the TLS below it, in the role of the server, with a client that was written apart from it.
+// No vectors are published for SCRAM-SHA-256-PLUS; libpq is the other opinion, in the tests with programs.
 import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
 import { describe, it } from 'node:test'

@@ -1,5 +1,5 @@
-// A password in the clear against each kind of secret; that its check costs the same whoever is asked for, and
-// none of it on the event loop.
+// A password in the clear against each kind of secret; that its check costs the same whoever is asked for,
+// and none of it on the event loop.
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { md5Stored } from '../../../src/auth/md5.ts'
@@ -99,7 +99,7 @@ describe('a wrong password', () => {
     assert.ok(work.keys('guess 1', SALT, 100) instanceof Promise)
   })
 
-  // E07: the thread that serves everybody does none of it. Its own time is measured, which load does not change.
+  // E07: the thread that serves everybody does none of it. Load does not change its own time.
   it('costs the event loop next to nothing', async () => {
     const work = new PasswordWork()
     const costly = 40_960
