@@ -2,6 +2,7 @@
 // format, and the small answers of the extended protocol. Pure; it knows no statement and no client.
 
 const HEADER = 5
+const DATA_ROW = 0x44
 /** As pg_type has them. */
 const TYPE_SIZE = { text: -1, int4: 4, int8: 8, numeric: -1 } as const
 const TYPE_OID = { text: 25, int4: 23, int8: 20, numeric: 1700 } as const
@@ -64,22 +65,27 @@ export function dataRow(
   values: readonly Value[],
   formats: readonly number[] = [],
 ): Buffer {
-  const parts: Buffer[] = [Buffer.alloc(2)]
-  parts[0].writeUInt16BE(columns.length)
-  for (const [place, { type }] of columns.entries()) {
-    const value = values[place] ?? null
-    const length = Buffer.alloc(4)
-    parts.push(length)
-    if (value === null) {
-      length.writeInt32BE(-1)
-      continue
-    }
-    const isBinary = formatOf(formats, place) === Format.Binary
-    const bytes = isBinary ? binary(type, value) : Buffer.from(textOf(type, value), 'utf8')
-    length.writeInt32BE(bytes.length)
-    parts.push(bytes)
+  const cells = columns.map(({ type }, place) =>
+    cellOf(type, values[place] ?? null, formatOf(formats, place)),
+  )
+  let length = HEADER + 2
+  for (const cell of cells) length += 4 + (cell === null ? 0 : Buffer.byteLength(cell))
+  const row = Buffer.allocUnsafe(length)
+  row[0] = DATA_ROW
+  row.writeInt32BE(length - 1, 1)
+  let at = row.writeUInt16BE(columns.length, HEADER)
+  for (const cell of cells) {
+    const start = at + 4
+    const size = cell === null ? 0 : typeof cell === 'string' ? row.write(cell, start) : cell.copy(row, start)
+    row.writeInt32BE(cell === null ? -1 : size, at)
+    at = start + size
   }
-  return message('D', Buffer.concat(parts))
+  return row
+}
+
+function cellOf(type: ColumnType, value: Value, format: number): string | Buffer | null {
+  if (value === null) return null
+  return format === Format.Binary ? binary(type, value) : textOf(type, value)
 }
 
 function textOf(type: ColumnType, value: string | number): string {

@@ -51,6 +51,8 @@ export interface SessionHost {
   onOver(session: ConsoleSession, reason: string): void
 }
 
+const DONE = Promise.resolve()
+
 /** The client has gone: nothing more is to be done for it. */
 class Gone extends Error {}
 
@@ -84,6 +86,10 @@ export class ConsoleSession implements StreamHandler, ConsoleClient {
 
   get peer(): SecurableStream['peer'] {
     return this.#stream.peer
+  }
+
+  get unsent(): number {
+    return this.#stream.unsent
   }
 
   get preparedStatements(): number {
@@ -158,12 +164,13 @@ export class ConsoleSession implements StreamHandler, ConsoleClient {
     this.#host.onOver(this, reason)
   }
 
-  async #say(bytes: Buffer): Promise<void> {
+  /** Resolves when the client may get more. */
+  #say(bytes: Buffer): Promise<void> {
     if (this.#isOver) throw new Gone()
-    if (this.#stream.write(bytes)) return
+    if (this.#stream.write(bytes)) return DONE
     this.#blockedSince = this.#host.source.time.now
     this.#drained = Promise.withResolvers()
-    await this.#drained.promise
+    return this.#drained.promise
   }
 
   // ---- messages, one after another ----
@@ -309,7 +316,10 @@ export class ConsoleSession implements StreamHandler, ConsoleClient {
         if (max > 0 && count === max) return this.#say(PORTAL_SUSPENDED)
         const row = portal.rest.next()
         if (row.done === true) portal.isDone = true
-        else await this.#say(dataRow(columnsOf(portal.statement), row.value, portal.formats))
+        else {
+          const said = this.#say(dataRow(columnsOf(portal.statement), row.value, portal.formats))
+          if (said !== DONE) await said
+        }
       }
     }
     if (command.block !== undefined) this.#block = command.block === 'begin' ? 'T' : 'I'

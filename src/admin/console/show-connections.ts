@@ -50,7 +50,7 @@ function consoleLine(client: ConsoleClient, operator: Operator): Line {
     ...[0, 0, 0, pointerOf(client), '', null, peer.encrypted ? 'TLS' : ''],
     ...[client.applicationName, client.preparedStatements, idOf(client)],
   ]
-  return { row, unsent: null, isActive: true }
+  return { row, unsent: client.unsent, isActive: true }
 }
 
 const SERVER_STATES = { opening: 'new', testing: 'tested', idle: 'idle', active: 'active', closed: 'closed' }

@@ -155,8 +155,8 @@ export const POOL_COMMANDS: readonly Command[] = [
     help: 'Each pool: its clients and servers by state, and how long somebody waits',
     columns: columns(
       'text: database user, int4: cl_active cl_waiting cl_active_cancel_req cl_waiting_cancel_req ' +
-        'sv_active sv_active_cancel sv_being_canceled sv_idle sv_used sv_tested sv_login maxwait maxwait_us, ' +
-        'text: pool_mode load_balance_hosts',
+        'sv_active sv_active_cancel sv_being_canceled sv_idle sv_used sv_tested sv_login maxwait ' +
+        'maxwait_us, text: pool_mode load_balance_hosts',
     ),
     rows: pools,
   },

@@ -62,6 +62,8 @@ export interface ConsoleClient {
   readonly connectedAt: number
   readonly requestedAt: number
   readonly preparedStatements: number
+  /** Bytes that wait for it. */
+  readonly unsent: number
   end(refusal: Refusal): void
 }
 
