@@ -13,6 +13,7 @@ import { difference, type Scene } from './rounds.ts'
 
 /** ms within which all logins of a run arrive. */
 const WITHIN = 1000
+const WARM_UP_LOGINS = 1000
 /** Files that a pooler and the load client need besides their connections. */
 const SPARE_FILES = 200
 const STORM = { perSecond: 500, clients: 10, selectsPerSecond: 1000, loginsPerSecond: 100 } as const
@@ -48,7 +49,7 @@ export async function allLogins(place: Place, version: string): Promise<LoginCel
   for (const auth of ['trust', 'scram-sha-256'] as const) {
     const settings = loginSettings(place.ground, auth, '')
     const rows = await inAlternation(place, settings, version, async (peer, round) => {
-      const run = await loginRun(place.ground, peer)
+      const run = await loginRun(place.ground, peer, place.ground.options.logins)
       const { rounds } = place.ground.options
       const words = run.kind === 'run' ? loginWords(run) : `${run.kind}: ${run.reason}`
       place.progress.spend(fixedLength('logins'), true)
@@ -92,6 +93,8 @@ async function inAlternation<T>(
   const pgbouncer = await startPgbouncer(ground, settings)
   const peers = pgbouncer === null ? [pgmux] : [pgmux, pgbouncer]
   const rows = peers.map((peer) => ({ peer, rounds: [] as T[] }))
+  // Uncounted: servers log in, code gets compiled.
+  for (const peer of peers) await loginRun(ground, peer, WARM_UP_LOGINS)
   for (let round = 0; round < ground.options.rounds; round++) {
     for (const row of rotated(rows, round)) {
       row.rounds.push(await run(row.peer, round))
@@ -106,12 +109,12 @@ async function inAlternation<T>(
 }
 
 /** One second of logins. */
-export async function loginRun(ground: Ground, peer: Peer): Promise<LoginRun | Missing> {
-  const { children, options } = ground
-  const job = { kind: 'logins', target: peer.target, count: options.logins, within: WITHIN } as const
+export async function loginRun(ground: Ground, peer: Peer, count: number): Promise<LoginRun | Missing> {
+  const { children } = ground
+  const job = { kind: 'logins', target: peer.target, count, within: WITHIN } as const
   const before = cpuTimeOf(peer.pid)
   const figures = await runJob<'logins'>(children, job, WITHIN / 1000)
-  const cpu = difference(before, cpuTimeOf(peer.pid), options.logins)
+  const cpu = difference(before, cpuTimeOf(peer.pid), count)
   return 'kind' in figures ? figures : { kind: 'run', ...figures, cpu }
 }
 

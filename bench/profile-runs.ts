@@ -22,9 +22,9 @@ export async function profileAll(scene: Omit<Scene, 'progress' | 'peers'>, into:
       for (const auth of ['trust', 'scram-sha-256'] as const) {
         const folder = join(ground.folder, `profile-logins-${auth}`)
         const peer = await startPgmux(ground, loginSettings(ground, auth, folder), '')
-        await loginRun(ground, peer)
+        await loginRun(ground, peer, ground.options.logins)
         const from = profileClock()
-        const run = await loginRun(ground, peer)
+        const run = await loginRun(ground, peer, ground.options.logins)
         const words = run.kind === 'run' ? `p99 ${run.latency?.p99.toFixed(1)} ms` : run.reason
         await show({ ground, say, peer, folder, into, from }, `logins-${auth}`, words)
       }

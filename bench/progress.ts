@@ -10,6 +10,8 @@ const LOGIN_RUN = 3
 export const STORM_PHASE = 3
 /** s until everything has started and the tables are filled; more for the large ones of TPC-B. */
 const START = 10
+/** s in which the poolers of the logins and of the storm start and are warmed up. */
+const LOGIN_START = 4
 const START_TPCB = 10
 
 /** What is to be measured, in numbers. */
@@ -39,9 +41,10 @@ export function planned(plan: Plan): { start: number; seconds: number; runs: num
   const { seconds, rounds, cells, hasTpcb, loginRuns, stormRuns } = plan
   const start = START + (hasTpcb ? START_TPCB : 0)
   const loads = cells * (runLength(WARM_UP) + rounds * runLength(seconds))
+  const own = (loginRuns > 0 ? 2 * LOGIN_START : 0) + (stormRuns > 0 ? LOGIN_START : 0)
   const logins = rounds * loginRuns * fixedLength('logins')
   const storms = rounds * stormRuns * fixedLength('auth-storm')
-  return { start, seconds: loads + logins + storms, runs: rounds * (cells + loginRuns + stormRuns) }
+  return { start, seconds: loads + own + logins + storms, runs: rounds * (cells + loginRuns + stormRuns) }
 }
 
 /** @returns as in `6 min 10 s` */
