@@ -1,15 +1,11 @@
 // How a pooler stops: nobody new, transactions to their end, a deadline, and a process that leaves nothing
 // behind (DESIGN section 9, hazard L04).
 import assert from 'node:assert/strict'
-import { type ChildProcess, spawn } from 'node:child_process'
-import { once } from 'node:events'
-import { createServer } from 'node:net'
-import { createInterface } from 'node:readline'
-import { after, describe, it } from 'node:test'
-import { fileURLToPath } from 'node:url'
+import { describe, it } from 'node:test'
 import { direct } from '../support/compare.ts'
 import * as m from '../support/messages.ts'
 import { getPostgres, notRun } from '../support/postgres.ts'
+import { Program } from '../support/program.ts'
 import { eventually, Rig } from '../support/rig.ts'
 import { result, WireClient } from '../support/wire-client.ts'
 
@@ -98,61 +94,6 @@ describe('a drain', () => {
   })
 })
 
-/** A free port: asked for, given back, and used at once. */
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as { port: number }
-  server.close()
-  await once(server, 'close')
-  return port
-}
-
-class Program {
-  readonly child: ChildProcess
-  readonly exit: Promise<number | null>
-  #url = ''
-
-  private constructor(child: ChildProcess) {
-    this.child = child
-    this.exit = once(child, 'exit').then(([code]) => code as number | null)
-  }
-
-  /** Starts pgmux and resolves when it prints how to connect. */
-  static async start(args: string[]): Promise<Program> {
-    const bin = fileURLToPath(new URL('../../bin/pgmux.js', import.meta.url))
-    const { DATABASE_URL: _, ...env } = process.env
-    const listen = ['--listen', `127.0.0.1:${await freePort()}`, '--admin', 'off']
-    const child = spawn(process.execPath, [bin, 'run', ...listen, ...args], {
-      stdio: ['ignore', 'pipe', 'inherit'],
-      env,
-    })
-    const program = new Program(child)
-    after(() => child.kill('SIGKILL'))
-    for await (const line of createInterface({ input: child.stdout as NodeJS.ReadableStream })) {
-      const url = /pgmux connect: (\S+)/.exec(line)?.[1]
-      if (url === undefined) continue
-      program.#url = url
-      break
-    }
-    child.stdout?.resume()
-    assert.notEqual(program.#url, '', 'it says how to connect')
-    return program
-  }
-
-  client(): Promise<WireClient> {
-    const { hostname, port, username, password, pathname } = new URL(this.#url)
-    const secret = password === '' ? postgres.password : decodeURIComponent(password)
-    return WireClient.connect({
-      host: hostname,
-      port: Number(port),
-      user: username,
-      password: secret,
-      database: pathname.slice(1),
-    })
-  }
-}
-
 describe('the process', () => {
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     it(`${signal}: with its own Postgres an open transaction is committed, then both stop`, async (t) => {
@@ -160,7 +101,7 @@ describe('the process', () => {
         notRun(t, 'the embedded Postgres is not installed, or another one is to be tested')
         return
       }
-      const program = await Program.start(['--ephemeral'])
+      const program = await Program.start(['--ephemeral'], postgres.password)
       const [client, idle] = [await program.client(), await program.client()]
       const { rows } = await client.query(
         "select pg_backend_pid(), current_setting('data_directory'), inet_server_port()",
@@ -177,7 +118,7 @@ describe('the process', () => {
   }
 
   it('SIGTERM: an upstream of somebody else goes on', async () => {
-    const program = await Program.start(['--upstream', postgres.url])
+    const program = await Program.start(['--upstream', postgres.url], postgres.password)
     const client = await program.client()
     await client.query('begin')
     program.child.kill('SIGTERM')
@@ -190,7 +131,7 @@ describe('the process', () => {
 
   it('a second signal, or SIGQUIT, stops now', async () => {
     for (const signals of [['SIGTERM', 'SIGTERM'], ['SIGINT', 'SIGQUIT'], ['SIGQUIT']] as const) {
-      const program = await Program.start(['--upstream', postgres.url])
+      const program = await Program.start(['--upstream', postgres.url], postgres.password)
       const client = await program.client()
       await client.query("begin; insert into marks values ('now')")
       const [first, second] = signals
@@ -208,7 +149,7 @@ describe('the process', () => {
   })
 
   it('the same signal twice at once (npm passes it on) is one', async () => {
-    const program = await Program.start(['--upstream', postgres.url])
+    const program = await Program.start(['--upstream', postgres.url], postgres.password)
     const client = await program.client()
     await client.query('begin')
     program.child.kill('SIGINT')
@@ -219,7 +160,7 @@ describe('the process', () => {
   })
 
   it('a client that does not read does not keep it', async () => {
-    const program = await Program.start(['--upstream', postgres.url])
+    const program = await Program.start(['--upstream', postgres.url], postgres.password)
     const client = await program.client()
     client.pause()
     client.send(m.query("select repeat('x', 1000) from generate_series(1, 100000)"))

@@ -97,7 +97,8 @@ function isPlain(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && Object.getPrototypeOf(value) === Object.prototype
 }
 
-function logTo(lines: LogLine[], common: Readonly<Record<string, unknown>>): Log {
+/** A log that collects its lines. */
+export function logTo(lines: LogLine[], common: Readonly<Record<string, unknown>>): Log {
   const write = (level: string) => (fields: Readonly<Record<string, unknown>>, message: string) => {
     lines.push({ level, message, fields: { ...common, ...fields } })
   }
