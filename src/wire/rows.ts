@@ -112,9 +112,11 @@ function binaryNumeric(number: bigint): Buffer {
   const digits: number[] = []
   for (let rest = number < 0n ? -number : number; rest > 0n; rest /= NUMERIC_BASE)
     digits.unshift(Number(rest % NUMERIC_BASE))
+  const weight = Math.max(0, digits.length - 1)
+  while (digits.at(-1) === 0) digits.pop()
   const bytes = Buffer.alloc(8 + 2 * digits.length)
   bytes.writeUInt16BE(digits.length, 0)
-  bytes.writeInt16BE(Math.max(0, digits.length - 1), 2)
+  bytes.writeInt16BE(weight, 2)
   bytes.writeUInt16BE(number < 0n ? 0x4000 : 0, 4)
   for (const [place, digit] of digits.entries()) bytes.writeUInt16BE(digit, 8 + 2 * place)
   return bytes

@@ -85,7 +85,7 @@ suite('under load', () => {
     assert.deepEqual(load.failures, [])
   })
 
-  test('RECONNECT: every server is another one, nobody notices; WAIT_CLOSE waits for the old ones', async () => {
+  test('RECONNECT: other servers, and nobody notices; WAIT_CLOSE waits for the old ones', async () => {
     const rig = await startConsole(postgres, POOL)
     await using boss = await rig.console()
     await using other = await rig.console()
