@@ -183,6 +183,7 @@ describe('a SCRAM server', () => {
 
 const verifierOfNobody = { storedKey: Buffer.alloc(32, 1), serverKey: Buffer.alloc(32, 2) }
 
+// E09: nonces and fields of a server that does not keep to the rules.
 describe('a SCRAM client', () => {
   const refusal = async (message: string | Buffer): Promise<string> => {
     const began = performance.now()

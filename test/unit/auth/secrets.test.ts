@@ -62,6 +62,7 @@ describe('md5', () => {
     assert.equal(md5Answer('joe', { kind: 'md5', hash: KNOWN_STORED }, salt), KNOWN_ANSWER)
   })
 
+  // E06: in a time that tells nothing.
   it('compares whole answers only', () => {
     assert.equal(sameAnswer(Buffer.from('md5abc'), 'md5abc'), true)
     assert.equal(sameAnswer(Buffer.from('md5abd'), 'md5abc'), false)
