@@ -1,5 +1,6 @@
 // Reads the files of client.hba_file and client.ident_file with what they include, and reports each problem
-// at its line. A file with a problem gives nothing: half of the rules would let in whom the others refuse.
+// at its line. A file with a problem is refused as a whole: without one of its lines the others may let in
+// whom that line refuses.
 import { readdirSync, readFileSync, statSync } from 'node:fs'
 import { dirname, isAbsolute, join } from 'node:path'
 import { type AuthFiles, type AuthLine, readAuthFile } from './auth-file.ts'
@@ -23,7 +24,7 @@ export interface HbaFacts {
   readonly maps: readonly UserMapLine[] | null
 }
 
-/** The rules of a file; none after problems were reported. */
+/** The rules of a file; after problems were reported they are not to be used. */
 export function readHba(context: ResolveContext, name: string, facts: HbaFacts): readonly HbaRule[] {
   const lines = readLines(context, HBA, name)
   if (lines === null) return []
@@ -43,10 +44,10 @@ export function readHba(context: ResolveContext, name: string, facts: HbaFacts):
   if (problems.length === 0 && rules.length === 0)
     problems.push(`${name}:1: contains no entries: nobody could log in`)
   report(context, problems)
-  return problems.length === 0 ? rules : []
+  return rules
 }
 
-/** The user name maps of a file; none after problems were reported. */
+/** The user name maps of a file; after problems were reported they are not to be used. */
 export function readIdent(context: ResolveContext, name: string): readonly UserMapLine[] {
   const lines = readLines(context, IDENT, name)
   const maps: UserMapLine[] = []
@@ -57,7 +58,7 @@ export function readIdent(context: ResolveContext, name: string): readonly UserM
     else maps.push(parsed)
   }
   report(context, problems)
-  return problems.length === 0 ? maps : []
+  return maps
 }
 
 function readLines(context: ResolveContext, path: Path, name: string): readonly AuthLine[] | null {

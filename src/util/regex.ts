@@ -47,16 +47,16 @@ export function compileRegex(source: string): Regex | RegexError {
 
 /** Whether it matches anywhere in the text. */
 export function regexFits({ steps }: Regex, text: string): boolean {
-  return run(steps, binary(text), false) !== null
+  return run(steps, binary(text)) !== null
 }
 
 /**
- * Matches and cuts out the first group. @returns null where it does not match; `group` is a binary string,
- * null where the group took no part.
+ * Matches and cuts out the first group; for patterns with a safe one. @returns null where it does not match;
+ * `group` is a binary string, null where the group took no part.
  */
 export function regexGroup({ steps }: Regex, text: string): { group: string | null } | null {
   const bytes = binary(text)
-  const trail = run(steps, bytes, true)
+  const trail = run(steps, bytes)
   if (trail === null) return null
   return { group: trail.start < 0 || trail.stop < 0 ? null : bytes.slice(trail.start, trail.stop) }
 }
@@ -132,7 +132,7 @@ function emitRepeat(node: RegexNode & { kind: 'repeat' }, steps: Step[]): void {
 }
 
 /** Follows all ways through the pattern at once, the preferred ones first. */
-function run(steps: readonly Step[], text: string, wantsGroup: boolean): Trail | null {
+function run(steps: readonly Step[], text: string): Trail | null {
   let trails: Trail[] = []
   for (let at = 0; ; at++) {
     const seen = new Set<number>()
@@ -142,9 +142,8 @@ function run(steps: readonly Step[], text: string, wantsGroup: boolean): Trail |
     trails = []
     for (const trail of here) {
       const step = steps[trail.step] as Step
-      if (step.kind === 'done') {
-        if (!wantsGroup || at === text.length) return trail
-      } else if (step.kind === 'set' && at < text.length && step.set[text.charCodeAt(at)] === true) {
+      if (step.kind === 'done') return trail
+      if (step.kind === 'set' && at < text.length && step.set[text.charCodeAt(at)] === true) {
         trails.push({ ...trail, step: trail.step + 1 })
       }
     }

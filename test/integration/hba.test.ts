@@ -9,7 +9,7 @@ import { join } from 'node:path'
 import { after, suite, test } from 'node:test'
 import { loadConfig } from '../../src/config/load.ts'
 import * as m from '../support/messages.ts'
-import { type Overrides, startPooler, type TestPooler } from '../support/pooler.ts'
+import { type Overrides, startPooler } from '../support/pooler.ts'
 import { getPostgres, notRun } from '../support/postgres.ts'
 import { Prng } from '../support/prng.ts'
 import { replaceHba, testCertificate, useTls } from '../support/server-files.ts'
@@ -133,6 +133,19 @@ const NETWORKS = [
 const PATTERNS = ['/^a', '/o', '"/^(alice|bob)$"', '/^.{3}$', '/l\\M', '"/[^a-z]"', '/^$']
 const METHODS = ['trust', 'reject', 'scram-sha-256', 'scram-sha-256', 'md5', 'password']
 
+/** A quote makes a name of a word only where it stands in front. */
+const USER_WORDS = ['all', 'all', 'all', 'a"ll"', '""all']
+const DATABASE_WORDS = [
+  'all',
+  'all',
+  'all',
+  'sameuser',
+  'replication',
+  'same"user"',
+  '""all',
+  're"plication"',
+]
+
 function randomNames(prng: Prng, names: readonly string[], keywords: readonly string[]): string {
   const one = (): string => {
     if (prng.chance(0.55)) return prng.pick(keywords)
@@ -145,8 +158,8 @@ function randomNames(prng: Prng, names: readonly string[], keywords: readonly st
 function randomLine(prng: Prng): string {
   const kinds = ['host', 'host', 'host', 'hostssl', 'hostssl', 'hostnossl', 'hostnogssenc', 'local']
   const kind = prng.pick(kinds)
-  const databases = randomNames(prng, DATABASES, ['all', 'all', 'sameuser', 'replication'])
-  const users = randomNames(prng, USERS, ['all'])
+  const databases = randomNames(prng, DATABASES, DATABASE_WORDS)
+  const users = randomNames(prng, USERS, USER_WORDS)
   const address = kind === 'local' ? '' : prng.pick(NETWORKS)
   const method = kind === 'hostssl' && prng.chance(0.15) ? 'cert' : prng.pick(METHODS)
   const options =
@@ -168,34 +181,28 @@ function randomCase(prng: Prng): Case {
   }
 }
 
-/** Poolers with these rules on both loopback addresses and a Unix socket, in front of nothing. */
-async function withPoolers(
-  text: string,
-  run: (door: (from: string) => Door) => Promise<void>,
-): Promise<void> {
-  const overrides = hbaConfig(text)
-  const poolers: TestPooler[] = []
-  const start = async (host: string, unixSocketDir: string): Promise<Door> => {
-    const pooler = await startPooler('postgres://x:y@127.0.0.1:1/x', {
-      ...overrides,
-      listen: { hosts: [host], unixSocketDir },
-    })
-    poolers.push(pooler)
-    return { host, port: pooler.port }
-  }
+/** A pooler with these rules on both loopback addresses and a Unix socket, in front of nothing. */
+async function withPooler(text: string, run: (door: (from: string) => Door) => Promise<void>): Promise<void> {
+  const hosts: [string, ...string[]] = hasV6 ? ['127.0.0.1', '::1'] : ['127.0.0.1']
+  const overrides = { ...hbaConfig(text), listen: { hosts, unixSocketDir: folder } }
+  const pooler = await startPooler('postgres://x:y@127.0.0.1:1/x', overrides)
+  const { port } = pooler
   try {
-    const four = await start('127.0.0.1', folder)
-    const six = hasV6 ? await start('::1', '') : four
-    await run((from) => (from === '' ? { host: folder, port: four.port } : from.includes(':') ? six : four))
+    await run((from) => ({ host: from === '' ? folder : loopbackFor(from), port }))
   } finally {
-    await Promise.all(poolers.map((pooler) => pooler.stop()))
+    await pooler.stop()
   }
+}
+
+/** The address of a server that such a client can reach. */
+function loopbackFor(from: string): string {
+  return from.includes(':') ? '::1' : '127.0.0.1'
 }
 
 function postgresDoor(from: string): Door {
   const { port, control } = postgres
   if (from === '') return { host: control?.socketDir ?? '', port }
-  return { host: from.includes(':') ? '::1' : '127.0.0.1', port }
+  return { host: loopbackFor(from), port }
 }
 
 /** Has both judge these connections by this file. @returns what was heard */
@@ -203,7 +210,7 @@ async function compare(text: string, cases: readonly Case[]): Promise<string[]> 
   const heard: string[] = []
   const open = [...cases]
   await replaceHba(postgres, text)
-  await withPoolers(text, async (door) => {
+  await withPooler(text, async (door) => {
     const worker = async (): Promise<void> => {
       for (let one = open.pop(); one !== undefined; one = open.pop()) {
         const [theirs, ours] = await Promise.all([
