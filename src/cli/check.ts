@@ -1,9 +1,10 @@
 // `pgmux check`: is the configuration right, and with --connect: does Postgres let us in, and are the pools
-// no larger than it allows? It changes nothing.
+// no larger than it allows? It changes nothing. A pool that is larger is a warning, no failure.
 import { PasswordWork } from '../auth/password-work.ts'
 import { loadConfig } from '../config/load.ts'
 import type { Config } from '../config/types.ts'
 import { serverTls } from '../net/tls-server.ts'
+import { poolLimitsOf } from '../routing/precedence.ts'
 import { readUpstreamTls } from '../routing/upstream-tls.ts'
 import { probe, type ProbeResult } from './probe.ts'
 import type { Arguments } from './arguments.ts'
@@ -44,9 +45,12 @@ function targetsOf(config: Config): { database: string; user: string }[] {
 function describe(database: string, user: string, result: ProbeResult, config: Config): string {
   const where = `database "${database}" as "${user}"`
   if (!result.ok) return `${where}: ${result.problem}`
-  const size = config.pool.size
+  const { size, reserveSize } = poolLimitsOf(config, database, user)
+  const most = size + reserveSize
   const free = result.maxConnections - result.reserved
-  const fits = size <= free ? 'fits' : 'is more than that: lower pool.size or raise max_connections'
-  const found = `connected, Postgres ${result.version}, ${free} connections for clients`
-  return `${where}: ${found}, a pool of ${size} ${fits}`
+  const found = `${where}: connected, Postgres ${result.version}, ${free} connections for clients`
+  if (most <= free) return `${found}, a pool of ${most} fits`
+  // pgmux works with fewer servers than it may open: nothing is wrong, until all of them are wanted.
+  const advice = 'lower pool.size (and pool.reserve_size) or raise max_connections'
+  return `${found}\nwarning: ${where}: a pool of ${most} is more than these ${free} connections: ${advice}`
 }

@@ -51,8 +51,14 @@ function readTls(params: URLSearchParams): Partial<ServerTlsConfig> {
   const keyFile = params.get('sslkey')
   if (mode !== null) tls.mode = mode
   if (negotiation !== null) tls.negotiation = negotiation
-  // libpq's word for the authorities that the system knows.
-  if (caFile !== null) tls.caFile = caFile === 'system' ? '' : caFile
+  if (caFile === 'system') {
+    // libpq's word for well-known authorities. Anybody has a certificate of these for some name, so that, as
+    // there, the name must be checked as well.
+    if (mode !== null && mode !== 'verify-full')
+      throw new Error('has sslrootcert=system, which needs sslmode=verify-full')
+    tls.caFile = ''
+    tls.mode = 'verify-full'
+  } else if (caFile !== null) tls.caFile = caFile
   if (certFile !== null) tls.certFile = certFile
   if (keyFile !== null) tls.keyFile = keyFile
   return tls

@@ -191,7 +191,15 @@ suite('the command, rightly configured', () => {
     )
     const checked = await pgmux(['check', '--connect', '--config', path])
     assert.equal(checked.code, 0, checked.stdout + checked.stderr)
-    assert.match(checked.stdout, /is valid[\s\S]*connected, Postgres \d+/)
+    assert.match(checked.stdout, /is valid[\s\S]*connected, Postgres \d+.* a pool of \d+ fits/)
+    const large = await pgmux(['check', '--connect', '--config', path, '--pool-size', '9000'])
+    assert.equal(large.code, 0, 'a pool that may be too large is no failure')
+    assert.match(large.stdout, /^warning: .* a pool of 9000 is more than these \d+ connections: lower/m)
+    const strict = await pgmux(['check', '--connect', '--config', path], {
+      PGMUX_UPSTREAM_TLS_MODE: 'verify-full',
+    })
+    assert.equal(strict.code, 1)
+    assert.match(strict.stdout, /Postgres does not support TLS, which upstream\.tls\.mode requires/)
     let said = ''
     let stop = () => {}
     const announced = Promise.withResolvers<number>()

@@ -53,6 +53,16 @@ describe('parseUpstreamUrl', () => {
     assert.equal(parseUpstreamUrl('postgres:///x?host=/var/run').host, '/var/run')
   })
 
+  it('takes the well-known authorities with the name checked only, as libpq', () => {
+    const tls = { caFile: '', mode: 'verify-full' }
+    assert.deepEqual(parseUpstreamUrl('postgres://h/x?sslrootcert=system').tls, tls)
+    assert.deepEqual(parseUpstreamUrl('postgres://h/x?sslrootcert=system&sslmode=verify-full').tls, tls)
+    for (const mode of ['prefer', 'require', 'verify-ca']) {
+      const text = `postgres://h/x?sslrootcert=system&sslmode=${mode}`
+      assert.throws(() => parseUpstreamUrl(text), /sslrootcert=system, which needs sslmode=verify-full/)
+    }
+  })
+
   it('names the parameters that it does not use', () => {
     const text = 'postgres://h/x?application_name=a&sslmode=disable&gssencmode=disable'
     assert.deepEqual(parseUpstreamUrl(text).ignored, ['application_name', 'gssencmode'])
