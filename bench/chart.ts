@@ -55,10 +55,10 @@ const COLUMNS: readonly Column[] = [
     words: (_cell, value) => `${value.toFixed(value < 10 ? 2 : 1)} ms`,
   },
   {
-    title: 'CPU of the pooler',
+    title: 'CPU per transaction or MB',
     note: 'less is better',
     pick: (cell) => spreadOver(runsOf(cell), (run) => total(run.cpu)),
-    words: ({ scenario }, value) => `${value.toFixed(1)} us/${isBulk(scenario) ? 'MB' : 'transaction'}`,
+    words: (_cell, value) => `${value.toFixed(1)} us`,
   },
 ]
 
