@@ -110,6 +110,17 @@ describe('a client that takes too long', () => {
     await rig.healthy()
   })
 
+  it('transaction_timeout: in session mode the time between two transactions is not part of one', async () => {
+    const limits = { transactionTimeoutMs: LIMIT_MS }
+    const rig = await Rig.start(postgres, { pool: { mode: 'session' }, client: limits as object })
+    await using client = await rig.client()
+    await client.query('select 1')
+    await pause(2 * LIMIT_MS)
+    await client.query('begin')
+    assert.equal((await client.query('select pg_sleep(0.12)')).error, null)
+    assert.equal((await client.query('commit')).error, null)
+  })
+
   it('idle_timeout: 57P05, but not while it works or waits', async () => {
     const rig = await withClient({ idleTimeoutMs: LIMIT_MS })
     const idle = await rig.client()
