@@ -1,5 +1,5 @@
-// TLS and authentication towards Postgres, with a real one behind every kind of door: what each mode comes to,
-// what psql says to the same, and what an error says. Must never check how TLS for clients works.
+// TLS and authentication towards Postgres, with a real one behind every kind of door: what each mode comes
+// to, what psql says to the same, and what an error says. Must never check how TLS for clients works.
 import assert from 'node:assert/strict'
 import { after, suite, test, type TestContext } from 'node:test'
 import type { ChannelBinding, ServerTlsConfig, TlsMode } from '../../src/config/types.ts'

@@ -1,5 +1,5 @@
-// Tests whose certificate is taken for which host with verify-full, by libpq's rules, over real handshakes; and
-// that what a certificate says cannot get into a log as more than a word.
+// Tests which certificate is taken for which host with verify-full, by libpq's rules, over real handshakes;
+// and that what a certificate says cannot get into a log as more than a word.
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { serverTls } from '../../../src/net/tls-server.ts'
