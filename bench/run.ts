@@ -214,13 +214,14 @@ async function main(): Promise<number> {
   }
   const children = new Children()
   let stoppedBy = ''
-  for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
-    process.on(name, () => {
-      if (stoppedBy === '') process.stderr.write(`bench: ${name}, stopping what was started\n`)
-      stoppedBy ||= name
-      void children.stopAll()
-    })
+  const stop = (name: string): void => {
+    if (stoppedBy === '') process.stderr.write(`bench: ${name}, stopping what was started\n`)
+    stoppedBy ||= name
+    void children.stopAll()
   }
+  for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(name, () => stop(name))
+  // Whoever read has gone (`| head`): without this the process ends at once and leaves its folders behind.
+  process.stdout.on('error', () => stop('nobody reads the output'))
   try {
     return await bench(options, children)
   } catch (error) {
