@@ -8,11 +8,12 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, suite, test } from 'node:test'
 import { loadConfig } from '../../src/config/load.ts'
+import { Authority, type Issued, NO_OPENSSL, showing } from '../support/authority.ts'
 import * as m from '../support/messages.ts'
 import { type Overrides, startPooler } from '../support/pooler.ts'
 import { getPostgres, notRun } from '../support/postgres.ts'
 import { Prng } from '../support/prng.ts'
-import { replaceHba, testCertificate, useTls } from '../support/server-files.ts'
+import { replaceHba, testCertificate, useTls, writeDataFile } from '../support/server-files.ts'
 import { WireClient } from '../support/wire-client.ts'
 
 const SEED = Number(process.env.SEED ?? Math.floor(Math.random() * 2 ** 31))
@@ -26,6 +27,7 @@ const hasV6 = await hasLoopback6()
 const postgres = await getPostgres({
   settings: { listen_addresses: hasV6 ? '127.0.0.1,::1' : '127.0.0.1', max_wal_senders: '60' },
 })
+const authority = NO_OPENSSL === '' ? new Authority() : null
 const isOwn = postgres.kind === 'embedded' && postgres.major >= 16
 const folder = mkdtempSync(join(tmpdir(), 'pgmux-hba-'))
 after(() => rmSync(folder, { recursive: true, force: true }))
@@ -35,7 +37,7 @@ const DATABASES = ['alice', 'bob', 'shop', 'all', 'replication', 'sameuser', 'Ca
 const SECRETS = new Map<string, { secret: string }>()
 
 async function prepare(): Promise<void> {
-  await useTls(postgres)
+  await useTls(postgres, authority?.caFile)
   for (const user of USERS.slice(0, -1)) {
     const encryption = user === 'hashed' ? 'md5' : 'scram-sha-256'
     const name = `"${user.replaceAll('"', '""')}"`
@@ -64,6 +66,7 @@ function hasLoopback6(): Promise<boolean> {
 /** The part of a configuration that comes of such a file. */
 function hbaConfig(text: string, ident = ''): Overrides {
   const { certFile, keyFile } = testCertificate()
+  const caFile = authority?.caFile ?? certFile
   writeFileSync(join(folder, 'pg_hba.conf'), text)
   writeFileSync(join(folder, 'pg_ident.conf'), ident)
   writeFileSync(
@@ -71,7 +74,7 @@ function hbaConfig(text: string, ident = ''): Overrides {
     `client:
   hba_file: pg_hba.conf
   ident_file: pg_ident.conf
-  tls: { mode: allow, cert_file: ${certFile}, key_file: ${keyFile}, ca_file: ${certFile} }\n`,
+  tls: { mode: allow, cert_file: ${certFile}, key_file: ${keyFile}, ca_file: ${caFile} }\n`,
   )
   const { client } = loadConfig({ file: join(folder, 'config.yaml'), env: {}, terminal: false }).config
   const { auth, hbaFile, identFile, tls } = client
@@ -85,6 +88,12 @@ interface Case {
   /** '' : over the Unix socket. */
   readonly from: string
   readonly ssl: false | 'request'
+  readonly certificate?: Issued | null
+}
+
+interface Files {
+  readonly hba: string
+  readonly ident?: string
 }
 
 interface Door {
@@ -93,9 +102,13 @@ interface Door {
 }
 
 /** The first thing that a client hears. */
-async function verdict(door: Door, { user, database, params, from, ssl }: Case): Promise<string> {
+async function verdict(
+  door: Door,
+  { user, database, params, from, ssl, certificate }: Case,
+): Promise<string> {
   const source = from === '' ? {} : { localAddress: from }
-  await using client = await WireClient.open({ ...door, ...source, ssl })
+  const tls = certificate ? showing(certificate) : {}
+  await using client = await WireClient.open({ ...door, ...source, ssl, tls })
   client.send(m.startup({ user, database, ...params }))
   const first = await client.next()
   if (first.type === 'E') return `${first.severity} ${first.code} ${first.message}`
@@ -182,9 +195,9 @@ function randomCase(prng: Prng): Case {
 }
 
 /** A pooler with these rules on both loopback addresses and a Unix socket, in front of nothing. */
-async function withPooler(text: string, run: (door: (from: string) => Door) => Promise<void>): Promise<void> {
+async function withPooler(files: Files, run: (door: (from: string) => Door) => Promise<void>): Promise<void> {
   const hosts: [string, ...string[]] = hasV6 ? ['127.0.0.1', '::1'] : ['127.0.0.1']
-  const overrides = { ...hbaConfig(text), listen: { hosts, unixSocketDir: folder } }
+  const overrides = { ...hbaConfig(files.hba, files.ident), listen: { hosts, unixSocketDir: folder } }
   const pooler = await startPooler('postgres://x:y@127.0.0.1:1/x', overrides)
   const { port } = pooler
   try {
@@ -206,18 +219,19 @@ function postgresDoor(from: string): Door {
 }
 
 /** Has both judge these connections by this file. @returns what was heard */
-async function compare(text: string, cases: readonly Case[]): Promise<string[]> {
+async function compare(files: Files, cases: readonly Case[]): Promise<string[]> {
   const heard: string[] = []
   const open = [...cases]
-  await replaceHba(postgres, text)
-  await withPooler(text, async (door) => {
+  await writeDataFile(postgres, 'pg_ident.conf', files.ident ?? '')
+  await replaceHba(postgres, files.hba)
+  await withPooler(files, async (door) => {
     const worker = async (): Promise<void> => {
       for (let one = open.pop(); one !== undefined; one = open.pop()) {
         const [theirs, ours] = await Promise.all([
           verdict(postgresDoor(one.from), one),
           verdict(door(one.from), one),
         ])
-        assert.equal(ours, theirs, `SEED=${SEED} ${JSON.stringify(one)}\n${text}`)
+        assert.equal(ours, theirs, `SEED=${SEED} ${JSON.stringify(one)}\n${files.hba}`)
         heard.push(theirs)
       }
     }
@@ -285,10 +299,8 @@ host     all         all        127.0.0.2/32 reject
         `${NONE} host "127.0.0.1", user "alice", database "${'alice'.padEnd(63, 'x')}", no encryption`,
       ],
     ]
-    const heard = await compare(
-      text,
-      expected.map(([wanted]) => wanted),
-    )
+    const cases = expected.map(([wanted]) => wanted)
+    const heard = await compare({ hba: text }, cases)
     assert.deepEqual(heard.sort(), expected.map(([, words]) => words).sort())
   })
 
@@ -299,10 +311,45 @@ host     all         all        127.0.0.2/32 reject
     for (let file = 0; file < FILES; file++) {
       const lines = Array.from({ length: prng.between(6, 20) }, () => randomLine(prng))
       const cases = Array.from({ length: CASES }, () => randomCase(prng))
-      heard.push(...(await compare([OURS, ...lines, ''].join('\n'), cases)))
+      heard.push(...(await compare({ hba: [OURS, ...lines, ''].join('\n') }, cases)))
     }
     const nobody = heard.filter((words) => words.includes('no pg_hba.conf entry')).length
     assert.ok(nobody > 50 && heard.length - nobody > 300, `${nobody} of ${heard.length} met no line`)
+  })
+})
+
+suite('verdicts over certificates equal those of Postgres', () => {
+  test('with user maps, by common name and whole subject', async (t) => {
+    if (!isOwn || authority === null) return notRun(t, NO_OPENSSL || needs)
+    const hba = `${OURS}
+hostssl alice       all all cert
+hostssl bob         all all cert map=m
+hostssl shop        all all cert map=dn clientname=DN
+hostssl "all"       all all trust clientcert=verify-full
+hostssl "Car ol"    all all trust clientcert=verify-ca
+hostssl replication all all cert map=nowhere
+`
+    const ident = String.raw`
+m   alice                     alice
+m   "Car ol"                  bob
+m   /^(.*)@example\.com$      \1
+m   root                      all
+m   /^h                       /^(hashed|all)$
+dn  "/^CN=(.*),O=Tests$"      \1
+`
+    const names = ['alice', 'Car ol', 'bob@example.com', 'root', 'hashed']
+    const shown = [null, ...names.map((name) => authority.issue(`/O=Tests/CN=${name}`))]
+    const databases = ['alice', 'bob', 'shop', 'all', 'Car ol', 'replication']
+    const cases = shown.flatMap((certificate) =>
+      databases.flatMap((database) =>
+        ['alice', 'bob', 'Car ol', 'hashed', 'all'].map(
+          (user): Case => ({ user, database, params: {}, from: '127.0.0.1', ssl: 'request', certificate }),
+        ),
+      ),
+    )
+    const heard = await compare({ hba, ident }, cases)
+    const passed = heard.filter((words) => words === 'R 0').length
+    assert.ok(passed > 40 && passed < 100, `${passed} of ${heard.length} passed`)
   })
 })
 
