@@ -51,8 +51,8 @@ const client = section({
     'How clients prove who they are; hba: as `hba_file` says',
   ),
   users_file: option(text, '', 'A userlist.txt with `"user" "secret"` lines; empty: none'),
-  hba_file: option(text, '', 'Who may come in how, as in pg_hba.conf; needs `auth: hba`'),
-  ident_file: option(text, '', 'Names in certificates for users, as in pg_ident.conf; empty: none'),
+  hba_file: option(text, '', 'File as pg_hba.conf: who may come in how; sets `auth` to hba; empty: none'),
+  ident_file: option(text, '', 'File as pg_ident.conf: names in certificates, and users; empty: none'),
   cert_map: option(text, '', 'Map of `ident_file` that `auth: cert` uses; empty: the name is the user'),
   cert_name: option(
     choice('CN', 'DN', 'SAN'),
@@ -272,8 +272,8 @@ export const fileSchema = z.strictObject(
     admin: section({
       host: option(filledText, '127.0.0.1', 'Address of the admin HTTP server; `off`: none'),
       port: option(port, 6490, 'Its port'),
-      users: option(text, '', 'Users who may do everything in the console, with commas between them'),
-      stats_users: option(text, '', 'Users who may look at everything in the console'),
+      users: option(text, '', 'Users who may do everything in the console (database `pgmux`), with commas between them'),
+      stats_users: option(text, '', 'Users who may look at everything there, and change nothing'),
     }),
     log: section({
       level: option(
