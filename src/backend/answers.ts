@@ -11,6 +11,7 @@ import { CLOSE_COMPLETE, PARSE_COMPLETE } from '../wire/messages.ts'
 import { FromServer, Status } from '../wire/protocol.ts'
 import { doubtSyncs, dropEatenSyncs, dropToFence, endCopy } from './copy-replies.ts'
 import { afterError, inClientsWords, isCurable } from './failures.ts'
+import { described } from './fit.ts'
 import { type InternalExchange, internalExchange } from './internal.ts'
 import { type NamedClose, type NamedParse, NameFix, Substitute } from './refs.ts'
 import { closeAnswered, nameParsed, noteTag, parseAnswered, readParameter } from './session-effects.ts'
@@ -233,8 +234,7 @@ export class Answers {
       this.#violation('a row description')
       return
     }
-    const ref = replies.headRef
-    if (ref instanceof NamedStatement) ref.described = true
+    described(this.#talk, framer)
     this.#pass(framer)
     replies.shift()
     this.drainInserts()

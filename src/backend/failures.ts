@@ -48,6 +48,7 @@ export function afterError(talk: Talk, head: number, session: VirtualSession | u
     talk.unnamedOf = null
   }
   talk.copy = Copy.None
+  talk.isAsking = false
   if (kind === Reply.Query || kind === Reply.FunctionCall) return
   const ref = replies.headRef
   // The failing entry itself: a Parse of the unnamed statement that reached Postgres drops it (RULES 15).

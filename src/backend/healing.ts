@@ -1,7 +1,7 @@
 // One exchange kept for a moment, so that a statement that its server has lost or outgrown (26000, 0A000)
 // can be parsed anew and the exchange sent once more (RULES 17). It owns that copy. It never repeats
 // anything of which a client has seen an answer, and nothing inside a transaction.
-import { NamedStatement } from '../session/statements.ts'
+import { type Definition, NamedStatement } from '../session/statements.ts'
 import { field } from '../wire/error-response.ts'
 import type { Framer } from '../wire/framer.ts'
 import { FromClient } from '../wire/protocol.ts'
@@ -9,6 +9,9 @@ import { FromClient } from '../wire/protocol.ts'
 /** Longer exchanges are not kept. */
 const KEPT_MAX = 16 * 1024
 const EMPTY = Buffer.alloc(0)
+/** Messages of which a kept exchange consists, by their type; in front of its Sync. */
+const KEEPS = new Uint8Array(256)
+for (const type of [FromClient.Execute, FromClient.Bind, FromClient.Describe]) KEEPS[type] = 1
 
 /** What an error to a message that names a statement says about the statement. */
 export const Fault = { None: 0, Lost: 1, Outgrown: 2 } as const
@@ -22,6 +25,15 @@ export function faultOf(bytes: Buffer): number {
   return Fault.None
 }
 
+/**
+ * May the answer to this Parse be made up, although its server may have outgrown the statement? Only if what
+ * follows in its batch can be sent once more: it is all here and short. Else the client would read an error
+ * where its Parse would have been a new one.
+ */
+export function couldHeal(framer: Framer): boolean {
+  return framer.hasAhead(KEEPS, FromClient.Sync, KEPT_MAX)
+}
+
 export class Healing {
   /** The exchange in flight is kept: all of it was sent, and nothing behind it. */
   isArmed = false
@@ -29,6 +41,8 @@ export class Healing {
   isPending = false
   /** The batch that is being sent may be kept. */
   isRecording = false
+  /** Nothing of the batch was sent yet: the answer to its Parse is made up (`couldHeal`). */
+  isExpected = false
   /** What the client is told where the exchange cannot be sent again. */
   error: Buffer = EMPTY
   #statement: NamedStatement | null = null
@@ -41,8 +55,8 @@ export class Healing {
   #length = 0
 
   /**
-   * The first message of a batch, a Bind or Describe with this reference, was sent; nothing else is in
-   * flight.
+   * The first message of a batch that goes to Postgres, a Bind or Describe with this reference, was sent;
+   * nothing else is in flight.
    */
   begin(framer: Framer, ref: unknown): void {
     if (framer.rest > 0 || !(ref instanceof NamedStatement) || ref.definition.isLarge) return
@@ -58,8 +72,7 @@ export class Healing {
   /** One more message of it was sent. Only a batch that came in one piece is kept: it costs one copy. */
   next(framer: Framer): void {
     const { type } = framer
-    const isPlain = type === FromClient.Execute || type === FromClient.Bind || type === FromClient.Describe
-    if (!isPlain || !this.#continues(framer)) {
+    if (KEEPS[type] === 0 || !this.#continues(framer)) {
       this.isRecording = false
       this.#src = EMPTY
       return
@@ -86,7 +99,12 @@ export class Healing {
   cures(fault: number, statement: NamedStatement, owed: number): boolean {
     if (!this.isArmed || statement !== this.#statement || owed !== this.#owed) return false
     // Who has a description of the old result would decode the new one with it.
-    return fault === Fault.Lost || this.#describes || !statement.described
+    return fault === Fault.Lost || this.#describes || statement.shape === 0
+  }
+
+  /** The statement whose exchange is kept. */
+  get definition(): Definition | null {
+    return this.#statement?.definition ?? null
   }
 
   /** Its error is swallowed. */

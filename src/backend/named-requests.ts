@@ -3,12 +3,14 @@
 // state.
 import { Sent } from '../pool/lease.ts'
 import { Fate, Reply } from '../pool/replies.ts'
-import { Definition, NAME_MAX, type NamedStatement } from '../session/statements.ts'
+import { Definition, type NamedStatement } from '../session/statements.ts'
 import { UNNAMED_MAX, type VirtualSession } from '../session/virtual-session.ts'
-import { Fact, scanFacts } from '../sql/scanner.ts'
+import { Fact } from '../sql/scanner.ts'
 import type { Framer } from '../wire/framer.ts'
-import { close } from '../wire/messages.ts'
+import { close, FLUSH } from '../wire/messages.ts'
 import { FromClient, Status } from '../wire/protocol.ts'
+import { Fit, fitOf } from './fit.ts'
+import { couldHeal } from './healing.ts'
 import {
   changesBetween,
   internalExchange,
@@ -21,6 +23,7 @@ import {
   writeSettings,
 } from './internal.ts'
 import type { Output } from './output.ts'
+import { factsOf, fullName, nameOf, targetMessage } from './names.ts'
 import {
   NamedClose,
   NamedParse,
@@ -30,13 +33,11 @@ import {
   UnnamedFix,
   UnnamedParse,
 } from './refs.ts'
-import { noBlocks, statementsFull } from './refusals.ts'
+import { noBlocks, outgrown, statementsFull } from './refusals.ts'
 import type { Talk } from './talk.ts'
 
 const HEADER = 5
 const CLOSE_UNNAMED = close('S', '')
-/** Of a name that does not exist this much is kept for the error: a batch may hold very many of them. */
-const TOLD_MAX = 256
 const EMPTY_TEXT = Buffer.from([0, 0, 0])
 const STATEMENT = 0x53
 /** A statement that is not in the registry: nobody else ever finds it. */
@@ -100,7 +101,7 @@ export class NamedRequests {
     }
     if (definition.parseKey !== 0) definition.settings ??= session.settings
     const change = session.statements.sentParse(name, definition, this.#talk.batch)
-    this.#parseDefinition(new NamedParse(change, definition))
+    this.#parseDefinition(new NamedParse(change, definition), framer)
     return Sent.Taken
   }
 
@@ -110,14 +111,15 @@ export class NamedRequests {
   }
 
   /**
-   * Sends the Parse, or makes up its answer where the server has the statement and nothing can fail before.
+   * Sends the Parse, or makes up its answer where the server has the statement, nothing can fail before, and
+   * nobody would notice if it turned out to be outgrown.
    */
-  #parseDefinition(ref: NamedParse): void {
+  #parseDefinition(ref: NamedParse, framer: Framer): void {
     const talk = this.#talk
     const { definition } = ref
     // With exchanges in flight the status and the statements at our turn are not known yet (RULES 14).
-    const isKnown = talk.exchanges === 0 && !talk.hasExecuted && talk.status !== Status.Failed
-    if (isKnown && talk.statements.isFresh(definition.id)) {
+    const isKnown = talk.exchanges === 0 && !talk.isBatchOpen && talk.status === Status.Idle
+    if (isKnown && talk.statements.isFresh(definition.id) && couldHeal(framer)) {
       talk.statements.touch(definition)
       if (!talk.replies.push(Reply.Parse | Fate.Insert, ref))
         this.#sessionOf().statements.withdraw(ref.change)
@@ -182,6 +184,14 @@ export class NamedRequests {
     const name = nameOf(src, nameStart, nameStop)
     const statement = this.#sessionOf().statements.lookup(name)
     if (this.#mustWait(name, statement)) return Sent.Hold
+    if (statement !== undefined) {
+      const fit = fitOf(this.#talk, statement, framer)
+      if (fit === Fit.Ask) return this.#ask(statement)
+      if (fit === Fit.No) {
+        this.#fail(outgrown())
+        return Sent.Taken
+      }
+    }
     this.#bound = statement ?? null
     const serverName = statement === undefined ? MISSING_NAME : this.#ensure(statement)
     if (this.#talk.mayBeInside && statement?.definition.mayEndTransaction) this.#talk.endsTransaction = true
@@ -285,6 +295,21 @@ export class NamedRequests {
     return definition.name
   }
 
+  /** Has Postgres describe the statement on this server; the client's message waits for that. */
+  #ask(statement: NamedStatement): number {
+    const talk = this.#talk
+    // What it has may be outgrown.
+    talk.statements.delete(statement.definition.id)
+    const name = this.#ensure(statement)
+    talk.replies.push(Reply.DescribeStatement | Fate.Swallow, statement.definition)
+    this.#out.write(targetMessage(FromClient.Describe, name))
+    this.#out.write(FLUSH)
+    this.#out.flush()
+    talk.isBatchOpen = talk.isFlushed = talk.isAsking = true
+    talk.asked = statement.definition
+    return Sent.Hold
+  }
+
   #inject(definition: Definition): void {
     const talk = this.#talk
     this.#out.write(close('S', definition.name))
@@ -352,29 +377,4 @@ export class NamedRequests {
     if (this.#session === null) throw new Error('a statement was named on a server without a client')
     return this.#session
   }
-}
-
-/** A statement name, one character a byte, as far as Postgres looks at it. */
-function nameOf(src: Buffer, start: number, stop: number): string {
-  return src.toString('latin1', start, Math.min(stop, start + NAME_MAX))
-}
-
-/** The name as it was sent: Postgres compares a part of it, but tells more of it. */
-function fullName(src: Buffer, start: number, stop: number): string {
-  return src.toString('latin1', start, Math.min(stop, start + TOLD_MAX))
-}
-
-function factsOf(body: Buffer): number {
-  const stop = body.indexOf(0)
-  return scanFacts(body, 0, stop < 0 ? body.length : stop)
-}
-
-function targetMessage(type: number, name: string): Buffer {
-  const message = Buffer.allocUnsafe(HEADER + 1 + name.length + 1)
-  message[0] = type
-  message.writeInt32BE(message.length - 1, 1)
-  message[HEADER] = STATEMENT
-  message.write(name, HEADER + 1, 'latin1')
-  message[message.length - 1] = 0
-  return message
 }

@@ -14,6 +14,16 @@ export function statementsFull(): Buffer {
   })
 }
 
+/** Postgres' own words for a statement whose result is not any more what its client was told of. */
+export function outgrown(): Buffer {
+  return errorResponse({
+    severity: 'ERROR',
+    code: '0A000',
+    message: 'cached plan must not change result type',
+    routine: 'RevalidateCachedQuery',
+  })
+}
+
 /** The refusal of transaction blocks in statement mode. */
 export function noBlocks(): Buffer {
   return errorResponse({

@@ -116,17 +116,28 @@ export class Requests {
       if (sent === Sent.Taken) talk.restOut = framer.rest
     }
     if (sent !== Sent.Taken) return sent
-    if (talk.isBatchOpen) {
-      if (talk.healing.isRecording) talk.healing.next(framer)
-    } else if (type === FromClient.Bind || type === FromClient.Describe) {
-      if (talk.status === Status.Idle && talk.exchanges === 0)
-        talk.healing.begin(framer, this.#replies.tailRef)
-    }
+    this.#keepForHealing(framer, type)
     talk.isBatchOpen = true
     if (type === FromClient.Execute) talk.hasExecuted = true
     else if (type === FromClient.Parse) this.#out.counters.parsesFromClients++
     else if (type === FromClient.Bind) this.#out.counters.binds++
     return Sent.Taken
+  }
+
+  #keepForHealing(framer: Framer, type: number): void {
+    const talk = this.#talk
+    const { healing } = talk
+    const isFirst = talk.isBatchOpen
+      ? healing.isExpected
+      : talk.status === Status.Idle && talk.exchanges === 0
+    healing.isExpected = false
+    if (healing.isRecording) healing.next(framer)
+    else if (!isFirst) return
+    else if (type === FromClient.Parse)
+      healing.isExpected = this.#replies.tail === (Reply.Parse | Fate.Insert)
+    else if (type === FromClient.Bind || type === FromClient.Describe) {
+      healing.begin(framer, this.#replies.tailRef)
+    }
   }
 
   #parse(framer: Framer): number {
@@ -189,6 +200,8 @@ export class Requests {
   resend(bytes: Buffer): boolean {
     const framer = new Framer(CLIENT_RULES, bytes.length, bytes.length)
     framer.push(bytes)
+    // Nothing of it can wait for a description.
+    this.#talk.asked = this.#talk.healing.definition
     while (framer.next() === Found.Message) if (this.send(framer) !== Sent.Taken) return false
     this.#talk.healing.isArmed = false
     this.#out.flush()

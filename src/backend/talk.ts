@@ -3,7 +3,7 @@
 import type { TalkView } from '../pool/lease.ts'
 import { Reply, REPLY_KIND, Replies } from '../pool/replies.ts'
 import type { Settings } from '../session/settings.ts'
-import { ServerStatements } from '../session/statements.ts'
+import { type Definition, ServerStatements } from '../session/statements.ts'
 import type { VirtualSession } from '../session/virtual-session.ts'
 import { Status } from '../wire/protocol.ts'
 import { Healing } from './healing.ts'
@@ -34,6 +34,10 @@ export class Talk implements TalkView {
   isFlushed = false
   /** An Execute was sent since the last Sync: it may have changed what statements the server has. */
   hasExecuted = false
+  /** A description of ours is on its way, for a message that waits for it (`named-requests.ts`). */
+  isAsking = false
+  /** The statement that was described for that reason since the last Sync. */
+  asked: Definition | null = null
   /** Number of the open batch, or of the next one. */
   batch = 0
   /** The open batch has a message that makes the server's unnamed statement the client's own. */
@@ -99,6 +103,7 @@ export class Talk implements TalkView {
     this.isBatchOpen = false
     this.hasExecuted = false
     this.isUnnamedInBatch = false
+    this.asked = null
     if (this.parsedInBatch.size > 0) this.parsedInBatch.clear()
     this.batch++
   }
@@ -161,6 +166,7 @@ export class Talk implements TalkView {
   get mayGoOn(): boolean {
     return (
       !this.healing.isPending &&
+      !this.isAsking &&
       this.cancels === 0 &&
       // With nothing in flight the cancel is for what is held.
       (!this.isCancelWanted || this.replies.size === 0) &&

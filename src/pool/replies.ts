@@ -53,6 +53,11 @@ export class Replies {
     return this.size === 0 ? null : this.#refs[this.#first]
   }
 
+  /** Kind and fate of the last entry, 0 when there is none. */
+  get tail(): number {
+    return this.size === 0 ? 0 : this.at(this.size - 1)
+  }
+
   /** What the last entry refers to. */
   get tailRef(): unknown {
     return this.size === 0 ? null : this.refAt(this.size - 1)

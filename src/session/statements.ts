@@ -129,8 +129,8 @@ export class Registry {
 export class NamedStatement {
   readonly name: string
   readonly definition: Definition
-  /** The client has seen a RowDescription for it since its Parse. */
-  described = false
+  /** Shape of the result that the client was told of since its Parse (wire/shape.ts); 0: of none. */
+  shape = 0
 
   constructor(name: string, definition: Definition) {
     this.name = name
@@ -285,6 +285,8 @@ export class ClientStatements {
 export class ServerStatements {
   readonly #present = new Map<number, Definition>()
   readonly #outgrown = new Set<number>()
+  /** Shapes of their results where they were described: as long as a statement is there, it has this one. */
+  readonly #shapes = new Map<number, number>()
   #lastUsed = 0
 
   get size(): number {
@@ -300,6 +302,16 @@ export class ServerStatements {
     return this.#present.has(id) && !this.#outgrown.has(id)
   }
 
+  /** Shape of what it gives here; 0: not known. */
+  shapeOf(id: number): number {
+    return this.#shapes.get(id) ?? 0
+  }
+
+  /** Postgres has described it. */
+  setShape(id: number, shape: number): void {
+    if (this.#present.has(id)) this.#shapes.set(id, shape)
+  }
+
   /** Its result type has changed: a client that parses it again must get a new one. */
   markOutgrown(id: number): void {
     this.#outgrown.add(id)
@@ -308,6 +320,7 @@ export class ServerStatements {
   /** Its ParseComplete came. */
   add(definition: Definition): void {
     this.#outgrown.delete(definition.id)
+    this.#shapes.delete(definition.id)
     this.#present.delete(definition.id)
     this.#present.set(definition.id, definition)
     this.#lastUsed = definition.id
@@ -324,12 +337,14 @@ export class ServerStatements {
   delete(id: number): void {
     this.#present.delete(id)
     this.#outgrown.delete(id)
+    this.#shapes.delete(id)
     if (this.#lastUsed === id) this.#lastUsed = 0
   }
 
   clear(): void {
     this.#present.clear()
     this.#outgrown.clear()
+    this.#shapes.clear()
     this.#lastUsed = 0
   }
 

@@ -26,6 +26,8 @@ export interface ErrorSpec {
   readonly message: string
   readonly detail?: string | undefined
   readonly hint?: string | undefined
+  /** Function of Postgres that makes this error: drivers look at it where the SQLSTATE says too little. */
+  readonly routine?: string | undefined
 }
 
 /**
@@ -77,6 +79,7 @@ function build(type: string, spec: ErrorSpec): Buffer {
   let body = `S${spec.severity}\0V${spec.severity}\0C${clean(spec.code)}\0M${clean(spec.message)}\0`
   if (spec.detail) body += `D${clean(spec.detail)}\0`
   if (spec.hint) body += `H${clean(spec.hint)}\0`
+  if (spec.routine) body += `R${clean(spec.routine)}\0`
   return seal(type.charCodeAt(0), [Buffer.from(`${body}\0`, 'utf8')])
 }
 

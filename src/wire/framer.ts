@@ -72,6 +72,30 @@ export class Framer {
     this.#end = chunk.length
   }
 
+  /** Type of the message behind the one given out last, 0 where it has not begun to come. */
+  get nextType(): number {
+    return this.rest === 0 && this.#carried === 0 && this.#pos < this.#end ? this.#chunk[this.#pos] : 0
+  }
+
+  /**
+   * Do whole messages of these types (1 in the table), and one of type `last` behind them, follow in this
+   * chunk, with no more than `most` bytes?
+   */
+  hasAhead(types: Uint8Array, last: number, most: number): boolean {
+    const chunk = this.#chunk
+    const end = Math.min(this.#end, this.#pos + most)
+    let pos = this.rest > 0 ? end : this.#pos
+    while (pos + HEADER <= end) {
+      const type = chunk[pos]
+      const length = chunk.readInt32BE(pos + 1)
+      if (length < 4 || pos + 1 + length > end) return false
+      if (type === last) return true
+      if (types[type] === 0) return false
+      pos += 1 + length
+    }
+    return false
+  }
+
   next(): number {
     const pos = this.#pos
     const available = this.#end - pos

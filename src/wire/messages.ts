@@ -111,6 +111,7 @@ export function commandComplete(tag: Text): Buffer {
 // ---- from pgmux to servers ----
 
 export const SYNC: Buffer = allocate('S', 0)
+export const FLUSH: Buffer = allocate('H', 0)
 export const TERMINATE: Buffer = allocate('X', 0)
 
 /** Query. @throws RangeError on a zero byte (as all builders below) */

@@ -128,7 +128,7 @@ export const SERVER_RULES: FrameRules = rules([
   [S.NoticeResponse, Take.Whole, LARGE],
   [S.Authentication, Take.Whole, TOKEN],
   [S.ParameterStatus, Take.Whole, LARGE],
-  [S.RowDescription, Take.Stream, LARGE],
+  [S.RowDescription, Take.Whole, LARGE],
   [S.FunctionCallResponse, Take.Stream, 0x7fff_ffff],
   [S.CopyBothResponse, Take.Stream, LARGE],
   [S.ReadyForQuery, Take.Whole, 5],

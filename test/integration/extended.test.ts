@@ -5,7 +5,7 @@ import { describe, it } from 'node:test'
 import { assertSame, type Stage, stage, through, transactionStages } from '../support/compare.ts'
 import * as m from '../support/messages.ts'
 import { getPostgres } from '../support/postgres.ts'
-import { WireClient } from '../support/wire-client.ts'
+import { type Result, WireClient } from '../support/wire-client.ts'
 
 const postgres = await getPostgres()
 const stages = await transactionStages(postgres)
@@ -20,6 +20,31 @@ const plain = (name: string, portal = '') => [
   m.sync(),
 ]
 const described = (name: string) => [m.bind({ statement: name }), m.describe('P'), m.execute(), m.sync()]
+
+/** What drivers send when they use a statement for the first time. */
+const FIRST_USES: Record<string, (client: WireClient, parse: Buffer) => Promise<Result>> = {
+  'described with its Parse': async (client, parse) => {
+    const { error } = await client.run(parse, m.describe('S', 's1'), m.sync())
+    assert.equal(error, null)
+    return client.run(...plain('s1'))
+  },
+  'described behind a Flush': async (client, parse) => {
+    client.send(parse, m.describe('S', 's1'), m.flush())
+    await client.until('TE')
+    return client.run(...plain('s1'))
+  },
+  'parsed and run at once': (client, parse) => client.run(parse, ...described('s1')),
+  'parsed, and run later': async (client, parse) => {
+    await client.run(parse, m.sync())
+    return client.run(...plain('s1'))
+  },
+  'inside a transaction': async (client, parse) => {
+    await client.query('begin')
+    const answer = await client.run(parse, ...plain('s1'))
+    await client.query('rollback')
+    return answer
+  },
+}
 
 /** Takes all statements that clients have on this pool's only server, behind pgmux' back. */
 const FORGET = `do $$ declare n text; begin
@@ -201,6 +226,26 @@ describe('a result type that has changed', () => {
       assert.deepEqual(answer.rows, [['1', 'x', '7']])
     })(client)
   })
+
+  for (const [what, use] of Object.entries(FIRST_USES)) {
+    it(`is not met by a client that has just parsed the statement: ${what}`, async () => {
+      for (const { pooler } of stages) {
+        await using client = await WireClient.connect(through(pooler, postgres))
+        await using later = await WireClient.connect(through(pooler, postgres))
+        await withTable(async (_client, table, change) => {
+          await client.run(...prepared(`table ${table}`, 's1'))
+          assert.equal((await client.run(...plain('s1'))).error, null)
+          await change()
+          // Its settings have to be brought first.
+          await later.query("set application_name = 'later'")
+          await client.query('select 1')
+          const { error, rows } = await use(later, m.parse(`table ${table}`, { name: 's1' }))
+          assert.equal(error, null)
+          assert.deepEqual(rows, [['1', 'x', '7']])
+        })(client)
+      }
+    })
+  }
 
   it('ends when the client closes the statement and parses it again', () =>
     assertSame(

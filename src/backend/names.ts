@@ -1,0 +1,35 @@
+// Statement names in messages: read from a client's, written into ours. Pure functions on bytes.
+import { NAME_MAX } from '../session/statements.ts'
+import { scanFacts } from '../sql/scanner.ts'
+
+const HEADER = 5
+const STATEMENT = 0x53
+/** Of a name that does not exist this much is kept for the error: a batch may hold very many of them. */
+const TOLD_MAX = 256
+
+/** A statement name, one character a byte, as far as Postgres looks at it. */
+export function nameOf(src: Buffer, start: number, stop: number): string {
+  return src.toString('latin1', start, Math.min(stop, start + NAME_MAX))
+}
+
+/** The name as it was sent: Postgres compares a part of it, but tells more of it. */
+export function fullName(src: Buffer, start: number, stop: number): string {
+  return src.toString('latin1', start, Math.min(stop, start + TOLD_MAX))
+}
+
+/** `Fact` bits of the body of a Parse message, its statement name taken off. */
+export function factsOf(body: Buffer): number {
+  const stop = body.indexOf(0)
+  return scanFacts(body, 0, stop < 0 ? body.length : stop)
+}
+
+/** A Describe or Close of a statement. */
+export function targetMessage(type: number, name: string): Buffer {
+  const message = Buffer.allocUnsafe(HEADER + 1 + name.length + 1)
+  message[0] = type
+  message.writeInt32BE(message.length - 1, 1)
+  message[HEADER] = STATEMENT
+  message.write(name, HEADER + 1, 'latin1')
+  message[message.length - 1] = 0
+  return message
+}
