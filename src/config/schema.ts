@@ -272,7 +272,11 @@ export const fileSchema = z.strictObject(
     admin: section({
       host: option(filledText, '127.0.0.1', 'Address of the admin HTTP server; `off`: none'),
       port: option(port, 6490, 'Its port'),
-      users: option(text, '', 'Users who may do everything in the console (database `pgmux`), with commas between them'),
+      users: option(
+        text,
+        '',
+        'Users who may do everything in the console (database `pgmux`), with commas between them',
+      ),
       stats_users: option(text, '', 'Users who may look at everything there, and change nothing'),
     }),
     log: section({

@@ -110,7 +110,7 @@ describe('a client that takes too long', () => {
     await rig.healthy()
   })
 
-  it('transaction_timeout: in session mode the time between two transactions is not part of one', async () => {
+  it('transaction_timeout: in session mode the time between two is not part of one', async () => {
     const limits = { transactionTimeoutMs: LIMIT_MS }
     const rig = await Rig.start(postgres, { pool: { mode: 'session' }, client: limits as object })
     await using client = await rig.client()
