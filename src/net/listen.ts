@@ -99,7 +99,11 @@ export function bind(server: Server, options: ListenOptions): Promise<void> {
     const backlog = options.backlog ?? BACKLOG
     if ('path' in options) {
       server.listen({ path: options.path, backlog })
-      if (server.listening) setRights(options.path, options, reject)
+      const fail = (error: Error): void => {
+        server.close()
+        reject(error)
+      }
+      if (server.listening) setRights(options.path, options, fail)
     } else {
       server.listen({ host: options.host, port: options.port, backlog })
     }
