@@ -230,7 +230,8 @@ export class Server implements LeasedServer, StreamHandler, LoginEvents, AnswerE
     this.#answers.flush()
     const loss = this.lessee === null ? null : lossOf(this, reason, this.#lastWords, this.isMidMessage)
     const { lessee } = this
-    this.#dropLessee()
+    // Before its login is over it has no client and nothing to drop it from.
+    if (lessee !== null) this.#dropLessee()
     this.#cancels.serverGone()
     this.parts.counters.closes.add([reason])
     this.parts.owner.onClosed(this, reason)
