@@ -23,7 +23,7 @@ export interface Changes {
 }
 
 /** Sockets that are open, and the Postgres of our own that runs, are as they are. */
-const AT_START = /^(listen\.|embedded\.|admin\.(host|port)$|log\.format$)/
+export const AT_START: RegExp = /^(listen\.|embedded\.|admin\.(host|port)$|log\.format$)/
 
 /** No option of its own: an example that is printed at the start. */
 const SHOWN_ONLY = /\.shown_dbname$/

@@ -58,6 +58,7 @@ export class Console implements ConsoleDoor, SessionHost {
     for (const [parameter, value] of told) stream.write(parameterStatus(parameter, value))
     stream.write(backendKeyData(pid, key))
     stream.write(READY_IDLE)
+    this.source.note({ user: visitor.user, client: visitor.address }, 'client in the console', 'debug')
     return null
   }
 
@@ -69,7 +70,7 @@ export class Console implements ConsoleDoor, SessionHost {
     this.#sessions.delete(session)
     this.source.house.cancelKeys.revoke(session.pid)
     const { user, address } = session.visitor
-    this.source.note({ user, client: address, reason }, 'client left the console')
+    this.source.note({ user, client: address, reason }, 'client left the console', 'debug')
   }
 
   /** The process ends, or the console does. */

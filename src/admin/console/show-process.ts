@@ -1,5 +1,6 @@
 // SHOW VERSION, STATE, MEM, CONFIG and what PgBouncer shows of things that pgmux has not. Reads; changes
 // nothing and never shows a secret.
+import { AT_START } from '../../config/diff.ts'
 import { OPTIONS, type OptionInfo } from '../../config/options.ts'
 import type { Config } from '../../config/types.ts'
 import { parseDuration } from '../../config/units.ts'
@@ -69,9 +70,6 @@ function camel(key: string): string {
   return key.replace(/_(\w)/g, (_, letter: string) => letter.toUpperCase())
 }
 
-/** What only a restart changes: what is bound or started once. */
-const FIXED = ['listen.', 'admin.host', 'admin.port', 'log.format', 'embedded.']
-
 function* config({ source }: Operator): Generator<Value[]> {
   const options = OPTIONS.filter(({ path }) => !path.includes('<name>'))
   const byName = new Map(options.map((option) => [option.path.join('.'), option]))
@@ -80,8 +78,7 @@ function* config({ source }: Operator): Generator<Value[]> {
     const option = byName.get(ours)
     const value = option === undefined ? undefined : valueInUse(source.config, option)
     if (option === undefined || value === undefined) continue
-    const isFixed = FIXED.some((prefix) => ours.startsWith(prefix))
-    yield [name, value, fallbackOf(option), isFixed ? 'no' : 'yes']
+    yield [name, value, fallbackOf(option), AT_START.test(ours) ? 'no' : 'yes']
   }
 }
 

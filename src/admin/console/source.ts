@@ -60,7 +60,7 @@ export class PoolerSource implements ConsoleSource {
     else void this.#pooler.drain(mode === 'now' ? 0 : orForever(this.config.shutdownTimeoutMs))
   }
 
-  note(fields: Readonly<Record<string, unknown>>, message: string): void {
-    this.#log.info(fields, message)
+  note(fields: Readonly<Record<string, unknown>>, message: string, level: 'debug' | 'info' = 'info'): void {
+    this.#log[level](fields, message)
   }
 }

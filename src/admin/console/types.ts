@@ -40,7 +40,7 @@ export interface ConsoleSource {
   reload(): void
   shutdown(mode: ShutdownMode): void
   /** For the log: what an operator did. */
-  note(fields: Readonly<Record<string, unknown>>, message: string): void
+  note(fields: Readonly<Record<string, unknown>>, message: string, level?: 'debug' | 'info'): void
 }
 
 /** Who gave a command, and what the command may do with them. */
