@@ -3,6 +3,7 @@
 // way, `directWriter` says so and the socket is written to as usual.
 import type { Socket } from 'node:net'
 import { getSystemErrorName } from 'node:util'
+import { keep, release } from './lent.ts'
 
 interface WriteRequest {
   oncomplete: (status: number) => void
@@ -91,10 +92,12 @@ export class DirectWriter {
     if (this.#binding.streamBaseState[this.#binding.kLastWriteWasAsync] === 0) return
     spare = null
     this.unsent += size
+    const lent = kept instanceof Uint8Array ? keep(kept) : keep((kept as Uint8Array[]).at(-1)!)
     request.handle = this.#handle
     request.buffer = kept
     request.oncomplete = (status) => {
       this.unsent -= size
+      if (lent !== null) release(lent)
       if (status < 0) this.#events.onDirectFailed(failure(status))
       else this.#events.onDirectWritten()
     }

@@ -1,25 +1,22 @@
-// Owns the buffers into which sockets are read. What is handed out is never read into again, since chunks are
-// kept by the streams they are written to.
+// Owns the way in which sockets are read. What is handed out is not read into again as long as a stream keeps
+// it.
 import { type Server, Socket } from 'node:net'
+import { borrow, giveBack, LARGE_BYTES, LENT_BYTES, type Lent, lend } from './lent.ts'
 import { take } from './slab.ts'
 
-/** As much as Node reads at once by itself. */
-const SIZE = 64 * 1024
-/** A socket that brings less than this at once is read through the shared buffer again. */
-const SMALL = 16 * 1024
-
-const shared = Buffer.allocUnsafeSlow(SIZE)
+const shared = Buffer.allocUnsafeSlow(LENT_BYTES)
 
 /**
  * Reads of one socket. Small ones go through a buffer that all sockets share and are copied out of it, which
- * saves the 64 KiB that Node allocates and shrinks for each read; while full buffers come, each is handed out
- * as it is.
+ * saves the 64 KiB that Node allocates and shrinks for each read; while large ones come, the socket has a
+ * buffer of its own that is lent as it is.
  */
 export class Reads {
   /** Who emits 'data'. */
   socket: Socket | null = null
-  #own: Buffer | null = null
+  #own: Lent | null = null
   #isChanged = true
+  #chunk: Buffer | null = null
 
   /** For the `onread` option of a socket. */
   readonly onread = {
@@ -31,27 +28,37 @@ export class Reads {
   #next(): Buffer | null {
     if (!this.#isChanged) return null
     this.#isChanged = false
-    return this.#own ?? shared
+    return this.#own?.bytes ?? shared
   }
 
   #onRead(length: number): boolean {
-    const from = this.#own ?? shared
-    let chunk: Buffer
-    if (this.#own !== null && length >= SMALL) {
-      chunk = from.subarray(0, length)
-      this.#use(Buffer.allocUnsafeSlow(SIZE))
-    } else {
-      chunk = take(length)
-      from.copy(chunk, 0, 0, length)
-      if (this.#own !== null) this.#use(null)
-      else if (length === SIZE) this.#use(Buffer.allocUnsafeSlow(SIZE))
+    const own = this.#own
+    if (own !== null && length >= LARGE_BYTES) {
+      this.#chunk = own.bytes.subarray(0, length)
+      lend(own, this.#deliver)
+      if (own.keeps > 0) this.#use(borrow())
+      return true
     }
+    const chunk = take(length)
+    const from = own?.bytes ?? shared
+    from.copy(chunk, 0, 0, length)
+    if (own !== null) {
+      giveBack(own)
+      this.#use(null)
+    } else if (length >= LARGE_BYTES) this.#use(borrow())
     this.socket?.emit('data', chunk)
     return true
   }
 
-  #use(buffer: Buffer | null): void {
-    this.#own = buffer
+  /** Made once: reads come often. */
+  readonly #deliver = (): void => {
+    const chunk = this.#chunk
+    this.#chunk = null
+    this.socket?.emit('data', chunk)
+  }
+
+  #use(lent: Lent | null): void {
+    this.#own = lent
     this.#isChanged = true
   }
 }

@@ -6,6 +6,7 @@ import type { PeerInfo, SecurableStream, StreamHandler, TlsSettings } from '../w
 import { type DirectWriteEvents, type DirectWriter, directWriter } from './direct-write.ts'
 import { type Flushable, flushAtEndOfTurn } from './flush.ts'
 import { reportHandlerError } from './handler-errors.ts'
+import { keep, LARGE_BYTES } from './lent.ts'
 import { LINGER_TICK_MS, type Lingering, startLingering, stopLingering } from './linger.ts'
 import { describePeer, errorWords } from './peer.ts'
 import { join } from './slab.ts'
@@ -74,9 +75,14 @@ export class TcpStream implements SecurableStream, Flushable, Lingering, DirectW
     else if (this.#more === null) this.#more = [bytes]
     else this.#more.push(bytes)
     this.#pending += bytes.length
-    if (!this.#dirty) {
-      this.#dirty = true
-      flushAtEndOfTurn(this)
+    // What is large gains nothing by company, and its memory is free again as soon as the kernel has it.
+    if (bytes.length >= LARGE_BYTES && this.#direct !== null) this.flush()
+    else {
+      keep(bytes)
+      if (!this.#dirty) {
+        this.#dirty = true
+        flushAtEndOfTurn(this)
+      }
     }
     if (this.#pending + this.#below <= HIGH_WATER_BYTES) return true
     this.#wantsDrain = true
@@ -206,6 +212,7 @@ export class TcpStream implements SecurableStream, Flushable, Lingering, DirectW
   #receive(chunk: Buffer): void {
     if (!this.#open) return
     if (this.#paused) {
+      keep(chunk)
       this.#held = this.#held === null ? chunk : Buffer.concat([this.#held, chunk])
       this.#socketPaused = true
       this.#socket.pause()
