@@ -16,7 +16,7 @@ export function poolLimits(random: Prng, poolSize: number, isChoked: boolean): P
     serverLifetimeMs: random.pick([0, 0, 500]),
     serverIdleTimeoutMs: random.pick([0, 300]),
     serverCheckDelayMs: random.pick([0, 0, 100]),
-    serverRoundRobin: random.chance(0.2),
+    serverRoundRobin: false,
   }
 }
 

@@ -39,7 +39,7 @@ const FAULTS = [
   'lazy',
   'choke',
 ] as const
-export type Fault = (typeof FAULTS)[number]
+export type Fault = (typeof FAULTS)[number] | 'reload'
 
 const TICK_MS = 50
 const END_MS = 300_000
@@ -86,6 +86,7 @@ export class PoolerWorld implements UserWorld {
     this.queue = new EventQueue(random.fork())
     // Every third world is without faults: there each client must see what it would see alone.
     if (seed % 3 !== 0) for (const fault of FAULTS) if (random.chance(0.4)) this.faults.add(fault)
+    if (seed % 12 === 1 || seed % 12 === 8) this.faults.add('reload')
     this.mode = random.pick<PoolMode>(['transaction', 'transaction', 'transaction', 'session', 'statement'])
     this.poolSize = random.between(1, 4)
     this.#chunks = random.pick([1, 7, 60, 1000, 1e9])
@@ -106,7 +107,10 @@ export class PoolerWorld implements UserWorld {
       wiring: {
         route: this.#route(),
         identity: 'app',
-        limits: poolLimits(this.random, this.poolSize, this.has('choke')),
+        limits: {
+          ...poolLimits(this.random, this.poolSize, this.has('choke')),
+          serverRoundRobin: seed % 7 === 3,
+        },
         clientLimits: limits,
         preparedMemory: 1e6,
       },
@@ -267,10 +271,29 @@ export class PoolerWorld implements UserWorld {
     )
   }
 
+  /** Another configuration: of another place or the same; sometimes a pause until it is there. */
+  #reload(): void {
+    const { random, entry } = this
+    const follow = (): void => {
+      const identity = random.chance(0.5) ? 'app' : `another after ${this.events}`
+      const limits = poolLimits(random, this.poolSize, this.has('choke'))
+      const clientLimits = this.house.limits
+      entry.follow({ route: this.#route(), identity, limits, clientLimits, preparedMemory: 1e6 })
+      entry.pool.resume()
+    }
+    if (random.chance(0.5)) {
+      follow()
+      return
+    }
+    entry.pool.pause()
+    this.after(random.between(1, 50), follow)
+  }
+
   /** One fault of a server. */
   #strike(): void {
     if (this.isHealed) return
     const { random, cluster } = this
+    if (this.has('reload') && random.chance(0.3)) this.#reload()
     const working = cluster.sessions.filter(({ busy }) => busy)
     const sessions = working.length > 0 ? working : cluster.sessions
     const session = sessions.length > 0 ? random.pick(sessions) : null
