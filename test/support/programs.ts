@@ -2,7 +2,7 @@
 // there. Must never leave one running: each has a time limit and ends with its test.
 import { type ChildProcess, spawn } from 'node:child_process'
 import { accessSync, constants } from 'node:fs'
-import { delimiter, join } from 'node:path'
+import { delimiter, resolve } from 'node:path'
 
 /** What a program did. */
 export interface Outcome {
@@ -27,10 +27,10 @@ export interface RunOptions {
   discard?: boolean
 }
 
-/** Full name of a program on the PATH, or null. */
+/** Full name of a program on the PATH (or of the one named in full), or null. */
 export function findProgram(name: string): string | null {
   for (const folder of (process.env.PATH ?? '').split(delimiter)) {
-    const path = join(folder, name)
+    const path = resolve(folder, name)
     try {
       accessSync(path, constants.X_OK)
       return path
