@@ -33,6 +33,7 @@ const FILES = /^client\.(hba|ident)_file$/
 
 /** `queryWaitTimeoutMs` is `query_wait_timeout` in the file. */
 function nameInFile(key: string): string {
+  if (key === 'hosts') return 'host'
   return key.replace(/Ms$/, '').replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)
 }
 
@@ -55,7 +56,7 @@ function* leaves(value: unknown, name: string): Generator<[name: string, value: 
 function namesWithOtherValues(before: Partial<Config>, after: Partial<Config>): string[] {
   const [old, fresh] = [new Map(leaves(before, '')), new Map(leaves(after, ''))]
   const names = new Set([...old.keys(), ...fresh.keys()])
-  return [...names].filter((name) => !isDeepStrictEqual(old.get(name), fresh.get(name)))
+  return [...names].filter((name) => !isDeepStrictEqual(old.get(name), fresh.get(name))).sort()
 }
 
 function compareNames(

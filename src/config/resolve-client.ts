@@ -173,7 +173,7 @@ export function resolveClient(context: ResolveContext, file: FileConfig, known: 
     transactionTimeoutMs: client.transaction_timeout,
     queryTimeoutMs: client.query_timeout,
     waitNoticeMs: client.wait_notice,
-    addsAddress: client.add_address,
+    addAddress: client.add_address,
     writeTimeoutMs: client.write_timeout,
     batchTimeoutMs: client.batch_timeout,
     goneGraceMs: client.gone_grace,

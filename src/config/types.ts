@@ -130,7 +130,7 @@ export interface ClientConfig {
   /** A client that waits longer for a server is told so by a notice. */
   waitNoticeMs: number
   /** `application_name` gets the address of the client behind it. */
-  addsAddress: boolean
+  addAddress: boolean
   /** How long a client may refuse to take its answer. */
   writeTimeoutMs: number
   /** How long a batch may stay without its Sync, or a message half sent, while it holds a server. */

@@ -69,7 +69,7 @@ export class Entry implements Waiter<LeasedServer>, Lessee {
       this.#openOwn(access)
       return
     }
-    const wishes = house.limits.addsAddress ? this.#withAddress(parameters) : parameters
+    const wishes = house.limits.addAddress ? this.#withAddress(parameters) : parameters
     this.#wishes = wishesOf(wishes, access.mode)
     this.baseline = this.#wishes.baseline
     const welcome = access.welcome(this.baseline)

@@ -185,7 +185,7 @@ describe('small options of the process', () => {
   })
 
   it('client.add_address: application_name says where the client is', async () => {
-    await withRig({ client: { addsAddress: true } }, async (rig) => {
+    await withRig({ client: { addAddress: true } }, async (rig) => {
       await using named = await rig.client({ params: { application_name: 'shop' } })
       await using nameless = await rig.client()
       const name = async (client: WireClient) =>

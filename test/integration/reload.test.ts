@@ -249,7 +249,7 @@ describe('live options', () => {
     const rig = await Rig.start(postgres)
     const { port } = rig.test
     const report = reload(rig, { listen: { port: 1 }, admin: { port: 2 }, pool: { size: 3 } })
-    assert.deepEqual(report.needsRestart, ['listen.port', 'admin.port'])
+    assert.deepEqual(report.needsRestart, ['admin.port', 'listen.port'])
     assert.deepEqual(report.changed, ['pool.size'])
     assert.equal(rig.test.pooler.addresses.postgres.port, port)
     assert.equal(await loginError(rig), 'in, I')

@@ -49,7 +49,7 @@ export function clientLimits(random: Prng, isChoked: boolean): ClientConfig {
     transactionTimeoutMs: limit(400),
     queryTimeoutMs: limit(150),
     waitNoticeMs: 0,
-    addsAddress: false,
+    addAddress: false,
     writeTimeoutMs: limit(250),
     batchTimeoutMs: isChoked ? 500 : 30_000,
     goneGraceMs: 0,
