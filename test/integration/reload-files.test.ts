@@ -142,6 +142,20 @@ describe('files that the configuration names', () => {
     assert.throws(() => filed.pooler.reread(), /users\.txt:1: expects "user" "secret"/)
   })
 
+  it('are read again: the rules of access', async () => {
+    const rules = join(folder, 'hba.conf')
+    writeFileSync(rules, 'host all all 127.0.0.1/32 scram-sha-256\n')
+    const filed = await Filed.start('hba.yaml', `${BASE}client: { auth: hba, hba_file: hba.conf }\n`)
+    const inside = await filed.client()
+    writeFileSync(rules, 'host all all 127.0.0.1/32 reject\n')
+    assert.deepEqual(filed.pooler.reread().changed, ['client.hba_file'])
+    await assert.rejects(filed.client(), (error: LoginError) => error.code === '28000')
+    assert.equal((await inside.query('select 1')).error, null)
+    writeFileSync(rules, 'host all all nowhere scram-sha-256\nhost all\n')
+    assert.throws(() => filed.pooler.reread(), /hba\.conf:2/)
+    await inside.end()
+  })
+
   it('no secret stands in what is logged of a change', async () => {
     const filed = await Filed.start('secret.yaml', `${BASE}users: { bob: { password: first-secret } }\n`)
     filed.write(`${BASE}users: { bob: { password: second-secret }, eve: { secret: third-secret } }\n`)

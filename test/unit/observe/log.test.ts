@@ -42,6 +42,20 @@ describe('log', () => {
       assert.match(written, /eve/)
     })
 
+    it(`changes its level with all its children (${format})`, async () => {
+      const { log, text } = captured(format, 'warn')
+      const child = log.child({ of: 'one' })
+      child.info({}, 'too quiet')
+      log.setLevel?.('debug')
+      assert.ok(child.enabled('debug'))
+      child.debug({}, 'heard')
+      child.setLevel?.('error')
+      log.warn({}, 'too quiet again')
+      const written = await text()
+      assert.match(written, /heard/)
+      assert.doesNotMatch(written, /too quiet/)
+    })
+
     it(`does not write secrets (${format})`, async () => {
       const { log, text } = captured(format)
       log.warn(
