@@ -230,8 +230,7 @@ export class Server implements LeasedServer, StreamHandler, LoginEvents, AnswerE
     this.#answers.flush()
     const loss = this.lessee === null ? null : lossOf(this, reason, this.#lastWords, this.isMidMessage)
     const { lessee } = this
-    // Before its login is over it has no client and nothing to drop it from.
-    if (lessee !== null) this.#dropLessee()
+    if (lessee !== null) this.#dropLessee() // Before its login is over there is nothing to drop it from.
     this.#cancels.serverGone()
     this.parts.counters.closes.add([reason])
     this.parts.owner.onClosed(this, reason)
@@ -297,6 +296,7 @@ export class Server implements LeasedServer, StreamHandler, LoginEvents, AnswerE
 
   onViolation(what: string): void {
     this.parts.warn(what)
+    this.#framer.rest = 0 // Nothing of what is wrong has reached the client.
     this.#gone('protocol violation')
   }
 
@@ -348,8 +348,7 @@ export class Server implements LeasedServer, StreamHandler, LoginEvents, AnswerE
   }
 
   #gone(reason: string): void {
-    if (this.#isGone) return
-    if (this.#login !== null) return
+    if (this.#isGone || this.#login !== null) return
     if (this.state === 'opening') {
       this.#isGone = true
       this.#stream?.destroy(reason)

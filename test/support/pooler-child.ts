@@ -1,16 +1,29 @@
 // Owns: a pooler in a process of its own, started by pooler-process.ts, that tells its memory. Must only do
 // what its parent asks over the channel between them.
-import { type Overrides, startPooler } from './pooler.ts'
+import { type Overrides, startPooler, type TestPooler } from './pooler.ts'
 
 declare const gc: (() => void) | undefined
 
 /** What the parent sends: the start, or a question. */
-export type Order = { start: { upstream: string; overrides: Overrides } } | { memory: true } | { stop: true }
+export type Order =
+  | { start: { upstream: string; overrides: Overrides } }
+  | { memory: true }
+  | { gauges: true }
+  | { cpu: true }
+  | { stop: true }
+
+/** Clients and servers by state, as far as JSON carries them. */
+export type Gauges = Pick<ReturnType<TestPooler['pooler']['gauges']>, 'clients' | 'servers' | 'waiting'>
 
 /** What the parent gets. `rss` is in bytes, after a collection; `peak` is the most the process ever had. */
-export type Reply = { port: number } | { rss: number; peak: number } | { stopped: true }
+export type Reply =
+  | { port: number }
+  | { rss: number; peak: number }
+  | { gauges: Gauges }
+  | { cpu: number }
+  | { stopped: true }
 
-let stop = async (): Promise<void> => {}
+let test: TestPooler | null = null
 
 const send = (reply: Reply): void => {
   process.send?.(reply)
@@ -19,17 +32,24 @@ const send = (reply: Reply): void => {
 process.on('message', async (order: Order) => {
   if ('start' in order) {
     const { upstream, overrides } = order.start
-    const pooler = await startPooler(upstream, overrides)
-    stop = () => pooler.stop()
-    send({ port: pooler.port })
+    test = await startPooler(upstream, overrides)
+    send({ port: test.port })
   } else if ('memory' in order) {
+    // The log that tests read is none of the pooler's own memory.
+    test?.lines.splice(0)
     // Twice: buffers are freed by the finalizers that the first one queues.
     gc?.()
     await new Promise((resolve) => setImmediate(resolve))
     gc?.()
     send({ rss: process.memoryUsage.rss(), peak: process.resourceUsage().maxRSS * 1024 })
+  } else if ('gauges' in order) {
+    const { clients, servers, waiting } = (test as TestPooler).pooler.gauges()
+    send({ gauges: { clients, servers, waiting } })
+  } else if ('cpu' in order) {
+    const { user, system } = process.cpuUsage()
+    send({ cpu: (user + system) / 1000 })
   } else {
-    await stop()
+    await test?.stop()
     send({ stopped: true })
     process.disconnect()
   }

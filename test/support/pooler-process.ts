@@ -1,9 +1,10 @@
-// Owns: a pooler in a process of its own, so that its memory can be measured apart from the test's. Must
-// never outlive the test: it is stopped in order, and killed if it does not stop.
-import { fork } from 'node:child_process'
+// Owns: a pooler in a process of its own, so that its memory can be measured apart from the test's, or so
+// that it can be put where its system fails it: another network, few open files, little memory. Must never
+// outlive the test: it is stopped in order, and killed if it does not stop.
+import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
 import type { Overrides } from './pooler.ts'
-import type { Order, Reply } from './pooler-child.ts'
+import type { Gauges, Order, Reply } from './pooler-child.ts'
 
 export interface PoolerProcess {
   readonly host: string
@@ -11,15 +12,31 @@ export interface PoolerProcess {
   readonly pid: number
   /** Bytes of memory after a garbage collection, and the most that the process ever had. */
   memory(): Promise<{ rss: number; peak: number }>
+  /** Clients and servers by state. */
+  gauges(): Promise<Gauges>
+  /** Processor time so far, in ms. */
+  cpu(): Promise<number>
+  /** At once, as by `kill -9`. */
+  kill(): Promise<void>
   stop(): Promise<void>
+}
+
+/** Where and how the process runs. */
+export interface ProcessOptions {
+  /** A command that runs it, such as `ip netns exec x` or `prlimit --nofile=64`. */
+  through?: readonly string[]
+  /** Flags for Node. */
+  flags?: readonly string[]
+  env?: Readonly<Record<string, string>>
 }
 
 /** Starts it. `overrides` must survive JSON: no maps. */
 export async function startPoolerProcess(
   upstream: string,
   overrides: Overrides = {},
+  options: ProcessOptions = {},
 ): Promise<PoolerProcess> {
-  const child = fork(new URL('./pooler-child.ts', import.meta.url), { execArgv: ['--expose-gc'] })
+  const child = launch(options)
   const ask = async <T extends Reply>(order: Order): Promise<T> => {
     const listening = new AbortController()
     const { signal } = listening
@@ -34,11 +51,19 @@ export async function startPoolerProcess(
   }
   const { port } = await ask<{ port: number }>({ start: { upstream, overrides } })
   return {
-    host: '127.0.0.1',
+    host: overrides.listen?.hosts?.[0] ?? '127.0.0.1',
     port,
     pid: child.pid ?? 0,
     memory: () => ask<{ rss: number; peak: number }>({ memory: true }),
+    gauges: async () => (await ask<{ gauges: Gauges }>({ gauges: true })).gauges,
+    cpu: async () => (await ask<{ cpu: number }>({ cpu: true })).cpu,
+    async kill() {
+      const gone = once(child, 'exit')
+      child.kill('SIGKILL')
+      await gone
+    },
     async stop() {
+      if (child.exitCode !== null || child.signalCode !== null) return
       const timer = setTimeout(() => child.kill('SIGKILL'), 10_000)
       const gone = once(child, 'exit')
       await ask({ stop: true })
@@ -46,4 +71,13 @@ export async function startPoolerProcess(
       clearTimeout(timer)
     },
   }
+}
+
+function launch({ through = [], flags = [], env = {} }: ProcessOptions): ChildProcess {
+  const [command = process.execPath, ...rest] = [...through, process.execPath]
+  return fork(new URL('./pooler-child.ts', import.meta.url), {
+    execPath: command,
+    execArgv: [...rest, '--expose-gc', ...flags],
+    env: { ...process.env, ...env },
+  })
 }

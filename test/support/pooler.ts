@@ -1,16 +1,23 @@
-// A pooler in this process, in front of a given Postgres, for tests. It owns the pooler and stops it.
+// A pooler in this process, in front of a given Postgres, for tests. It owns the pooler and stops it, and
+// sees to it that no secret of a configuration ever comes out of it.
+import { LearnedKeys } from '../../src/auth/learned-keys.ts'
+import { parseSecret, type Secret } from '../../src/auth/secrets.ts'
+import type { ServerCredential } from '../../src/auth/server-auth.ts'
 import { loadConfig } from '../../src/config/load.ts'
 import type { Config } from '../../src/config/types.ts'
 import type { Log } from '../../src/observe/log.ts'
 import { Pooler } from '../../src/pooler.ts'
-import { every, whole } from './chop.ts'
+import { every } from './chop.ts'
+import { assertNoneOut, isName, isSecret, lookThrough } from './known-secrets.ts'
 import { TestProxy } from './proxy.ts'
 
 /** Everything once more with each byte in a chunk of its own: `npm run test:long`. */
 export const CHOPS: boolean = process.env.PGMUX_TEST_CHOP === '1'
 /** The reason for notRun() of tests that such a line makes meaningless. */
 export const CHOPPED = 'bytes come one by one in this run (PGMUX_TEST_CHOP)'
-const CRUMBS_MAX = 2048
+/** Longest chunk that is cut up as a whole, and how much of each end of a longer one. */
+const CRUMBS_MAX = 4096
+const EDGE = 64
 
 /** Any part of the configuration, laid over the defaults. */
 export type Overrides = { [Section in keyof Config]?: Parts<Config[Section]> }
@@ -46,7 +53,14 @@ export async function startPooler(upstream: string, overrides: Overrides = {}): 
     terminal: false,
   })
   const lines: LogLine[] = []
-  const pooler = new Pooler(merge(config, overrides), logTo(lines, {}))
+  const given = merge(config, overrides)
+  keepSecret(given)
+  const pooler = new Pooler(given, watched(logTo(lines, {})))
+  const reload = pooler.reload.bind(pooler)
+  pooler.reload = (next) => {
+    keepSecret(next)
+    return reload(next)
+  }
   await pooler.start()
   return {
     host: '127.0.0.1',
@@ -54,8 +68,10 @@ export async function startPooler(upstream: string, overrides: Overrides = {}): 
     pooler,
     lines,
     stop: async () => {
+      lookThrough('the metrics', await pooler.metrics())
       await pooler.drain(0)
       await chopped?.proxy.close()
+      assertNoneOut()
     },
   }
 }
@@ -75,10 +91,11 @@ async function chop(upstream: string): Promise<{ proxy: TestProxy; url: string }
   return { proxy, url: url.href }
 }
 
-/** Single bytes; of what is long only its beginning, or the large results of some tests would take hours. */
+/** Single bytes; of large chunks only both ends, or the large results of some tests would take hours. */
 function crumbs(bytes: Buffer): Buffer[] {
-  const head = bytes.subarray(0, CRUMBS_MAX)
-  return [...every(head, 1), ...whole(bytes.subarray(CRUMBS_MAX))]
+  if (bytes.length <= CRUMBS_MAX) return every(bytes, 1)
+  const ends = [bytes.subarray(0, EDGE), bytes.subarray(-EDGE)] as const
+  return [...every(ends[0], 1), bytes.subarray(EDGE, -EDGE), ...every(ends[1], 1)]
 }
 
 /** `overrides` laid over `config`. */
@@ -110,4 +127,50 @@ export function logTo(lines: LogLine[], common: Readonly<Record<string, unknown>
     child: (fields) => logTo(lines, { ...common, ...fields }),
     enabled: () => true,
   }
+}
+
+/** The same log, whose lines are looked through for secrets, before anything is made unreadable in them. */
+function watched(log: Log): Log {
+  const write = (level: 'debug' | 'info' | 'warn' | 'error') => (fields: object, message: string) => {
+    lookThrough('the log', { ...fields, message })
+    log[level]({ ...fields }, message)
+  }
+  return {
+    debug: write('debug'),
+    info: write('info'),
+    warn: write('warn'),
+    error: write('error'),
+    child: (fields) => watched(log.child(fields)),
+    enabled: () => true,
+  }
+}
+
+/** Each secret of a configuration is one that must not come out. */
+function keepSecret({ upstream, databases, users, client }: Config): void {
+  isSecret('the password for Postgres', upstream.password)
+  isSecret('the password of auth_query', client.authQuery.password)
+  for (const database of databases.values()) isSecret('the password of a database', database.password)
+  for (const { secret } of users.values()) {
+    isSecret('the secret of a user', secret)
+    const parsed = secret === null ? null : parseSecret(secret)
+    if (parsed !== null) keepKeys(parsed)
+  }
+  for (const name of [...users.keys(), ...databases.keys(), upstream.user, upstream.shownDbname]) isName(name)
+}
+
+function keepKeys(secret: Secret | ServerCredential): void {
+  if (secret.kind === 'plain') isSecret('the password of a user', secret.password)
+  if (secret.kind === 'md5') isSecret('the md5 hash of a user', secret.hash)
+  if (secret.kind === 'keys') isSecret('the client key of a user', secret.clientKey)
+  if (secret.kind === 'scram') isSecret('the stored key of a user', secret.storedKey)
+  if (secret.kind === 'scram' || secret.kind === 'keys')
+    isSecret('the server key of a user', secret.serverKey)
+}
+
+// What clients leave with us is secret too.
+const learn = LearnedKeys.prototype.learn
+LearnedKeys.prototype.learn = function (key, secret, credential) {
+  keepKeys(secret)
+  keepKeys(credential)
+  learn.call(this, key, secret, credential)
 }

@@ -27,8 +27,12 @@ export interface ProxyOptions {
   shape?: Partial<Record<Way, Partial<Shape>>>
   /** Listen here instead of on a free loopback port. */
   listen?: number
+  /** And on this address. */
+  address?: string
 }
 
+/** Of what is passed on in pieces so much is read before it is passed on: a RST destroys what is not read. */
+const AHEAD_MAX = 1024 * 1024
 const PLAIN: Shape = { cut: 'whole', delay: 0, map: null }
 
 /** Pieces at seeded places, for `Shape.cut`. */
@@ -56,6 +60,7 @@ class Lane {
   /** Bytes that arrived, and bytes that were passed on. */
   received = 0
   sent = 0
+  #queued = 0
   readonly #from: Socket
   readonly #to: Socket
   readonly #notify: () => void
@@ -72,6 +77,8 @@ class Lane {
     this.#notify = notify
     from.on('data', (chunk: Buffer) => this.#take(chunk))
     from.on('end', () => this.#then(async () => void to.end()))
+    // An error on one side becomes a RST on the other, behind all that came before it.
+    from.on('error', () => this.#then(async () => void to.resetAndDestroy()))
   }
 
   /** Bytes stop here until `release`; more is not read from the sender than its window allows. */
@@ -110,9 +117,14 @@ class Lane {
       const bytes = this.shape.map?.(chunk) ?? chunk
       for (const piece of this.#pieces(bytes)) await this.#write(piece)
     })
+    this.#queued += chunk.length
+    this.#then(async () => {
+      this.#queued -= chunk.length
+      this.#from.resume()
+    })
     // With a delay several chunks are on their way at once, as on a long line.
-    if (this.shape.delay > 0) this.#from.resume()
-    else this.#then(async () => void this.#from.resume())
+    const { delay, cut } = this.shape
+    if (delay > 0 || (cut !== 'whole' && this.#queued < AHEAD_MAX)) this.#from.resume()
   }
 
   #pieces(bytes: Buffer): Buffer[] {
@@ -159,8 +171,6 @@ export class ProxyConnection {
     this.up = new Lane(client, target, shape?.up ?? {}, notify)
     this.down = new Lane(target, client, shape?.down ?? {}, notify)
     this.closed = Promise.all([gone(client), gone(target)]).then(notify)
-    link(client, target)
-    link(target, client)
   }
 
   /**
@@ -219,11 +229,6 @@ function gone(socket: Socket): Promise<void> {
   })
 }
 
-/** An error on one side becomes a RST on the other. */
-function link(from: Socket, to: Socket): void {
-  from.on('error', () => to.resetAndDestroy())
-}
-
 /** A listening relay. */
 export class TestProxy {
   readonly port: number
@@ -249,7 +254,7 @@ export class TestProxy {
 
   static async listen(options: ProxyOptions): Promise<TestProxy> {
     const server = createServer({ allowHalfOpen: true, noDelay: true })
-    server.listen(options.listen ?? 0, '127.0.0.1')
+    server.listen(options.listen ?? 0, options.address ?? '127.0.0.1')
     await once(server, 'listening')
     return new TestProxy(server, options)
   }

@@ -72,13 +72,15 @@ export class Rogue {
     socket.on('error', () => {})
     socket.on('close', () => this.sockets.delete(socket))
     socket.on('data', (chunk: Buffer) => {
+      unread = Buffer.concat([unread, chunk])
       if (!isStarted) {
+        if (unread.length < 4 || unread.length < unread.readUInt32BE(0)) return
         isStarted = true
-        const said = (this.script.onStart ?? (() => WELCOME))(socket, chunk)
+        const said = (this.script.onStart ?? (() => WELCOME))(socket, unread)
+        unread = Buffer.alloc(0)
         if (said !== null) socket.write(said)
         return
       }
-      unread = Buffer.concat([unread, chunk])
       while (unread.length >= 5 && unread.length > unread.readUInt32BE(1)) {
         const size = unread.readUInt32BE(1) + 1
         const message = unread.subarray(0, size)

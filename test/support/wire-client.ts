@@ -4,6 +4,7 @@
 import { createHash } from 'node:crypto'
 import type { Socket } from 'node:net'
 import type { TLSSocket } from 'node:tls'
+import { lookThrough } from './known-secrets.ts'
 import { type BackendMessage, BackendParser, type BindOptions, type MessageOf } from './messages.ts'
 import * as m from './messages.ts'
 import { ScramClient } from './scram.ts'
@@ -96,6 +97,11 @@ export class WireClient {
     })
   }
 
+  /** Of our end of the connection. */
+  get localPort(): number {
+    return this.#socket.localPort ?? 0
+  }
+
   /** Opens a connection and logs in. @throws LoginError where the server refuses */
   static async connect(options: ClientOptions = {}): Promise<WireClient> {
     const client = await WireClient.open(options)
@@ -184,6 +190,7 @@ export class WireClient {
 
   #take(message: BackendMessage): void {
     this.received.push(message)
+    if (message.type === 'E' || message.type === 'N') lookThrough('an error', message.raw.toString('latin1'))
     if (message.type === 'S') this.parameters.set(message.parameter, message.value)
     if (message.type === 'Z') this.status = message.status
     if (message.type === 'K') {
