@@ -6,6 +6,7 @@ import { createServer } from 'node:net'
 import { createInterface } from 'node:readline'
 import { after } from 'node:test'
 import { fileURLToPath } from 'node:url'
+import { assertNoneOut, isSecret, lookThrough } from './known-secrets.ts'
 import { type ClientOptions, WireClient } from './wire-client.ts'
 
 /** A free port: asked for, given back, and used at once. */
@@ -41,19 +42,30 @@ export class Program {
     const { DATABASE_URL: _, ...env } = process.env
     const listen = ['--listen', `127.0.0.1:${await freePort()}`, '--admin', 'off', '--log-format', 'json']
     const child = spawn(process.execPath, [bin, 'run', ...listen, ...args], {
-      stdio: ['ignore', 'pipe', 'inherit'],
+      stdio: ['ignore', 'pipe', 'pipe'],
       env,
     })
     const program = new Program(child, password)
-    after(() => child.kill('SIGKILL'))
+    child.stderr?.pipe(process.stderr, { end: false })
+    createInterface({ input: child.stderr as NodeJS.ReadableStream }).on('line', (line) =>
+      lookThrough('standard error', line),
+    )
+    isSecret('a password of pgmux run', password)
+    after(() => {
+      child.kill('SIGKILL')
+      assertNoneOut()
+    })
     const ready = new Promise<void>((resolve) => {
       const lines = createInterface({ input: child.stdout as NodeJS.ReadableStream })
       lines.on('close', resolve)
       lines.on('line', (line) => {
         program.lines.push(line)
+        // It says how to connect to a Postgres of its own, with the password. Nothing else may.
+        if (!line.includes('pgmux connect: ')) lookThrough('the log of pgmux run', line)
         const url = /pgmux connect: (\S+)/.exec(line)?.[1]
         if (url === undefined) return
         program.#url = url
+        isSecret('the password of the URL', decodeURIComponent(new URL(url).password))
         resolve()
       })
     })
