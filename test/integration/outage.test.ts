@@ -104,7 +104,7 @@ describe('a Postgres that stops and starts', { skip: control === null ? postgres
       const error = await refusal(WireClient.connect(options))
       assert.equal(error.code, '08001')
       assert.equal(error.severity, 'FATAL')
-      assert.ok(error.message.includes(`127.0.0.1:${postgres.port}`))
+      assert.ok(error.message.includes(`127.0.0.1:${pooler.pooler.config.upstream.port}`))
       assert.equal(pooler.pooler.ready().ok, false)
     })
     await accepting()
