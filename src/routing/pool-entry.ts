@@ -144,6 +144,8 @@ export class PoolEntry implements PoolAccess, ServerOwner {
   /** Its database is gone, and its clients know why: nobody is served, and what is free is closed. */
   evict(): void {
     if (this.farewell !== null) this.pool.refuseAll(this.farewell)
+    // Nothing is kept warm for nobody.
+    this.pool.configure({ ...this.pool.limits, minSize: 0 })
     for (const server of [...this.own]) server.close('its database was removed')
     this.retire()
   }

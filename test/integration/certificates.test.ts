@@ -132,7 +132,7 @@ describe('our certificate for clients', () => {
 })
 
 describe('authorities for Postgres', () => {
-  it('that are others: servers that were trusted through the old ones are closed, and checked anew', async (t) => {
+  it('that are others: servers trusted through the old ones are closed, and checked anew', async (t) => {
     if (!canIssue(t)) return
     const secured = await getPostgres()
     if (secured.kind !== 'embedded') {

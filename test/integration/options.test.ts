@@ -115,7 +115,7 @@ describe('options of one database', () => {
   })
 
   for (const poolMode of ['transaction', 'session'] as const) {
-    it(`connect_query, ${poolMode} mode: on each server, and what it sets is what clients begin with`, async () => {
+    it(`connect_query, ${poolMode} mode: on each server; clients begin with what it sets`, async () => {
       const connectQuery = "set work_mem = '7MB'; set timezone = 'Asia/Tokyo'; select 1"
       const overrides = { pool: { size: 1 }, ...asAlice({}, { connectQuery, poolMode }) }
       await withRig(overrides, async (rig) => {

@@ -266,7 +266,7 @@ function databases(names: Record<string, DatabaseConfig>): Overrides {
 
 describe('databases', () => {
   it('removed: transactions end, then 57P04; who waits is told at once; new logins get 3D000', async () => {
-    const both = { app: { dbname: postgres.database }, other: { dbname: postgres.database } }
+    const both = { app: { dbname: postgres.database, minPoolSize: 1 }, other: { dbname: postgres.database } }
     const rig = await Rig.start(postgres, { pool: { size: 1 }, ...databases(both) })
     const [idle, inside, waiting] = [
       await rig.client({ database: 'app' }),
@@ -288,6 +288,8 @@ describe('databases', () => {
     assert.equal((await inside.query('commit')).error, null)
     assert.equal(await farewell(inside), 'FATAL 57P04')
     await eventually(async () => assert.deepEqual(await rig.quiet(), [pid]))
+    // Nothing is kept warm for nobody.
+    await eventually(() => [...rig.test.pooler.router.entries()].length === 1)
     assert.equal(await rig.value("select count(*) from marks where mark = 'removed'"), '1')
     // And back: as if it had always been there.
     assert.deepEqual(reload(rig, databases(both)).databases.added, ['app'])
