@@ -6,6 +6,12 @@ import { run } from './cli/run.ts'
 import { ConfigError } from './config/load.ts'
 import { version } from './util/version.ts'
 
+/** Time for the last lines to be written. */
+const LAST_LINES_MS = 1000
+
+// Whoever reads what we print may stop to, and its disk may be full: no reason to end.
+for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {})
+
 async function main(): Promise<void> {
   let given: Arguments
   try {
@@ -25,6 +31,8 @@ async function main(): Promise<void> {
 main().then(
   () => {
     if (process.exitCode !== undefined && process.exitCode !== 0) process.exit()
+    // Lines of the log that nobody takes would keep the process.
+    setTimeout(() => process.exit(), LAST_LINES_MS).unref()
   },
   (error: Error) => {
     // One clear sentence (or one a problem); a stack trace is for what we did not foresee.

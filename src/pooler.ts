@@ -281,7 +281,8 @@ export class Pooler {
 
   /** The numbers of this moment, counted anew from the lists. */
   gauges(): Gauges {
-    return { ...gaugesOf(this.house, this.router), certificates: this.#certificates.ends }
+    const logLinesLost = this.#log.lost?.() ?? 0
+    return { ...gaugesOf(this.house, this.router), certificates: this.#certificates.ends, logLinesLost }
   }
 
   metrics(): Promise<string> {

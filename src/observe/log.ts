@@ -22,6 +22,8 @@ export interface Log {
   enabled(level: LogLevel): boolean
   /** Of this log and all its children. Absent: a log whose owner decides. */
   setLevel?(level: LogLevel): void
+  /** Lines that were dropped so far because nobody took them. */
+  lost?(): number
 }
 
 export interface LogOptions {
@@ -36,7 +38,8 @@ const UNREAD_MAX = 4 * 1024 * 1024
 
 /** The log of the process. */
 export function createLog(options: LogOptions): Log {
-  const to = options.to ?? destination({ dest: 1, sync: false, maxLength: UNREAD_MAX })
+  const state: LogState = { rank: RANKS[options.level], lost: 0 }
+  const to = options.to ?? standardOutput(state)
   const settings = {
     // Ours decides, because the children of a logger of pino keep the level that it had.
     level: 'debug',
@@ -48,7 +51,39 @@ export function createLog(options: LogOptions): Log {
     serializers: { err: (value: unknown) => value },
   }
   const logger = pino(settings, options.format === 'json' ? to : prettyStream(to))
-  return new PinoLog(logger, { rank: RANKS[options.level] })
+  return new PinoLog(logger, state)
+}
+
+/** A full disk or a reader that has gone must not end the process: lines are kept, and dropped when too many. */
+function standardOutput(state: LogState): DestinationStream {
+  let isStuck = false
+  let isEnding = false
+  const retryEAGAIN = (): boolean => {
+    isStuck = true
+    return !isEnding
+  }
+  // The types of pino do not know all options of the stream.
+  const options: object = { dest: 1, sync: false, maxLength: UNREAD_MAX, retryEAGAIN }
+  const to = destination(options)
+  to.on('drop', () => state.lost++)
+  // Each further line tries again.
+  to.on('error', () => {
+    isStuck = true
+  })
+  to.on('write', () => {
+    isStuck = false
+  })
+  // At the end of the process pino would try for ever.
+  process.prependListener('exit', () => {
+    isEnding = true
+    try {
+      if (!isStuck) to.flushSync()
+    } catch {
+      // Nobody takes it.
+    }
+    to.destroy()
+  })
+  return to
 }
 
 function prettyStream(to: DestinationStream): DestinationStream {
@@ -64,14 +99,19 @@ function prettyStream(to: DestinationStream): DestinationStream {
 
 const RANKS: Readonly<Record<LogLevel, number>> = { debug: 0, info: 1, warn: 2, error: 3 }
 
+/** Shared by a log and all its children. */
+interface LogState {
+  rank: number
+  lost: number
+}
+
 class PinoLog implements Log {
   readonly #logger: Logger
-  /** Shared with all children. */
-  readonly #least: { rank: number }
+  readonly #state: LogState
 
-  constructor(logger: Logger, least: { rank: number }) {
+  constructor(logger: Logger, state: LogState) {
     this.#logger = logger
-    this.#least = least
+    this.#state = state
   }
 
   debug(fields: LogFields, message: string): void {
@@ -91,14 +131,18 @@ class PinoLog implements Log {
   }
 
   child(fields: LogFields): Log {
-    return new PinoLog(this.#logger.child(safeFields(fields)), this.#least)
+    return new PinoLog(this.#logger.child(safeFields(fields)), this.#state)
   }
 
   enabled(level: LogLevel): boolean {
-    return RANKS[level] >= this.#least.rank
+    return RANKS[level] >= this.#state.rank
   }
 
   setLevel(level: LogLevel): void {
-    this.#least.rank = RANKS[level]
+    this.#state.rank = RANKS[level]
+  }
+
+  lost(): number {
+    return this.#state.lost
   }
 }

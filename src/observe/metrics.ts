@@ -12,6 +12,8 @@ export interface Gauges {
   readonly waiting: number
   /** When certificates of ours end, in seconds since 1970, by file. */
   readonly certificates?: ReadonlyMap<string, number>
+  /** Lines of the log that nobody took. */
+  readonly logLinesLost?: number
 }
 
 const DELAY_RESOLUTION_MS = 20
@@ -114,6 +116,9 @@ export class Metrics {
     )
     this.#labelled('pgmux_reloads_total', 'Configurations read again', ['result'], (total) =>
       ['ok', 'failed'].map((result) => ({ labels: { result }, value: total.reloads.get([result]) })),
+    )
+    this.#labelled('pgmux_log_lines_lost_total', 'Lines of the log that nobody took', [], () =>
+      Array.from(this.#gauges, (read) => ({ labels: {}, value: read().logLinesLost ?? 0 })),
     )
     this.#labelled('pgmux_server_closes_total', 'Server connections closed', ['reason'], (total) =>
       Array.from(total.closes.entries(), ({ labels, count }) => ({

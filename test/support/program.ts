@@ -10,7 +10,7 @@ import { assertNoneOut, isSecret, lookThrough } from './known-secrets.ts'
 import { type ClientOptions, WireClient } from './wire-client.ts'
 
 /** A free port: asked for, given back, and used at once. */
-async function freePort(): Promise<number> {
+export async function freePort(): Promise<number> {
   const server = createServer().listen(0, '127.0.0.1')
   await once(server, 'listening')
   const { port } = server.address() as { port: number }
