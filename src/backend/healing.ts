@@ -1,6 +1,6 @@
-// One exchange kept for a moment, so that a statement that its server has lost or outgrown (26000, 0A000)
-// can be parsed anew and the exchange sent once more (RULES 17). It owns that copy. It never repeats
-// anything of which a client has seen an answer, and nothing inside a transaction.
+// One exchange kept for a moment, so that a statement that its server has lost or outgrown (26000, 0A000,
+// class 42) can be parsed anew and the exchange sent once more (RULES 17). It owns that copy. It never
+// repeats anything of which a client has seen an answer, and nothing inside a transaction.
 import { type Definition, NamedStatement } from '../session/statements.ts'
 import { field } from '../wire/error-response.ts'
 import type { Framer } from '../wire/framer.ts'
@@ -13,6 +13,11 @@ const EMPTY = Buffer.alloc(0)
 const KEEPS = new Uint8Array(256)
 for (const type of [FromClient.Execute, FromClient.Bind, FromClient.Describe]) KEEPS[type] = 1
 
+/** Class of SQLSTATEs: a text that cannot be understood. */
+const ANALYSIS_FAILED = '42'
+/** Of that class, but about who runs it: a new Parse does not help. */
+const NOT_ALLOWED = '42501'
+
 /** What an error to a message that names a statement says about the statement. */
 export const Fault = { None: 0, Lost: 1, Outgrown: 2 } as const
 
@@ -22,6 +27,8 @@ export function faultOf(bytes: Buffer): number {
   if (code === '26000') return Fault.Lost
   // By its routine, since the text is in the server's language.
   if (code === '0A000' && field(bytes, 'R') === 'RevalidateCachedQuery') return Fault.Outgrown
+  // Its text is analysed again where what it names has changed: with the types of parameters that it had.
+  if (code?.startsWith(ANALYSIS_FAILED) && code !== NOT_ALLOWED) return Fault.Outgrown
   return Fault.None
 }
 
