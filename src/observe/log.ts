@@ -54,7 +54,7 @@ export function createLog(options: LogOptions): Log {
   return new PinoLog(logger, state)
 }
 
-/** A full disk or a reader that has gone must not end the process: lines are kept, and dropped when too many. */
+/** A full disk or a reader that has gone is no reason to end: lines are kept, and dropped when too many. */
 function standardOutput(state: LogState): DestinationStream {
   let isStuck = false
   let isEnding = false

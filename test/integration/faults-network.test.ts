@@ -1,5 +1,5 @@
-// Networks that fail slowly: a client that vanishes without a FIN, lost packets, a thin line (faults F11, F13,
-// F14). The pooler runs at the far end of a cable that a test can make deaf, lossy or slow.
+// Networks that fail slowly: a client that vanishes without a FIN, lost packets, a thin line (faults F11,
+// F13, F14). The pooler runs at the far end of a cable that a test can make deaf, lossy or slow.
 import assert from 'node:assert/strict'
 import { after, before, describe, it } from 'node:test'
 import { direct } from '../support/compare.ts'

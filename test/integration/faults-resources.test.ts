@@ -82,7 +82,7 @@ function smallDisk(t: TestContext): string | null {
 describe('no open files are left (F17)', () => {
   const FILES = 64
 
-  it('clients that are in go on, new ones wait or are refused, nothing spins; then all is well', async (t) => {
+  it('who is in goes on, who is new waits or is refused, nothing spins; then all is well', async (t) => {
     if (findProgram('prlimit') === null) return notRun(t, 'the program prlimit is not installed')
     const pooler = await startPoolerProcess(
       postgres.url,

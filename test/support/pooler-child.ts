@@ -1,5 +1,6 @@
 // Owns: a pooler in a process of its own, started by pooler-process.ts, that tells its memory. Must only do
 // what its parent asks over the channel between them.
+import { keepYoungGenerationSmall } from '../../src/cli/heap.ts'
 import { type Overrides, startPooler, type TestPooler } from './pooler.ts'
 
 declare const gc: (() => void) | undefined
@@ -10,6 +11,7 @@ export type Order =
   | { memory: true }
   | { gauges: true }
   | { cpu: true }
+  | { clock: true }
   | { stop: true }
 
 /** Clients and servers by state, as far as JSON carries them. */
@@ -21,7 +23,11 @@ export type Reply =
   | { rss: number; peak: number }
   | { gauges: Gauges }
   | { cpu: number }
+  | { clock: number }
   | { stopped: true }
+
+// As the program does.
+keepYoungGenerationSmall()
 
 let test: TestPooler | null = null
 
@@ -48,6 +54,8 @@ process.on('message', async (order: Order) => {
   } else if ('cpu' in order) {
     const { user, system } = process.cpuUsage()
     send({ cpu: (user + system) / 1000 })
+  } else if ('clock' in order) {
+    send({ clock: Date.now() })
   } else {
     await test?.stop()
     send({ stopped: true })

@@ -16,6 +16,8 @@ export interface PoolerProcess {
   gauges(): Promise<Gauges>
   /** Processor time so far, in ms. */
   cpu(): Promise<number>
+  /** What the clock on its wall says, in ms. */
+  clock(): Promise<number>
   /** At once, as by `kill -9`. */
   kill(): Promise<void>
   stop(): Promise<void>
@@ -56,6 +58,7 @@ export async function startPoolerProcess(
     pid: child.pid ?? 0,
     memory: () => ask<{ rss: number; peak: number }>({ memory: true }),
     gauges: async () => (await ask<{ gauges: Gauges }>({ gauges: true })).gauges,
+    clock: async () => (await ask<{ clock: number }>({ clock: true })).clock,
     cpu: async () => (await ask<{ cpu: number }>({ cpu: true })).cpu,
     async kill() {
       const gone = once(child, 'exit')
