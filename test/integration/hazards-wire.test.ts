@@ -203,3 +203,33 @@ describe('errors and their place', () => {
     assert.equal(await rig.value('select count(*) from done'), '20', 'each has reached Postgres')
   })
 })
+
+describe('COPY', () => {
+  it('rows in random pieces, with a rival on the only server, are the rows that were sent', async () => {
+    const random = new Prng(SEED)
+    await postgres.admin('create table copied (id int, v text)')
+    await using client = await WireClient.connect(through(one.pooler, postgres))
+    await using rival = await WireClient.connect(through(one.pooler, postgres))
+    for (let round = 0; round < 10; round++) {
+      await client.query('truncate copied')
+      const rows = Array.from({ length: 300 }, (_, id) => `${id}\t${'Zy5I'.repeat(random.below(60))}\n`)
+      const text = Buffer.from(rows.join(''))
+      const parts: Buffer[] = []
+      // Rows do not end where messages end, and messages not where pieces do.
+      for (let from = 0; from < text.length; ) {
+        const to = Math.min(text.length, from + 1 + random.below(2000))
+        parts.push(m.copyData(text.subarray(from, to)))
+        from = to
+      }
+      const bytes = Buffer.concat([m.query('copy copied from stdin'), ...parts, m.copyDone()])
+      const cuts = Array.from({ length: 60 }, () => random.below(bytes.length)).sort((a, b) => a - b)
+      const theirs = rival.query("select 'rival'")
+      await client.sendCut(bytes, cuts)
+      assert.equal(result(await client.until('Z')).tag, 'COPY 300')
+      assert.deepEqual((await theirs).rows, [['rival']])
+      const out = await client.query('copy (select * from copied order by id) to stdout')
+      const data = out.messages.flatMap((message) => (message.type === 'd' ? [message.data] : []))
+      assert.ok(Buffer.concat(data).equals(text))
+    }
+  })
+})
