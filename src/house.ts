@@ -86,12 +86,16 @@ export class House implements HouseView {
     this.#parts = { ...this.#parts, ...parts }
   }
 
-  /** Those for whom `farewellOf` has one go at the next boundary of a transaction. */
-  dismissAll(farewellOf: (client: Client) => Refusal | null): void {
+  /**
+   * Those whose pool or (`farewellOf`) whose user is gone go at the next boundary of a transaction, those who
+   * are on their way in at once.
+   */
+  dismissAll(farewellOf: (user: string) => Refusal | null): void {
     for (const client of [...this.clients]) {
-      const farewell = farewellOf(client)
+      const farewell = client.access.farewell ?? farewellOf(client.visitor.user)
       if (farewell !== null) client.drain(farewell)
     }
+    for (const visitor of [...this.visitors]) visitor.dismiss(farewellOf)
   }
 
   /** A connection was accepted. */

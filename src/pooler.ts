@@ -144,7 +144,8 @@ export class Pooler {
     const places = this.#rewire()
     this.#limits.configure(sharedLimitsOf(next))
     const farewellOf = farewellsOf(next, report)
-    this.house.dismissAll(({ access, visitor }) => access.farewell ?? farewellOf(visitor.user))
+    this.house.dismissAll(farewellOf)
+    this.#consoleDoor.dismissAll(farewellOf)
     for (const [entry] of places) if (entry.farewell !== null) entry.evict()
     return report
   }

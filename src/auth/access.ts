@@ -14,6 +14,8 @@ export type ClientAuthMethod = Exclude<ClientAuth, 'hba'>
 export interface Arrival {
   readonly user: string
   readonly database: string
+  /** Other names of it: a rule for one of them is one for all. */
+  readonly aliases?: readonly string[]
   /** Physical replication is no database: rules name it apart. */
   readonly isPhysicalReplication: boolean
   readonly peer: PeerInfo

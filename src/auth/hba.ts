@@ -25,18 +25,18 @@ export function matchingRule(
   arrival: Arrival,
   local: () => readonly LocalAddress[],
 ): HbaRule | null {
-  const { peer, isPhysicalReplication } = arrival
+  const { peer, isPhysicalReplication, aliases = [] } = arrival
   const parsed = parseIp(peer.address)
   const address = parsed === null ? null : unmapped(parsed)
   const user = clipped(arrival.user)
-  const database = clipped(arrival.database)
+  const names = [clipped(arrival.database), ...aliases]
   for (const rule of rules) {
     if (!isConnection(rule, peer)) continue
     if (!isFrom(rule.from, address, local)) continue
     const { databases, users } = rule
     const isDatabase = isPhysicalReplication
       ? databases.replication
-      : (databases.sameUser && database === user) || isNamed(databases, database)
+      : names.some((name) => (databases.sameUser && name === user) || isNamed(databases, name))
     if (isDatabase && isNamed(users, user)) return rule
   }
   return null

@@ -38,8 +38,9 @@ export interface SecretStore {
   /**
    * A client has logged in as this user, and `secret` is what its proof was checked with. `keys` (of a SCRAM
    * login against a verifier, else null) log in to Postgres in its place.
+   * @returns false where that secret was taken away meanwhile: then nobody has logged in
    */
-  learn(who: Claim, secret: Secret, keys: ScramKeys | null): void
+  learn(who: Claim, secret: Secret, keys: ScramKeys | null): boolean
   /** A login as this user has failed: what is known of it may be of yesterday. */
   doubt(who: Claim): void
 }

@@ -11,6 +11,11 @@ export function isConsole(database: string): boolean {
   return NAMES.has(database)
 }
 
+/** All names of what this one names: a rule for one of them must hold for the others. */
+export function aliasesOf(database: string): readonly string[] {
+  return isConsole(database) ? [...NAMES] : []
+}
+
 /** A client that has logged in and wants the console. */
 export interface ConsoleVisit {
   readonly stream: SecurableStream

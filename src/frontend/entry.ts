@@ -9,6 +9,7 @@ import type { SecurableStream } from '../wire/byte-stream.ts'
 import { backendKeyData, READY_IDLE } from '../wire/messages.ts'
 import { Client } from './client.ts'
 import { isConsole } from './console-door.ts'
+import { notReplicated } from './refusals.ts'
 import { replicationOf } from './replication.ts'
 import { told } from './told.ts'
 import type { House, PoolAccess, Visitor, Welcome } from './types.ts'
@@ -264,6 +265,10 @@ export class Entry implements Waiter<LeasedServer>, Lessee {
 
   #enterConsole(): void {
     const { stream, house, visitor, parameters, keyLength, onEntered } = this.#parts
+    if (replicationOf(parameters.get('replication') ?? '0') === true) {
+      this.#refuse(notReplicated())
+      return
+    }
     const refusal = house.enterConsole({ stream, visitor, parameters, keyLength, onEntered })
     if (refusal !== null) {
       this.#refuse(refusal)

@@ -3,7 +3,8 @@
 import type { Gate } from '../auth/access.ts'
 import { judgeCertificate } from '../auth/certificate.ts'
 import { ClientAuth, type ClientAuthStep, type ClientLogin, refusedAtOnce } from '../auth/client-auth.ts'
-import { type AuthFailure, failure } from '../auth/failure.ts'
+import { type AuthFailure, failure, wrongPassword } from '../auth/failure.ts'
+import type { ScramKeys } from '../auth/scram-keys.ts'
 import type { Secret, SecretAnswer } from '../auth/secrets.ts'
 import type { SecurableStream } from '../wire/byte-stream.ts'
 import { Found, Framer } from '../wire/framer.ts'
@@ -67,7 +68,8 @@ export class Proof {
   }
 
   onData(chunk: Buffer): void {
-    this.#framer.push(chunk)
+    // What comes behind a password stays here while that is checked: longer than the chunk is ours.
+    this.#framer.push(Buffer.from(chunk))
     this.#readPasswords()
   }
 
@@ -131,11 +133,18 @@ export class Proof {
         this.#parts.stream.write(step.messages)
         return
       case 'success':
-        this.#isOver = true
-        if (this.#secret !== null)
-          this.#parts.house.secrets.learn(this.#parts.visitor, this.#secret, step.keys)
-        this.#parts.onProved(step.messages, this.#framer.takeTail())
+        this.#onSuccess(step.messages, step.keys)
     }
+  }
+
+  #onSuccess(last: Buffer, keys: ScramKeys | null): void {
+    const { house, visitor, onProved } = this.#parts
+    if (this.#secret !== null && !house.secrets.learn(visitor, this.#secret, keys)) {
+      this.#fail(wrongPassword(visitor.user), 'auth_failed')
+      return
+    }
+    this.#isOver = true
+    onProved(last, this.#framer.takeTail())
   }
 
   #fail(reason: AuthFailure, word: string): void {

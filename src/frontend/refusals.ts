@@ -81,6 +81,11 @@ export function badReplication(value: string): Refusal {
   }
 }
 
+/** The console is no database. */
+export function notReplicated(): Refusal {
+  return refusal('FATAL', '0A000', 'the console takes no replication connections', 'bad_startup')
+}
+
 /** The configuration has no such database any more. */
 export function databaseRemoved(name: string): Refusal {
   return {

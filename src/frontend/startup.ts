@@ -1,5 +1,6 @@
 // A connection before its login: TLS, startup packet, cancel request, authentication. It owns the stream
 // until it becomes a Client or closes. Nothing it says reaches a pool or a server before it is authenticated.
+import type { Arrival } from '../auth/access.ts'
 import type { AuthFailure } from '../auth/failure.ts'
 import type { Refusal } from '../pool/types.ts'
 import type { SecurableStream, StreamHandler } from '../wire/byte-stream.ts'
@@ -13,6 +14,7 @@ import {
   unsupportedProtocol,
 } from '../wire/startup.ts'
 import { KEY_LONG, KEY_SHORT } from './cancel-keys.ts'
+import { aliasesOf, isConsole } from './console-door.ts'
 import { Entry } from './entry.ts'
 import { badCertificate, badReplication, shuttingDown, timedOut, tlsFailed } from './refusals.ts'
 import { Proof } from './proof.ts'
@@ -82,6 +84,12 @@ export class Startup implements StreamHandler {
   cut(reason: string): void {
     this.#over(reason)
     this.#stream.destroy(reason)
+  }
+
+  /** A reload has sent its user away. Who has not shown that it is that user is told nothing of it. */
+  dismiss(farewellOf: (user: string) => Refusal | null): void {
+    const farewell = this.#hasLoggedIn ? farewellOf(this.#visitor.user) : null
+    if (farewell !== null) this.#refuse(farewell)
   }
 
   /** The pooler stops: those who have not logged in are refused. */
@@ -251,13 +259,7 @@ export class Startup implements StreamHandler {
       this.#refuse(shuttingDown())
       return
     }
-    const gate = this.#house.judge({
-      user,
-      database,
-      // A replication connection to a database is one to that database: logical replication.
-      isPhysicalReplication: replication !== 'database' && replicationOf(replication ?? '0') === true,
-      peer,
-    })
+    const gate = this.#house.judge(this.#arrival(parameters))
     if ('sqlstate' in gate) {
       this.#refuseLogin(gate, 'not_allowed')
       return
@@ -283,6 +285,21 @@ export class Startup implements StreamHandler {
       early,
     )
     this.#proof.start()
+  }
+
+  #arrival(parameters: ReadonlyMap<string, string>): Arrival {
+    const { user, database } = this.#visitor
+    const replication = parameters.get('replication') ?? '0'
+    return {
+      user,
+      database,
+      aliases: aliasesOf(database),
+      // A replication connection to a database is one to that database: logical replication. Rules for
+      // replication do not open the console.
+      isPhysicalReplication:
+        replication !== 'database' && replicationOf(replication) === true && !isConsole(database),
+      peer: this.#stream.peer,
+    }
   }
 
   #onProved(last: Buffer, early: Buffer): void {

@@ -58,13 +58,16 @@ export class SecretKeeper implements SecretStore {
     return found instanceof Promise ? found.then((answer) => this.#noted(claim, answer)) : found
   }
 
-  learn(claim: Claim, secret: Secret, keys: ScramKeys | null): void {
+  learn(claim: Claim, secret: Secret, keys: ScramKeys | null): boolean {
     const key = this.#keyOf(claim)
     const configured = this.#configured.get(claim.user)
-    if (key === null || (configured !== undefined && !sameSecret(configured, secret))) return
+    // A login may take as long as it likes; a reload between its question and its answer counts.
+    if (configured === undefined ? this.#authQuery === null : !sameSecret(configured, secret)) return false
+    if (key === null) return true
     if (keys !== null) this.#learned.learn(key, secret, { kind: 'keys', ...keys })
     // What the configuration knows in plain or as a hash, the pool of that user has from there.
     else if (secret.kind !== 'scram' && configured === undefined) this.#learned.learn(key, secret, secret)
+    return true
   }
 
   doubt(claim: Claim): void {

@@ -73,6 +73,14 @@ export class Console implements ConsoleDoor, SessionHost {
     this.source.note({ user, client: address, reason }, 'client left the console', 'debug')
   }
 
+  /** Those whose user is gone go as well. */
+  dismissAll(farewellOf: (user: string) => Refusal | null): void {
+    for (const session of [...this.#sessions]) {
+      const farewell = farewellOf(session.visitor.user)
+      if (farewell !== null) session.end(farewell)
+    }
+  }
+
   /** The process ends, or the console does. */
   close(refusal: Refusal): void {
     for (const session of this.#sessions) session.end(refusal)
