@@ -5,8 +5,8 @@ import { afterEach, suite, test } from 'node:test'
 import { stage, through } from '../support/compare.ts'
 import * as m from '../support/messages.ts'
 import { startPoolerProcess } from '../support/pooler-process.ts'
-import { getPostgres } from '../support/postgres.ts'
-import { startPooler } from '../support/pooler.ts'
+import { getPostgres, notRun } from '../support/postgres.ts'
+import { CHOPPED, CHOPS, startPooler } from '../support/pooler.ts'
 import { Rig } from '../support/rig.ts'
 import { parameter, Rogue } from '../support/rogue.ts'
 import { until } from '../support/waits.ts'
@@ -100,6 +100,7 @@ suite('attacks', () => {
   })
 
   test('a flood of long names of statements that do not exist costs little memory', async (t) => {
+    if (CHOPS) return notRun(t, CHOPPED)
     const child = await startPoolerProcess(postgres.url, { client: { auth: 'trust' }, pool: { size: 1 } })
     t.after(() => child.stop())
     const { user = '', database = '' } = through(rig.test, postgres)

@@ -15,6 +15,17 @@ export function every(bytes: Buffer, size: number): Buffer[] {
   return pieces
 }
 
+/** Longest buffer that `crumbs` cuts up as a whole, and how much of each end of a longer one. */
+const CRUMBS_MAX = 1024
+const EDGE = 16
+
+/** Single bytes; of a long buffer only both ends, or large results would take hours. */
+export function crumbs(bytes: Buffer): Buffer[] {
+  if (bytes.length <= CRUMBS_MAX) return every(bytes, 1)
+  const ends = [bytes.subarray(0, EDGE), bytes.subarray(-EDGE)] as const
+  return [...every(ends[0], 1), bytes.subarray(EDGE, -EDGE), ...every(ends[1], 1)]
+}
+
 /** Pieces between these offsets; offsets outside the buffer and repeated ones are left out. */
 export function at(bytes: Buffer, cuts: readonly number[]): Buffer[] {
   const inside = [...new Set(cuts)].filter((cut) => cut > 0 && cut < bytes.length).sort((a, b) => a - b)

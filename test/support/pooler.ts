@@ -7,7 +7,7 @@ import { loadConfig } from '../../src/config/load.ts'
 import type { Config } from '../../src/config/types.ts'
 import type { Log } from '../../src/observe/log.ts'
 import { Pooler } from '../../src/pooler.ts'
-import { every } from './chop.ts'
+import { crumbs } from './chop.ts'
 import { assertNoneOut, isName, isSecret, lookThrough } from './known-secrets.ts'
 import { TestProxy } from './proxy.ts'
 
@@ -15,9 +15,6 @@ import { TestProxy } from './proxy.ts'
 export const CHOPS: boolean = process.env.PGMUX_TEST_CHOP === '1'
 /** The reason for notRun() of tests that such a line makes meaningless. */
 export const CHOPPED = 'bytes come one by one in this run (PGMUX_TEST_CHOP)'
-/** Longest chunk that is cut up as a whole, and how much of each end of a longer one. */
-const CRUMBS_MAX = 4096
-const EDGE = 64
 
 /** Any part of the configuration, laid over the defaults. */
 export type Overrides = { [Section in keyof Config]?: Parts<Config[Section]> }
@@ -89,13 +86,6 @@ async function chop(upstream: string): Promise<{ proxy: TestProxy; url: string }
   url.hostname = '127.0.0.1'
   url.port = String(proxy.port)
   return { proxy, url: url.href }
-}
-
-/** Single bytes; of large chunks only both ends, or the large results of some tests would take hours. */
-function crumbs(bytes: Buffer): Buffer[] {
-  if (bytes.length <= CRUMBS_MAX) return every(bytes, 1)
-  const ends = [bytes.subarray(0, EDGE), bytes.subarray(-EDGE)] as const
-  return [...every(ends[0], 1), bytes.subarray(EDGE, -EDGE), ...every(ends[1], 1)]
 }
 
 /** `overrides` laid over `config`. */
