@@ -51,9 +51,9 @@ async function waitsInVain(rig: Rig, options: object): Promise<string> {
 describe('times of one user', () => {
   it('idle_timeout, idle_transaction_timeout, transaction_timeout: 57P05, 25P03, 25P04', async () => {
     for (const [own, sql, code] of [
-      [{ idleTimeoutMs: 50 }, 'select 1', '57P05'],
-      [{ idleTransactionTimeoutMs: 50 }, 'begin', '25P03'],
-      [{ transactionTimeoutMs: 50 }, 'begin', '25P04'],
+      [{ idleTimeoutMs: 400 }, 'select 1', '57P05'],
+      [{ idleTransactionTimeoutMs: 400 }, 'begin', '25P03'],
+      [{ transactionTimeoutMs: 400 }, 'begin', '25P04'],
     ] as const) {
       await withRig(asAlice(own), async (rig) => {
         const [alice, bob] = [await rig.client(ALICE), await rig.client(BOB)]
