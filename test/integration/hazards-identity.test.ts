@@ -261,3 +261,40 @@ describe('statements', () => {
       }
     }))
 })
+
+describe('transaction mode', () => {
+  it('LISTEN and PREPARE keep their server, and go with their client', async () => {
+    const rig = await Rig.start(postgres, { pool: { size: 3 } })
+    const [first, second] = [await rig.client(), await rig.client()]
+    await using bystander = await rig.client()
+    for (const [index, client] of [first, second].entries()) {
+      await client.query(`prepare p as select 'of ${index}'`)
+      await client.query(`listen channel_${index}`)
+    }
+    for (let round = 0; round < 20; round++) {
+      await bystander.query('select 1')
+      assert.deepEqual((await first.query('execute p')).rows, [['of 0']])
+      assert.deepEqual((await second.query('execute p')).rows, [['of 1']])
+      assert.equal((await bystander.query('execute p')).error?.code, '26000')
+    }
+    for (const client of [first, second, bystander]) client.drain()
+    await rig.see("notify channel_1, 'hello'")
+    const told = await second.next()
+    assert.equal(told.type === 'A' && told.payload, 'hello')
+    await first.query('select 1')
+    await bystander.query('select 1')
+    const strangers = [...first.received, ...bystander.received].filter(({ type }) => type === 'A')
+    assert.deepEqual(strangers, [])
+    await Promise.all([first.end(), second.end()])
+    await rig.quiet()
+    const others = await Promise.all([rig.client(), rig.client(), rig.client()])
+    for (const client of others) await client.query('begin')
+    for (const client of others) {
+      const channels = 'select count(*) from pg_listening_channels()'
+      const prepared = "select count(*) from pg_prepared_statements where name = 'p'"
+      const { rows } = await client.query(`select (${channels}), (${prepared})`)
+      assert.deepEqual(rows, [['0', '0']])
+      await client.end()
+    }
+  })
+})
