@@ -8,12 +8,14 @@ import { type EmbeddedPostgres, startEmbedded } from '../embedded/embedded.ts'
 import { createLog, type Log } from '../observe/log.ts'
 import { Pooler } from '../pooler.ts'
 import type { Arguments } from './arguments.ts'
+import { keepYoungGenerationSmall } from './heap.ts'
 
 /** npm passes on a signal that the terminal has sent to us as well: within this time it is the same one. */
 const SAME_SIGNAL_MS = 500
 
 /** @returns the exit code, when everything has stopped. */
 export async function run(given: Arguments): Promise<number> {
+  keepYoungGenerationSmall()
   const load = (): LoadedConfig => loadConfig({ flags: given.flags })
   const { config: loaded, warnings } = load()
   const log = createLog(loaded.log)

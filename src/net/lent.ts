@@ -1,12 +1,15 @@
 // The large buffers that sockets are read into, and who still needs one. A buffer whose bytes the kernel has
 // taken from us is read into again: new memory for each read would have V8 collect its whole heap again and
 // again while a large result passes. It owns the spare ones. Must never give out one that somebody keeps.
+import type { Socket } from 'node:net'
 
 /** As much as Node reads at once by itself. */
 export const LENT_BYTES: number = 64 * 1024
 /** Bytes that come or go together in this number are worth a way of their own: lent, and written at once. */
 export const LARGE_BYTES: number = 4 * 1024
 const SPARE_MAX = 32
+/** Sockets that may have one at a time: it stays with one that has become silent, until it reads again. */
+const HOLDERS_MAX = 256
 
 /** A buffer, and how many streams keep bytes of it beyond the call in which they got them. */
 export class Lent {
@@ -18,6 +21,20 @@ export class Lent {
 let current: Lent | null = null
 const spare: Lent[] = []
 
+let holders = 0
+
+/** A place among those that may read into lent buffers. @returns false: there are enough of them */
+export function takePlace(): boolean {
+  if (holders >= HOLDERS_MAX) return false
+  holders++
+  return true
+}
+
+/** The place is free again. */
+export function leavePlace(): void {
+  holders--
+}
+
 /** @returns one that nobody keeps */
 export function borrow(): Lent {
   return spare.pop() ?? new Lent()
@@ -28,11 +45,11 @@ export function giveBack(lent: Lent): void {
   if (spare.length < SPARE_MAX) spare.push(lent)
 }
 
-/** Calls `deliver`; streams that keep what they are given of `lent` in it say so. */
-export function lend(lent: Lent, deliver: () => void): void {
+/** Emits 'data' with a part of `lent`; streams that keep what they are given of it say so in the meantime. */
+export function lend(lent: Lent, socket: Pick<Socket, 'emit'> | null, chunk: Buffer): void {
   current = lent
   try {
-    deliver()
+    socket?.emit('data', chunk)
   } finally {
     current = null
   }

@@ -1,22 +1,29 @@
 // Owns the way in which sockets are read. What is handed out is not read into again as long as a stream keeps
 // it.
 import { type Server, Socket } from 'node:net'
-import { borrow, giveBack, LARGE_BYTES, LENT_BYTES, type Lent, lend } from './lent.ts'
+import { borrow, giveBack, LARGE_BYTES, leavePlace, LENT_BYTES, type Lent, lend, takePlace } from './lent.ts'
 import { take } from './slab.ts'
 
 const shared = Buffer.allocUnsafeSlow(LENT_BYTES)
 
+/** So many large reads without a small one in between are a stream, no long message. */
+const STREAM_AFTER = 3
+
 /**
- * Reads of one socket. Small ones go through a buffer that all sockets share and are copied out of it, which
- * saves the 64 KiB that Node allocates and shrinks for each read; while large ones come, the socket has a
- * buffer of its own that is lent as it is.
+ * Reads of one socket. They go through a buffer that all sockets share and are copied out of it, which saves
+ * the 64 KiB that Node allocates and shrinks for each read: small ones to a slab, large ones to a buffer that
+ * is lent. While many large ones come the socket reads into a lent buffer itself. It keeps that one until its
+ * next small read, or its end.
  */
 export class Reads {
   /** Who emits 'data'. */
   socket: Socket | null = null
   #own: Lent | null = null
   #isChanged = true
-  #chunk: Buffer | null = null
+  /** Large reads since the last small one. */
+  #large = 0
+  #hasPlace = false
+  #seesClose = false
 
   /** For the `onread` option of a socket. */
   readonly onread = {
@@ -32,29 +39,51 @@ export class Reads {
   }
 
   #onRead(length: number): boolean {
-    const own = this.#own
-    if (own !== null && length >= LARGE_BYTES) {
-      this.#chunk = own.bytes.subarray(0, length)
-      lend(own, this.#deliver)
-      if (own.keeps > 0) this.#use(borrow())
-      return true
+    if (length >= LARGE_BYTES) this.#onLarge(length)
+    else {
+      const chunk = take(length)
+      const own = this.#own
+      ;(own?.bytes ?? shared).copy(chunk, 0, 0, length)
+      this.#large = 0
+      if (own !== null) this.#release(own)
+      this.socket?.emit('data', chunk)
     }
-    const chunk = take(length)
-    const from = own?.bytes ?? shared
-    from.copy(chunk, 0, 0, length)
-    if (own !== null) {
-      giveBack(own)
-      this.#use(null)
-    } else if (length >= LARGE_BYTES) this.#use(borrow())
-    this.socket?.emit('data', chunk)
     return true
   }
 
-  /** Made once: reads come often. */
-  readonly #deliver = (): void => {
-    const chunk = this.#chunk
-    this.#chunk = null
-    this.socket?.emit('data', chunk)
+  #onLarge(length: number): void {
+    const own = this.#own
+    const lent = own ?? borrow()
+    if (own === null) shared.copy(lent.bytes, 0, 0, length)
+    lend(lent, this.socket, lent.bytes.subarray(0, length))
+    if (own !== null) {
+      if (own.keeps > 0) this.#use(borrow())
+      return
+    }
+    if (lent.keeps === 0) giveBack(lent)
+    if (++this.#large >= STREAM_AFTER && this.#mayHold()) this.#use(borrow())
+  }
+
+  /** Is there a place for it? It is given up with the buffer, or with the socket. */
+  #mayHold(): boolean {
+    if (this.socket === null || this.socket.destroyed || !takePlace()) return false
+    this.#hasPlace = true
+    if (!this.#seesClose) {
+      this.#seesClose = true
+      this.socket.once('close', () => this.#leave())
+    }
+    return true
+  }
+
+  #release(own: Lent): void {
+    giveBack(own)
+    this.#use(null)
+    this.#leave()
+  }
+
+  #leave(): void {
+    if (this.#hasPlace) leavePlace()
+    this.#hasPlace = false
   }
 
   #use(lent: Lent | null): void {

@@ -155,12 +155,17 @@ export class PendingName {
   }
 }
 
+/** Of clients that have none. Never written to. */
+const NO_NAMES = new Map<string, NamedStatement>()
+const NO_CHANGES = new Map<string, PendingName>()
+
 /** The named statements of one client. */
 export class ClientStatements {
   readonly #registry: Registry
-  readonly #confirmed = new Map<string, NamedStatement>()
+  // Made when first needed: most of many idle clients never name a statement.
+  #confirmed: Map<string, NamedStatement> = NO_NAMES
   /** The last change of each name: one batch may hold very many, so nothing here looks through them. */
-  readonly #pending = new Map<string, PendingName>()
+  #pending: Map<string, PendingName> = NO_CHANGES
   #bytes = 0
   /** Names whose text was too long to be kept: they exist on one server only. */
   #large = 0
@@ -218,7 +223,9 @@ export class ClientStatements {
   confirm(change: PendingName): void {
     this.#forget(change)
     this.#remove(change.name)
-    if (change.to !== null) this.#confirmed.set(change.name, change.to)
+    if (change.to === null) return
+    if (this.#confirmed === NO_NAMES) this.#confirmed = new Map()
+    this.#confirmed.set(change.name, change.to)
   }
 
   /** Postgres refused it or never came to it: the name stays as it was. */
@@ -261,6 +268,7 @@ export class ClientStatements {
       change.older = before
       before.newer = change
     }
+    if (this.#pending === NO_CHANGES) this.#pending = new Map()
     this.#pending.set(change.name, change)
   }
 

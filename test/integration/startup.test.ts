@@ -331,3 +331,32 @@ describe('refusals', () => {
     assert.equal((await client.query('select 1')).tag, 'SELECT 1')
   })
 })
+
+describe('a request behind the password', () => {
+  it('is what its client has sent, whatever others send while the password is checked', async () => {
+    const names = ['early1', 'early2', 'early3']
+    const password = 'not known before'
+    const users = new Map([[postgres.user, { secret: postgres.password }]])
+    for (const name of names) {
+      await postgres.admin(`create role ${name} password '${password}'`)
+      const [row] = await postgres.admin(`select rolpassword from pg_authid where rolname = '${name}'`)
+      users.set(name, { secret: String(row?.rolpassword) })
+    }
+    const slow = await startPooler(postgres.url, { users, client: { auth: 'password' } })
+    after(() => slow.stop())
+    await using other = await WireClient.connect(through(slow, postgres))
+    const asked = (letter: string) => m.query(`select '${letter.repeat(30_000)}'`)
+    for (const user of names) {
+      await using early = await WireClient.open(through(slow, postgres))
+      early.send(packet(0x30000, { user }))
+      await early.until('R')
+      early.send(m.password(password), asked('e'))
+      other.send(asked('o'), asked('o'), asked('o'))
+      await early.until('Z')
+      const [, row] = await early.until('Z')
+      assert.ok(row?.type === 'D')
+      assert.equal(row.values[0]?.toString(), 'e'.repeat(30_000))
+      for (let answer = 0; answer < 3; answer++) await other.until('Z')
+    }
+  })
+})

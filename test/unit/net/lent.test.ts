@@ -2,10 +2,10 @@
 
 import assert from 'node:assert/strict'
 import { createHash, randomBytes } from 'node:crypto'
-import { once } from 'node:events'
+import { EventEmitter, once } from 'node:events'
 import { connect, type Socket } from 'node:net'
 import { describe, it } from 'node:test'
-import { borrow, giveBack, keep, lend, release } from '../../../src/net/lent.ts'
+import { borrow, giveBack, keep, leavePlace, lend, release, takePlace } from '../../../src/net/lent.ts'
 import { listen } from '../../../src/net/listen.ts'
 import type { TcpStream } from '../../../src/net/tcp-stream.ts'
 
@@ -14,11 +14,14 @@ describe('a lent buffer', () => {
     const lent = borrow()
     const bytes = lent.bytes.subarray(0, 10)
     assert.equal(keep(bytes), null)
-    lend(lent, () => {
+    const socket = new EventEmitter()
+    socket.on('data', (chunk) => {
+      assert.equal(chunk, bytes)
       assert.equal(keep(Buffer.alloc(10)), null)
       assert.equal(lent.keeps, 0)
       assert.equal(keep(bytes), lent)
     })
+    lend(lent, socket, bytes)
     assert.equal(lent.keeps, 1)
     assert.equal(keep(bytes), null)
     release(lent)
@@ -28,11 +31,11 @@ describe('a lent buffer', () => {
 
   it('is not lent any more when the one it was given to throws', () => {
     const lent = borrow()
-    assert.throws(() =>
-      lend(lent, () => {
-        throw new Error('on purpose')
-      }),
-    )
+    const socket = new EventEmitter()
+    socket.on('data', () => {
+      throw new Error('on purpose')
+    })
+    assert.throws(() => lend(lent, socket, lent.bytes))
     assert.equal(keep(lent.bytes), null)
   })
 })
@@ -99,5 +102,66 @@ describe('large reads that are passed on', () => {
       })
     })
     assert.equal(got, sent)
+  })
+})
+
+describe('sockets that read into lent buffers', () => {
+  const PLACES = 256
+
+  /** How many more may. */
+  function places(): number {
+    let count = 0
+    while (takePlace()) count++
+    for (let n = 0; n < count; n++) leavePlace()
+    return count
+  }
+
+  it('are not more than so many, and leave their place with a small read or with their end', async (t) => {
+    const streams: TcpStream[] = []
+    let bytes = 0
+    const listener = await listen({ host: '127.0.0.1', port: 0 }, (stream) => {
+      streams.push(stream)
+      const onData = (chunk: Buffer): void => {
+        bytes += chunk.length
+      }
+      stream.handler = { onData, onDrain() {}, onEnd: () => stream.end(), onClose() {} }
+    })
+    const sockets: Socket[] = []
+    t.after(async () => {
+      for (const socket of sockets) socket.destroy()
+      for (const stream of streams) stream.destroy('test over')
+      await listener.close()
+    })
+    // Sockets of the tests before may be about to close.
+    while (places() < PLACES) await new Promise((resolve) => setImmediate(resolve))
+    const free = PLACES
+    /** In pieces that are read one by one. */
+    const send = async (socket: Socket, pieces: readonly number[]): Promise<void> => {
+      for (const size of pieces) {
+        const due = bytes + size
+        socket.write(Buffer.alloc(size))
+        while (bytes < due) await new Promise((resolve) => setImmediate(resolve))
+      }
+    }
+    for (let n = 0; n < 3; n++) {
+      const socket = connect({ host: '127.0.0.1', port: listener.port })
+      await once(socket, 'connect')
+      sockets.push(socket)
+    }
+    const [one, two, three] = sockets as [Socket, Socket, Socket]
+    await send(one, [60_000])
+    assert.equal(places(), free, 'one long message is no stream')
+    await send(one, [8000, 8000, 8000])
+    await send(two, [8000, 8000, 8000, 8000])
+    assert.equal(places(), free - 2)
+    await send(one, [10])
+    assert.equal(places(), free - 1)
+    two.destroy()
+    while (places() < free) await new Promise((resolve) => setImmediate(resolve))
+    for (let n = 0; n < free; n++) takePlace()
+    await send(three, [8000, 8000, 8000, 8000])
+    assert.equal(takePlace(), false)
+    for (let n = 0; n < free; n++) leavePlace()
+    assert.equal(places(), free, 'whoever had none leaves none')
   })
 })
