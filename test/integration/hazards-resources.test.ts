@@ -172,6 +172,34 @@ suite('clients', () => {
     for (const reader of readers) reader.destroy()
   })
 
+  test('one that takes a stream at full speed does not make another wait', async () => {
+    const pooler = await inProcess({ client: { auth: 'trust' }, pool: { size: 3 } })
+    const options = { ...direct(postgres), host: pooler.host, port: pooler.port }
+    await using reader = await WireClient.connect(options)
+    const stream = await openSocket(options)
+    stream.write(m.startup({ user: options.user ?? '', database: options.database ?? '' }))
+    await once(stream, 'data')
+    let bytes = 0
+    stream.on('data', (chunk: Buffer) => {
+      bytes += chunk.length
+    })
+    const many = 'generate_series(1, 4000) a, generate_series(1, 4000) b'
+    stream.write(m.query(`copy (select repeat('x', 10000) from ${many}) to stdout`))
+    await eventually(() => bytes > MB)
+    const times: number[] = []
+    while (times.length < 300) {
+      const from = performance.now()
+      assert.deepEqual((await reader.query('select 1')).rows, [['1']])
+      times.push(performance.now() - from)
+      reader.received.length = 0
+    }
+    times.sort((left, right) => left - right)
+    assert.ok(bytes > 20 * MB, `${bytes} bytes of the stream`)
+    // 50 ms on a quiet machine; nobody who is starved would come near this on a busy one.
+    assert.ok((times[296] as number) < 400, `p99 of ${times[296]} ms`)
+    stream.destroy()
+  })
+
   test('that vanish in the middle do not cost a login to Postgres each', async () => {
     const rig = await Rig.start(postgres, { pool: { size: 2 }, client: { abandonGraceMs: 200 } })
     const churn = 300
