@@ -92,7 +92,7 @@ const HOSTILE = [
 ]
 
 describe('names', () => {
-  it('of any kind are one line in the log, no label in the metrics, and what they are in Postgres', async () => {
+  it('of any kind are one line in the log, no label in the metrics, the same in Postgres', async () => {
     const identifier = (name: string) => `"${name.replaceAll('"', '""')}"`
     const password = 'a long password for all'
     for (const name of HOSTILE) {

@@ -1,5 +1,5 @@
-// Hazards of resources (docs/hazards.md, parts C, F and H): what many clients do to the pooler costs what they
-// are worth, and comes to an end. Must never measure the test's own memory.
+// Hazards of resources (docs/hazards.md, parts C, F and H): what many clients do to the pooler costs what
+// they are worth, and comes to an end. Must never measure the test's own memory.
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import type { Socket } from 'node:net'
@@ -152,7 +152,7 @@ suite('clients', () => {
     await Promise.all([owner, ...clients].map((client) => client.end()))
   })
 
-  test('that stop reading hold their servers no longer than write_timeout; others are told before', async () => {
+  test('that stop reading hold their servers no longer than write_timeout; others are told', async () => {
     const rig = await Rig.start(postgres, {
       client: { writeTimeoutMs: 1_500 },
       pool: { size: 2, queryWaitTimeoutMs: 300 },

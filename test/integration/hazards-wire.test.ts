@@ -131,7 +131,7 @@ describe('random pipelines', () => {
 })
 
 describe('errors and their place', () => {
-  it('a batch that waits too long for a server: one error, and ReadyForQuery when its Sync comes', async () => {
+  it('a batch that waits too long: one error, and ReadyForQuery when its Sync comes', async () => {
     const rig = await Rig.start(postgres, { pool: { size: 1, queryWaitTimeoutMs: 150 } })
     await using owner = await rig.client()
     await using client = await rig.client()
