@@ -1,10 +1,10 @@
 // The certificates of the process: files that become others are read again without a reload, and the end of
 // our own is told in time. It owns the watch over the files; who uses what is in them renews it.
 import { X509Certificate } from 'node:crypto'
-import { readFileSync } from 'node:fs'
 import type { Config } from './config/types.ts'
 import type { Log } from './observe/log.ts'
 import { FileWatch, marksOf } from './util/file-watch.ts'
+import { readFileNow } from './util/read-file.ts'
 
 const DAY_MS = 86_400_000
 /** Before it ends, a certificate is complained about for so long, once a day. */
@@ -96,7 +96,7 @@ export class Certificates {
 
 function endOf(file: string): number | null {
   try {
-    return Date.parse(new X509Certificate(readFileSync(file)).validTo)
+    return Date.parse(new X509Certificate(readFileNow(file)).validTo)
   } catch {
     return null
   }

@@ -107,7 +107,8 @@ class Reader {
     let next = cursor.token()
     for (; next !== null; next = next.hasComma ? cursor.token() : null) {
       const { text, isQuoted } = next
-      if (!isQuoted && text.length > 1 && text.startsWith('@')) tokens.push(...this.#values(text, from))
+      if (!isQuoted && text.length > 1 && text.startsWith('@'))
+        for (const value of this.#values(text, from)) tokens.push(value)
       else tokens.push({ text, isQuoted })
     }
     return tokens
@@ -119,7 +120,7 @@ class Reader {
     inner.#count = this.#count
     inner.read(this.#files.beside(name, reference.slice(1)), place, depth + 1)
     this.#count = inner.#count
-    this.problems.push(...inner.problems)
+    for (const problem of inner.problems) this.problems.push(problem)
     return inner.lines.flatMap(({ fields }) => fields.flat())
   }
 

@@ -1,12 +1,13 @@
 // Makes the Config: reads the file, lays environment and flags over it, checks it. Either everything is
 // right, or one error says everything that is wrong. No secret ever stands in an error or a warning.
 
-import { readFileSync } from 'node:fs'
 import type { z } from 'zod'
 import { type Environment, type ParsedDocument, readDocument } from './document.ts'
 import { applyEnvironment, applyFlags, type Flags, Layers, unknownKey } from './layers.ts'
 import { ConfigError, nearestName } from './problems.ts'
 import { resolveConfig } from './resolve.ts'
+import { reasonOf } from './rules.ts'
+import { readFileNow } from '../util/read-file.ts'
 import { isMapAt, optionAt } from './options.ts'
 import { type FileConfig, fileSchema } from './schema.ts'
 import type { Config } from './types.ts'
@@ -36,11 +37,9 @@ export interface LoadedConfig {
 
 function readFile(file: string, env: Environment): ParsedDocument {
   try {
-    return readDocument(readFileSync(file, 'utf8'), env)
+    return readDocument(readFileNow(file).toString('utf8'), env)
   } catch (error) {
-    const code = (error as NodeJS.ErrnoException).code
-    const reason = code === 'ENOENT' ? 'there is no such file' : (code ?? 'unknown error')
-    throw new ConfigError([`${file}: cannot be read: ${reason}`])
+    throw new ConfigError([`${file}: cannot be read: ${reasonOf(error)}`])
   }
 }
 

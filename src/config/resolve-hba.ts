@@ -1,8 +1,9 @@
 // Reads the files of client.hba_file and client.ident_file with what they include, and reports each problem
 // at its line. A file with a problem is refused as a whole: without one of its lines the others may let in
 // whom that line refuses.
-import { readdirSync, readFileSync, statSync } from 'node:fs'
+import { readdirSync } from 'node:fs'
 import { dirname, isAbsolute, join } from 'node:path'
+import { readFileNow } from '../util/read-file.ts'
 import { type AuthFiles, type AuthLine, readAuthFile } from './auth-file.ts'
 import { parseHbaLine } from './hba-file.ts'
 import { parseIdentLine } from './ident-file.ts'
@@ -106,10 +107,7 @@ function filesFor(context: ResolveContext, path: Path): AuthFiles {
   return {
     text: (name) => {
       try {
-        const file = locate(context, path, name)
-        const size = statSync(file).size
-        if (size > MAX_FILE) return { error: `it has more than ${MAX_FILE} bytes`, isMissing: false }
-        return decode(readFileSync(file))
+        return decode(readFileNow(locate(context, path, name), MAX_FILE))
       } catch (error) {
         return failed(error)
       }

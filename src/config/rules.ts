@@ -1,8 +1,9 @@
 // What the rules between keys share: reporting a problem at its place in the configuration, and reading
 // the files that it names. Opens no socket. The content of a file never stands in a problem.
 
-import { accessSync, constants, readFileSync } from 'node:fs'
+import { accessSync, constants } from 'node:fs'
 import { dirname, resolve as resolvePath } from 'node:path'
+import { readFileNow } from '../util/read-file.ts'
 import { type Layers, RANK } from './layers.ts'
 
 export type Path = readonly string[]
@@ -12,6 +13,8 @@ const READ_ERRORS: Readonly<Record<string, string>> = {
   EACCES: 'this user may not read it',
   EISDIR: 'it is a folder',
 }
+/** Of readFileNow, in words already. */
+const OWN_ERRORS: ReadonlySet<string> = new Set(['EFBIG', 'ESPIPE'])
 
 /** What the rules need. */
 export interface ResolveContext {
@@ -37,8 +40,8 @@ export function locate(context: ResolveContext, path: Path, name: string): strin
 
 /** Why a file cannot be read, in words. */
 export function reasonOf(error: unknown): string {
-  const code = (error as NodeJS.ErrnoException).code ?? 'unknown error'
-  return READ_ERRORS[code] ?? code
+  const { code = 'unknown error', message } = error as NodeJS.ErrnoException
+  return OWN_ERRORS.has(code) ? message : (READ_ERRORS[code] ?? code)
 }
 
 function unreadable(name: string, error: unknown): string {
@@ -48,7 +51,7 @@ function unreadable(name: string, error: unknown): string {
 /** The text of a file; null after a problem was reported at `path`. */
 export function readText(context: ResolveContext, path: Path, name: string): string | null {
   try {
-    return readFileSync(locate(context, path, name), 'utf8')
+    return readFileNow(locate(context, path, name)).toString('utf8')
   } catch (error) {
     rule(context, [path], true, unreadable(name, error))
     return null

@@ -1,7 +1,7 @@
 // Reads the files that TLS needs, and says in one sentence what is wrong with one. Must never log or quote a
 // key.
 import { createPrivateKey, X509Certificate } from 'node:crypto'
-import { readFileSync } from 'node:fs'
+import { readFileNow } from '../util/read-file.ts'
 import { errorWords } from './peer.ts'
 
 /** A certificate or key that cannot be used: one sentence that names the file. */
@@ -50,7 +50,7 @@ export function readAuthorities(file: string): Buffer {
 
 function readPem(file: string, what: string): Buffer {
   try {
-    return readFileSync(file)
+    return readFileNow(file)
   } catch (error) {
     throw new CertificateError(`the ${what} ${file} cannot be read: ${errorWords(error as Error)}`)
   }

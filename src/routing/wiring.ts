@@ -1,9 +1,9 @@
 // How a pool is wired up under a configuration: its route, its limits, and what tells one route from another.
 // It makes these; it owns nothing.
 import { createHash } from 'node:crypto'
-import { readFileSync } from 'node:fs'
 import type { Route } from '../backend/route.ts'
 import type { Config } from '../config/types.ts'
+import { readFileNow } from '../util/read-file.ts'
 import type { Wiring } from './pool-entry.ts'
 import { clientLimitsOf, poolLimitsOf } from './precedence.ts'
 import type { Place } from './router.ts'
@@ -40,7 +40,7 @@ function identityOf(place: Place): string {
 function digestOf(file: string): string {
   if (file === '') return ''
   try {
-    return createHash('sha256').update(readFileSync(file)).digest('hex')
+    return createHash('sha256').update(readFileNow(file)).digest('hex')
   } catch {
     // Whoever needs it says so. Without it, what is trusted is unknown.
     return 'unreadable'

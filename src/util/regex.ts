@@ -110,7 +110,12 @@ function emitChoice(parts: readonly RegexNode[], steps: Step[]): void {
 
 function emitRepeat(node: RegexNode & { kind: 'repeat' }, steps: Step[]): void {
   const { part, min, max, isLazy } = node
-  for (let i = 0; i < min; i++) emit(part, steps)
+  for (let i = 0; i < min; i++) {
+    const before = steps.length
+    emit(part, steps)
+    // Nothing stays nothing however often it is repeated; in a repetition of repetitions that is very often.
+    if (steps.length === before) break
+  }
   const forks: number[] = []
   if (max === Number.POSITIVE_INFINITY) {
     const fork = push(steps, { kind: 'fork', first: 0, second: 0 })

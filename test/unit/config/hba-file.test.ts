@@ -192,6 +192,12 @@ suite('problems', () => {
     assert.ok(told.length < 30)
   })
 
+  test('a list in a file may be long', () => {
+    const names = Array.from({ length: 200_000 }, (_, at) => `user${at}`)
+    const { config } = load({ hba: 'host all @users all md5\n', users: names.join('\n') })
+    assert.equal(config.client.hbaFile[0]?.users.exact.size, names.length)
+  })
+
   test('a file without a line, without UTF-8, too large, or not there', () => {
     assert.match(problems({}).join(), /client.hba_file: cannot read hba: there is no such file/)
     assert.match(problems({ hba: '# nothing\n' }).join(), /hba:1: contains no entries/)

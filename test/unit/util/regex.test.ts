@@ -17,6 +17,13 @@ test('a pattern that others take ages for takes no time', () => {
   assert.ok(performance.now() - started < 2000)
 })
 
+test('nothing that is repeated by repetitions is compiled as fast', () => {
+  // 255 * 255 * 255 * 255 times nothing.
+  const { steps } = compiled('(?:(?:(?:(?:){255}){255}){255}){255}')
+  assert.equal(steps.length, 1)
+  assert.equal(regexFits(compiled('^(?:(?:){3}a){2}$'), 'aa'), true)
+})
+
 test('nothing matches the empty pattern but everything', () => {
   for (const text of ['', 'a', '\n']) assert.equal(regexFits(compiled(''), text), true)
 })
