@@ -6,7 +6,7 @@ import type { ChannelBinding, ServerTlsConfig, TlsMode } from '../../src/config/
 import { Authority, type Issued, type IssueOptions, NO_OPENSSL } from '../support/authority.ts'
 import { through } from '../support/compare.ts'
 import * as m from '../support/messages.ts'
-import { type Overrides, startPooler } from '../support/pooler.ts'
+import { CHOPS, type Overrides, startPooler } from '../support/pooler.ts'
 import { getPostgres, notRun } from '../support/postgres.ts'
 import { findProgram, runProgram } from '../support/programs.ts'
 import { Rig } from '../support/rig.ts'
@@ -32,12 +32,15 @@ const right = made(ours, '/CN=postgres', { san: 'IP:127.0.0.1,DNS:localhost' })
 const unknown = made(others, '/CN=x', { san: 'IP:127.0.0.1' })
 const client = made(ours, `/CN=${USER}`)
 
+/** For a login; a handshake of single bytes takes its time. */
+const LIMIT_MS = CHOPS ? 6000 : 1000
+
 /** How Postgres is reached: `tls`, `clear`, or the SQLSTATE and words of the refusal. */
 async function outcome(tls: Partial<ServerTlsConfig>, extra: Overrides['upstream'] = {}): Promise<string> {
   const pooler = await startPooler(postgres.url, {
     client: { auth: 'trust' },
-    pool: { size: 1, queryWaitTimeoutMs: 1000 },
-    upstream: { user: USER, password: PASSWORD, connectTimeoutMs: 1000, tls, ...extra },
+    pool: { size: 1, queryWaitTimeoutMs: LIMIT_MS },
+    upstream: { user: USER, password: PASSWORD, connectTimeoutMs: LIMIT_MS, tls, ...extra },
   })
   try {
     await using one = await WireClient.connect(through(pooler, postgres, { user: USER, password: '' }))

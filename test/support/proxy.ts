@@ -78,7 +78,7 @@ class Lane {
     from.on('data', (chunk: Buffer) => this.#take(chunk))
     from.on('end', () => this.#then(async () => void to.end()))
     // An error on one side becomes a RST on the other, behind all that came before it.
-    from.on('error', () => this.#then(async () => void to.resetAndDestroy()))
+    from.on('error', () => this.#then(async () => breakOff(to)))
   }
 
   /** Bytes stop here until `release`; more is not read from the sender than its window allows. */
@@ -220,8 +220,8 @@ export class ProxyConnection {
 
   /** RST to both sides. */
   reset(): void {
-    this.#client.resetAndDestroy()
-    this.#target.resetAndDestroy()
+    breakOff(this.#client)
+    breakOff(this.#target)
     this.release()
   }
 }
@@ -231,6 +231,12 @@ function gone(socket: Socket): Promise<void> {
     if (socket.closed) resolve()
     else socket.once('close', () => resolve())
   })
+}
+
+/** With a RST, except behind a FIN: Node would keep that socket for ever. */
+function breakOff(socket: Socket): void {
+  if (socket.writableEnded) socket.destroy()
+  else socket.resetAndDestroy()
 }
 
 /** A listening relay. */
