@@ -40,8 +40,10 @@ export class Program {
   static async start(args: string[], password: string): Promise<Program> {
     const bin = fileURLToPath(new URL('../../bin/pgmux.js', import.meta.url))
     const { DATABASE_URL: _, ...env } = process.env
-    const listen = ['--listen', `127.0.0.1:${await freePort()}`, '--admin', 'off', '--log-format', 'json']
-    const child = spawn(process.execPath, [bin, 'run', ...listen, ...args], {
+    const listen = ['--listen', `127.0.0.1:${await freePort()}`, '--admin', 'off']
+    // All that it could say, so that it is seen to hold no secret.
+    const log = ['--log-format', 'json', '--log-level', 'debug']
+    const child = spawn(process.execPath, [bin, 'run', ...listen, ...log, ...args], {
       stdio: ['ignore', 'pipe', 'pipe'],
       env,
     })
