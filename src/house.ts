@@ -55,6 +55,8 @@ export class House implements HouseView {
   readonly #byDatabase = new Map<string, number>()
   readonly #byUser = new Map<string, number>()
   readonly #byAddress = new Map<string, number>()
+  /** Visitors by their address. */
+  readonly #atDoor = new Map<string, number>()
   #admitted = 0
 
   constructor(parts: HouseParts) {
@@ -100,15 +102,25 @@ export class House implements HouseView {
 
   /** A connection was accepted. */
   accept(stream: SecurableStream): void {
-    const { maxUnauthenticated } = this.limits
-    if (maxUnauthenticated > 0 && this.visitors.size >= maxUnauthenticated) {
-      stream.end(errorResponse(tooManyClients('client.max_unauthenticated')))
-      this.counters.errors.add(['53300', 'client.max_unauthenticated'])
+    const { address } = stream.peer
+    const full = this.#fullDoor(address)
+    if (full !== null) {
+      stream.end(errorResponse(tooManyClients(full)))
+      this.counters.errors.add(['53300', full])
       return
     }
     const startup = new Startup(stream, this)
     stream.handler = startup
     this.visitors.add(startup)
+    add(this.#atDoor, address, 1)
+  }
+
+  /** The limit that keeps another connection from being listened to; null: none. */
+  #fullDoor(address: string): string | null {
+    const { maxUnauthenticated, maxPerAddress } = this.limits
+    if (isFull(this.visitors.size, maxUnauthenticated)) return 'client.max_unauthenticated'
+    // One address must not fill the door for all. Who is in does not count here: it may want to cancel.
+    return isFull(this.#atDoor.get(address), maxPerAddress) ? 'client.max_per_address' : null
   }
 
   get secrets(): SecretStore {
@@ -182,8 +194,8 @@ export class House implements HouseView {
     this.#tellIfEmpty()
   }
 
-  onVisitorOver(visitor: unknown): void {
-    this.visitors.delete(visitor as Startup)
+  onVisitorOver(visitor: Startup): void {
+    if (this.visitors.delete(visitor)) add(this.#atDoor, visitor.address, -1)
     this.#tellIfEmpty()
   }
 

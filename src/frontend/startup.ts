@@ -49,6 +49,10 @@ export class Startup implements StreamHandler {
     this.#deadline = limit > 0 ? house.time.now + limit : Number.POSITIVE_INFINITY
   }
 
+  get address(): string {
+    return this.#visitor.address
+  }
+
   onData(chunk: Buffer): void {
     if (this.#isOver) return
     if (this.#entry !== null) {

@@ -16,6 +16,7 @@ import type { TlsSettings } from '../wire/byte-stream.ts'
 import type { CancelKeys } from './cancel-keys.ts'
 import type { Client } from './client.ts'
 import type { ConsoleVisit } from './console-door.ts'
+import type { Startup } from './startup.ts'
 
 /** What a server of one baseline tells at its login. */
 export interface Welcome {
@@ -103,7 +104,7 @@ export interface House {
   onEntered(client: Client): void
   onLeft(client: Client, reason: string): void
   /** A connection that has not logged in yet is over. */
-  onVisitorOver(visitor: unknown): void
+  onVisitorOver(visitor: Startup): void
   onRefused(visitor: Visitor, refusal: Refusal): void
 }
 

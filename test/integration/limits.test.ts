@@ -66,6 +66,24 @@ describe('limits on clients', () => {
     })
   }
 
+  it('client.max_per_address: one address that says nothing does not fill the door for all', async () => {
+    const rig = await Rig.start(postgres, { client: { maxUnauthenticated: 4, maxPerAddress: 2 } })
+    const from = (localAddress: string) => ({ localAddress })
+    const silent = [await rig.stranger(from('127.0.0.2')), await rig.stranger(from('127.0.0.2'))]
+    await eventually(() => rig.test.pooler.gauges().clients.login === 2)
+    for (let round = 0; round < 3; round++)
+      assert.match(await refused(rig.client(from('127.0.0.2'))), /client\.max_per_address/)
+    // Who is in may use up the limit, and can cancel all the same.
+    const inside = [await rig.client(from('127.0.0.3')), await rig.client(from('127.0.0.3'))]
+    const asleep = inside[0]?.query('select pg_sleep(60)')
+    await rig.running('%pg_sleep(60)%')
+    await inside[0]?.cancel()
+    assert.equal((await asleep)?.error?.code, '57014')
+    for (const client of [...silent, ...inside]) client.destroy()
+    await eventually(() => rig.test.pooler.gauges().clients.login === 0)
+    await (await rig.client(from('127.0.0.2'))).end()
+  })
+
   it('client.max_unauthenticated: those who do not log in do not keep others out for good', async () => {
     const rig = await Rig.start(postgres, { client: { maxUnauthenticated: 3 } })
     await using inside = await rig.client()
