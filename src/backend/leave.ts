@@ -15,23 +15,25 @@ export interface Leaving {
   /** When what still runs is cancelled, then closed. */
   deadline: number
   isCancelled: boolean
-  /** Session state must go as well (session mode). */
+  /** Session state must go as well: it is reset in session mode, elsewhere it goes with the server. */
   needsReset: boolean
   rollbacks: number
 }
 
 const ROLLBACKS_MAX = 3
+const NOBODY_ELSES = 'the client left a session that cannot be given to others'
 const COPY_FAIL = copyFail('the client has gone')
 
 /** Begins the clean-up. May close the server. */
 export function leave(server: Server, how: Departure, needsReset: boolean): void {
-  const { talk, parts } = server
+  const { talk } = server
   if (talk.restOut > 0) {
     server.close('the client left in the middle of a message')
     return
   }
-  if (talk.copy === Copy.Both || (needsReset && parts.route.mode !== 'session')) {
-    server.close('the client left a session that cannot be given to others')
+  // Where something still runs Postgres would not notice: it is let run, and cancelled in time, as ever.
+  if (talk.copy === Copy.Both || (needsReset && isNobodyElses(server) && talk.replies.size === 0)) {
+    server.close(NOBODY_ELSES)
     return
   }
   server.leaving = {
@@ -57,6 +59,10 @@ export function settleLeaving(server: Server, isAtBoundary: boolean): void {
   }
   if (talk.needsFence) writeFence(talk, out)
   if (leaving === null || talk.replies.size > 0 || talk.cancels > 0 || !isAtBoundary) return
+  if (leaving.needsReset && isNobodyElses(server)) {
+    server.close(NOBODY_ELSES)
+    return
+  }
   if (talk.status !== Status.Idle) {
     if (++leaving.rollbacks > ROLLBACKS_MAX) server.close('a transaction could not be rolled back')
     else writeQuery(talk, out, 'ROLLBACK', cleanup())
@@ -74,6 +80,11 @@ export function settleLeaving(server: Server, isAtBoundary: boolean): void {
   }
   if (talk.isFree) server.release()
   else server.close('the state of the server is not known')
+}
+
+/** Only session mode makes servers clean that had a session of somebody. */
+function isNobodyElses(server: Server): boolean {
+  return server.parts.route.mode !== 'session'
 }
 
 /** How long what the client asked for may run on. */

@@ -15,7 +15,7 @@ const WARM = 300
 const MOST = 8
 const LARGE = 60_000
 /** KiB that the allocator keeps in pieces once much has gone through, however many clients there are. */
-const PIECES = 48 * 1024
+const PIECES = 24 * 1024
 const AT_ONCE = 50
 /** As many as there are servers: others would wait, with what they have sent. */
 const FEW = 4
