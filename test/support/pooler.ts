@@ -58,7 +58,10 @@ export async function startPooler(upstream: string, overrides: Overrides = {}): 
     keepSecret(next)
     return reload(next)
   }
-  await pooler.start()
+  await pooler.start().catch(async (error: Error) => {
+    await chopped?.proxy.close()
+    throw error
+  })
   return {
     host: '127.0.0.1',
     port: pooler.addresses.postgres.port,
