@@ -3,13 +3,12 @@
 // the queue explains is a protocol violation of the server: it never reaches a client.
 import type { Lessee } from '../pool/lease.ts'
 import { Fate, Reply, REPLY_KIND, type Replies } from '../pool/replies.ts'
-import { isCarried } from '../session/settings.ts'
 import { NamedStatement } from '../session/statements.ts'
 import { field } from '../wire/error-response.ts'
 import { Found, type Framer } from '../wire/framer.ts'
 import { CLOSE_COMPLETE, PARSE_COMPLETE } from '../wire/messages.ts'
 import { FromServer, Status } from '../wire/protocol.ts'
-import { doubtSyncs, dropEatenSyncs, dropToFence, endCopy } from './copy-replies.ts'
+import { doubtSyncs, dropEatenSyncs, dropToFence, endCopy, leadsAstray } from './copy-replies.ts'
 import { afterError, inClientsWords, isCurable } from './failures.ts'
 import { described } from './fit.ts'
 import { type InternalExchange, internalExchange } from './internal.ts'
@@ -314,7 +313,9 @@ export class Answers {
       // does not parse any more.
       this.#passAlways(framer)
     }
+    const isAstray = leadsAstray(this.#talk, src.subarray(start, stop))
     afterError(this.#talk, head, this.lessee?.session)
+    if (isAstray) this.#violation('the end of a COPY')
   }
 
   #heals(bytes: Buffer, ref: NamedStatement): boolean {
@@ -344,7 +345,6 @@ export class Answers {
     this.#events.onSetting(name, value)
     const head = this.#replies.head
     if (this.lessee === null || head === 0 || (head & (Fate.Internal | Fate.Swallow)) !== 0) return
-    if (!isCarried(name) && name !== 'in_hot_standby') this.lessee.session.pins.add('session_authorization')
     this.#passAlways(framer)
   }
 

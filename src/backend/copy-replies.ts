@@ -1,6 +1,7 @@
 // The queue of replies around a COPY IN: which Syncs it has eaten, which it may have eaten, and how that is
 // settled behind a failed one. Functions on the queue; they read and write no bytes.
 import { Fate, Reply, REPLY_KIND, type Replies } from '../pool/replies.ts'
+import { field } from '../wire/error-response.ts'
 import { FromServer } from '../wire/protocol.ts'
 import { FENCE, type InternalExchange } from './internal.ts'
 import { Copy, type Talk } from './talk.ts'
@@ -30,6 +31,15 @@ export function endCopy(talk: Talk): void {
     }
   }
   talk.copy = Copy.None
+}
+
+/**
+ * Does this error say that a COPY IN has taken a message for its own that is none? Since Postgres 14 the
+ * connection ends with that; before, it goes on, and nobody knows which messages it answers.
+ */
+export function leadsAstray(talk: Talk, error: Buffer): boolean {
+  if (talk.copy !== Copy.In || field(error, 'C') !== '08P01') return false
+  return Number.parseInt(talk.parameters.get('server_version') ?? '', 10) < 14
 }
 
 /** Is there a Sync that a COPY may have eaten? */

@@ -49,14 +49,18 @@ function hasAll(settings: Settings, changes: readonly [name: string, value: stri
 export function takeSetting(server: Server, name: string, value: string): void {
   const { talk, lessee } = server
   const { owner } = server.parts
+  const ours = Fate.Internal | Fate.Swallow
+  const isClients = lessee !== null && talk.replies.size > 0 && (talk.replies.head & ours) === 0
   if (!isCarried(name)) {
     owner.onFact(name, value)
+    // Who it is, is not brought to other servers. Postgres 13 tells it again where it has not changed.
+    const isNew = name !== 'in_hot_standby' && server.parameters.get(name) !== value
+    if (isClients && isNew) lessee.session.pins.add('session_authorization')
     return
   }
   if (talk.settings === null) return
   talk.settings = talk.settings.with(name, value)
-  const ours = Fate.Internal | Fate.Swallow
-  if (lessee !== null && talk.replies.size > 0 && (talk.replies.head & ours) === 0) {
+  if (isClients) {
     lessee.session.changed(talk.settings, name)
   } else if (talk.replies.size === 0) {
     // Nothing was asked: the default itself has changed (a reload of Postgres), for every client without a

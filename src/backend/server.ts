@@ -87,7 +87,7 @@ export class Server implements LeasedServer, StreamHandler, LoginEvents, AnswerE
     this.#login = null
     this.#stream = result.stream
     this.#stream.handler = this
-    this.parameters = result.parameters
+    this.parameters = this.talk.parameters = result.parameters
     this.pid = result.pid
     this.#cancels.target = { pid: result.pid, key: result.key, isEncrypted: result.stream.peer.encrypted }
     const carried = new Map<string, string>()

@@ -56,6 +56,8 @@ export class Talk implements TalkView {
   needsFence = false
   /** Since then, until the fence is answered: a Sync at the head of the queue may be one that was eaten. */
   isDoubtful = false
+  /** What the server told of itself at its login. */
+  parameters: ReadonlyMap<string, string> = new Map()
   /** The statements of our own exchanges are gone: the server must not be used for another lease. */
   lostSetup = false
   /** The last Parse of our own that failed: its error is what a use of the statement must tell. */

@@ -5,7 +5,7 @@ import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { assertSame, stage, through, transactionStages } from '../support/compare.ts'
 import * as m from '../support/messages.ts'
-import { getPostgres } from '../support/postgres.ts'
+import { getPostgres, notRun } from '../support/postgres.ts'
 import { WireClient } from '../support/wire-client.ts'
 
 const postgres = await getPostgres()
@@ -79,8 +79,10 @@ describe('eviction', () => {
 
 describe('DEALLOCATE ALL and DISCARD ALL', () => {
   for (const command of ['deallocate all', 'discard all', 'DEALLOCATE PREPARE ALL']) {
-    it(`${command}: the client's names are gone`, () =>
-      assertSame(postgres, all, async (client, rival) => {
+    it(`${command}: the client's names are gone`, async (t) => {
+      if (postgres.major < 14 && command === 'discard all')
+        return notRun(t, 'Postgres 13 tells settings again that were set and have not changed')
+      await assertSame(postgres, all, async (client, rival) => {
         await client.run(...prepared('select 1', 's1'), ...prepared('select 2'.repeat(1), 's2'))
         await client.until('Z')
         await client.query(command)
@@ -91,7 +93,8 @@ describe('DEALLOCATE ALL and DISCARD ALL', () => {
         await client.run(...run('s1'))
         await client.extended(command)
         await client.run(...run('s1'))
-      }))
+      })
+    })
 
     it(`${command}: other clients keep theirs`, async () => {
       await using other = await WireClient.connect(through(one.pooler, postgres))

@@ -5,7 +5,7 @@ import { once } from 'node:events'
 import { access, mkdtemp, readdir, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { delimiter, join } from 'node:path'
-import { after, describe, it, type TestContext } from 'node:test'
+import { after, beforeEach, describe, it, type TestContext } from 'node:test'
 import { promisify } from 'node:util'
 import { direct } from '../support/compare.ts'
 import * as m from '../support/messages.ts'
@@ -33,6 +33,9 @@ async function refusal(login: Promise<WireClient>): Promise<LoginError> {
 }
 
 describe('a replication connection', () => {
+  // Those of the test before.
+  beforeEach(() => eventually(async () => assert.equal(await walsenders(), 0), 5000))
+
   for (const [name, options] of Object.entries({ physical, logical })) {
     it(`${name}: commands as direct`, async () => {
       const columns = async (client: WireClient) => {

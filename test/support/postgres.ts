@@ -57,6 +57,19 @@ const ENGINE_SOCKET = '/var/run/docker.sock'
 /** ms that a container engine has for its answer. */
 const ENGINE_LIMIT = 2000
 
+/** What Postgres 14 brought, and tests use: to terminate, and to wait until it has happened. */
+const TERMINATE = `create function public.pg_terminate_backend(victim int, timeout_ms bigint) returns boolean
+  language plpgsql as $$
+  begin
+    if not pg_catalog.pg_terminate_backend(victim) then return false; end if;
+    for step in 1 .. timeout_ms / 5 loop
+      perform pg_stat_clear_snapshot();
+      if not exists (select from pg_stat_activity where pid = victim) then return true; end if;
+      perform pg_sleep(0.005);
+    end loop;
+    return false;
+  end $$`
+
 /**
  * Starts (or names) a Postgres. It is stopped at the end of the file, suite or test that calls this.
  * @param options what the server must have
@@ -162,6 +175,8 @@ async function named(url: URL): Promise<TestPostgres> {
 async function describe(address: Address, rest: Rest, database = 'postgres'): Promise<TestPostgres> {
   const { host, port, user, password } = address
   const [row] = await query(address, database, 'show server_version_num')
+  const major = Math.floor(Number(row?.server_version_num) / 10_000)
+  if (major < 14) await query(address, database, TERMINATE)
   let stopped: Promise<void> | undefined
   return {
     ...rest,
@@ -170,7 +185,7 @@ async function describe(address: Address, rest: Rest, database = 'postgres'): Pr
     user,
     password,
     database,
-    major: Math.floor(Number(row?.server_version_num) / 10_000),
+    major,
     url: `postgres://${encodeURIComponent(user)}:${encodeURIComponent(password)}@${host}:${port}/${database}`,
     admin: (sql, values) => query(address, database, sql, values),
     stop: () => {
