@@ -4,7 +4,7 @@ import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { assertSame, direct, stage, through, transactionStages } from '../support/compare.ts'
 import * as m from '../support/messages.ts'
-import { getPostgres } from '../support/postgres.ts'
+import { getPostgres, notRun } from '../support/postgres.ts'
 import { normalise } from '../support/transcript.ts'
 import { WireClient } from '../support/wire-client.ts'
 
@@ -29,6 +29,9 @@ const unnamed = (sql: string, params: string[] = []) => [
 const readies = async (client: WireClient, count: number) => {
   for (let number = 0; number < count; number++) await client.until('Z')
 }
+
+/** It answers ReadyForQuery with T, so that a rival on the only server waits, and statement mode refuses. */
+const STAYS_OPEN = 'Postgres 18 leaves the transaction of a batch open behind a Query or FunctionCall'
 
 describe('pipelines', () => {
   it('cut at every byte, with a rival on the only server', async () => {
@@ -167,8 +170,9 @@ describe('pipelines', () => {
       await client.run(m.query('select 6'))
     }))
 
-  it('a Query behind a batch without Sync ends it', () =>
-    assertSame(postgres, all, async (client, rival) => {
+  it('a Query behind a batch without Sync ends it', async (t) => {
+    if (postgres.major >= 18) return notRun(t, STAYS_OPEN)
+    await assertSame(postgres, all, async (client, rival) => {
       client.send(...unnamed('select 1'), m.query('select 2'))
       await readies(client, 1)
       await rival()
@@ -187,7 +191,8 @@ describe('pipelines', () => {
       await client.run(m.sync())
       await rival()
       await client.query('select 6')
-    }))
+    })
+  })
 
   it('empty queries, several statements, notices', () =>
     assertSame(postgres, all, async (client) => {
@@ -211,9 +216,15 @@ describe('pipelines', () => {
       await client.run(m.functionCall(177, ['2', '3']))
       await client.run(m.functionCall(1, []))
       await client.run(m.functionCall(177, ['x', '3']))
+    }))
+
+  it('FunctionCall in a batch', async (t) => {
+    if (postgres.major >= 18) return notRun(t, STAYS_OPEN)
+    await assertSame(postgres, all, async (client) => {
       client.send(...unnamed('select 1'), m.functionCall(177, ['4', '5']), ...unnamed('select 2'), m.sync())
       await readies(client, 2)
-    }))
+    })
+  })
 
   it('FunctionCall in a failed transaction', () =>
     assertSame(postgres, inTransactions, async (client) => {
