@@ -31,11 +31,12 @@ export function startTls(
   const ours = settings instanceof ServerTls ? settings : null
   const secured =
     ours !== null ? wrapServer(socket, ours, ALPN) : wrapClient(socket, settings as ClientTls, ALPN)
-  let over = false
+  // The listeners stay with the socket; whoever waited for the handshake must not.
+  let waiting: HandshakeEnd | null = done
   const finish: HandshakeEnd = (error, shown) => {
-    if (over) return
-    over = true
-    done(error, shown)
+    const told = waiting
+    waiting = null
+    told?.(error, shown)
   }
   secured.once('secure', () => {
     if (direct && secured.alpnProtocol !== ALPN) {

@@ -56,6 +56,13 @@ export class Definition {
 
 const DEFINITION_OVERHEAD = 300
 
+/** In memory of its own: a piece of Node's pool would keep 64 KiB for as long as the statement is kept. */
+function ownCopy(bytes: Buffer): Buffer {
+  const copy = Buffer.allocUnsafeSlow(bytes.length)
+  bytes.copy(copy)
+  return copy
+}
+
 /** The definitions of one pool, shared by its clients, with a budget in bytes. */
 export class Registry {
   readonly #byKey = new Map<string, Definition>()
@@ -93,7 +100,7 @@ export class Registry {
     const key = parseKey === 0 ? `private\0${this.#nextId}` : `${parseKey}\0${body.toString('latin1')}`
     let definition = this.#byKey.get(key)
     if (definition === undefined) {
-      definition = new Definition(this.#nextId, Buffer.from(body), facts(body), { key, parseKey })
+      definition = new Definition(this.#nextId, ownCopy(body), facts(body), { key, parseKey })
       if (!this.#makeRoom(definition.cost)) return null
       this.#nextId++
       this.#bytes += definition.cost

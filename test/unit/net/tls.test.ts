@@ -6,6 +6,8 @@ import { connect as connectTcp } from 'node:net'
 import { join } from 'node:path'
 import { after, describe, it } from 'node:test'
 import { type ConnectionOptions, connect, TLSSocket } from 'node:tls'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import { setHandlerErrorReporter } from '../../../src/net/handler-errors.ts'
 import { type Listener, listen } from '../../../src/net/listen.ts'
 import type { TcpStream } from '../../../src/net/tcp-stream.ts'
@@ -16,6 +18,8 @@ import { Recorder, record } from './stream-contract.ts'
 
 const server = serverTls(CERT)
 const pairs = realPairs('tcp')
+setFlagsFromString('--expose-gc')
+const collect = runInNewContext('gc') as () => void
 let listener: Listener | null = null
 let onStream: (stream: TcpStream) => void = () => {}
 after(() => listener?.close())
@@ -57,6 +61,24 @@ async function handshake(
   return { ...(await outcome), client }
 }
 
+/** A handshake for which somebody waited who can be seen to go. No closure of a caller must hold that one. */
+async function forgottenHandshake() {
+  listener ??= await listen({ host: '127.0.0.1', port: 0 }, (stream) => onStream(stream))
+  const over = Promise.withResolvers<{ stream: TcpStream; waited: WeakRef<object> }>()
+  onStream = (stream) => {
+    const seen = new Recorder()
+    stream.handler = seen
+    seen.onData = (chunk) => {
+      seen.onData = Recorder.prototype.onData
+      const waiter = { tell: over.resolve }
+      stream.secure(server, chunk, () => waiter.tell({ stream, waited: new WeakRef(waiter) }))
+    }
+  }
+  const client = connect({ port: listener.port, rejectUnauthorized: false, ALPNProtocols: ['postgresql'] })
+  client.on('error', () => {})
+  return { client, ...(await over.promise) }
+}
+
 describe('TLS as a server', () => {
   it('takes direct TLS with the ALPN name and carries bytes', async () => {
     const { error, stream, seen, client } = await handshake(true, { ALPNProtocols: ['postgresql'] })
@@ -95,6 +117,17 @@ describe('TLS as a server', () => {
     assert.equal(other.error?.message, 'TLS failed: peer offered other ALPN protocols only')
     await other.seen.closed()
     assert.deepEqual(other.seen.closes, [other.error?.message])
+  })
+
+  it('a connection does not keep whoever waited for its handshake', async () => {
+    const { client, stream, waited } = await forgottenHandshake()
+    for (let round = 0; round < 3 && waited.deref() !== undefined; round++) {
+      await new Promise((resolve) => setImmediate(resolve))
+      collect()
+    }
+    assert.equal(waited.deref(), undefined)
+    assert.equal(stream.peer.encrypted, true)
+    client.destroy()
   })
 
   it('refuses TLS below 1.2', async () => {

@@ -23,6 +23,12 @@ function acquire(registry: Registry, text: string, parseKey = 1): Definition {
 }
 
 describe('registry', () => {
+  it('keeps a text in memory of its own, not in a piece of something larger', () => {
+    const { body: kept } = acquire(new Registry(1e6), 'select 1')
+    assert.deepEqual(kept, body('select 1'))
+    assert.equal(kept.buffer.byteLength, kept.length)
+  })
+
   it('gives equal texts under equal settings one definition, and asks for facts once', () => {
     const registry = new Registry(1e6)
     let asked = 0
