@@ -13,16 +13,20 @@ export class Application {
   exchanges = 0
   logins = 0
   vanished = 0
-  /** Nonces of inserts that were acknowledged, and of those whose end is not known. */
+  /** Nonces of inserts that were acknowledged, and of all that may have been done. */
   readonly acknowledged: number[] = []
   readonly doubtful: number[] = []
+  /** Name of the last act that was begun. */
+  lastAct = ''
+  readonly #acts: readonly Act[]
   #client: WireClient | null = null
   #nonce = 0
   #names = new Map<string, string>()
   #settings = new Map<string, string>()
 
   /** @param target where to connect and as whom */
-  constructor(number: number, random: Prng, target: ClientOptions) {
+  constructor(number: number, random: Prng, target: ClientOptions, acts: readonly Act[] = ACTS) {
+    this.#acts = acts
     this.number = number
     this.random = random
     this.target = target
@@ -30,7 +34,7 @@ export class Application {
 
   async client(): Promise<WireClient> {
     if (this.#client !== null) return this.#client
-    this.#client = await WireClient.connect(this.target)
+    this.#client = await this.connect()
     this.#client.received.length = 0
     this.#names.clear()
     this.#settings = new Map([
@@ -41,6 +45,16 @@ export class Application {
     return this.#client
   }
 
+  /** How it connects. */
+  protected connect(): Promise<WireClient> {
+    return WireClient.connect(this.target)
+  }
+
+  /** The connection, if there is one. */
+  protected get connection(): WireClient | null {
+    return this.#client
+  }
+
   /** A text that no other answer contains. */
   mark(): string {
     return `<${this.number}:${++this.#nonce}>`
@@ -48,7 +62,8 @@ export class Application {
 
   async step(): Promise<void> {
     const client = await this.client()
-    const act = this.random.pick(ACTS)
+    const act = this.random.pick(this.#acts)
+    this.lastAct = act.name
     await act(this, client)
     client.received.length = 0
   }
@@ -99,7 +114,7 @@ export class Application {
   }
 }
 
-type Act = (app: Application, client: WireClient) => Promise<void>
+export type Act = (app: Application, client: WireClient) => Promise<void>
 
 async function simple(app: Application, client: WireClient): Promise<void> {
   const mark = app.mark()
@@ -188,6 +203,7 @@ async function transaction(app: Application, client: WireClient): Promise<void> 
     return
   }
   const end = app.random.chance(0.7) ? 'COMMIT' : 'ROLLBACK'
+  if (end === 'COMMIT') app.doubtful.push(nonce)
   const ended = await client.query(end)
   assert.equal(ended.tag, end)
   assert.equal(ended.status, 'I')
@@ -231,8 +247,8 @@ async function insert(app: Application, client: WireClient): Promise<void> {
   const mark = app.mark()
   const nonce = Number(mark.slice(mark.indexOf(':') + 1, -1))
   const sql = `insert into ledger values (${app.number}, ${nonce}, 'alone')`
+  app.doubtful.push(nonce)
   if (app.random.chance(0.15)) {
-    app.doubtful.push(nonce)
     client.send(m.query(sql))
     app.vanish(client)
     return
@@ -258,6 +274,7 @@ async function copy(app: Application, client: WireClient): Promise<void> {
     app.vanish(client)
     return
   }
+  app.doubtful.push(nonce)
   assert.equal((await client.run(m.copyDone())).tag, 'COPY 1')
   app.acknowledged.push(nonce)
   app.count(1)
@@ -304,7 +321,8 @@ async function vanishInAnswer(app: Application, client: WireClient): Promise<voi
   app.vanish(client)
 }
 
-const ACTS: readonly Act[] = [
+/** All of them, often ones more than once. */
+export const ACTS: readonly Act[] = [
   simple,
   simple,
   extended,
@@ -327,6 +345,9 @@ const ACTS: readonly Act[] = [
   vanishInRequest,
   vanishInAnswer,
 ]
+
+/** What a pool in statement mode does not refuse. */
+export const STATEMENT_ACTS: readonly Act[] = ACTS.filter((act) => act !== transaction)
 
 /** Acts after which the connection is there and nothing runs, each exchange one transaction. */
 export const PLAIN_ACTS: readonly Act[] = [

@@ -341,7 +341,8 @@ export class WireClient {
 
   /** Drops the connection with a RST (TLS: as TCP lets us). */
   destroy(): void {
-    this.#socket.resetAndDestroy()
+    if ('getPeerX509Certificate' in this.#socket) this.#socket.destroy()
+    else this.#socket.resetAndDestroy()
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
