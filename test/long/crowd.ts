@@ -20,6 +20,8 @@ const REST = 10
 /** Acts after which the connection is as before when they are interrupted by an error. */
 const WITHOUT_TRACE =
   /^(simple|extended|describedFirst|unknownName|failing|pipeline|readSettings|insert|large|slowReader)$/
+/** Most that an act takes while there is no fault. */
+const ACT_MS = 20_000
 /** Time for the connection to end behind a FATAL. */
 const END_MS = 5000
 
@@ -97,7 +99,7 @@ export class Crowd {
   #allowed: ReadonlySet<string> = new Set()
   #isOver = false
   #gate: PromiseWithResolvers<void> | null = null
-  #atGate = 0
+  readonly #atGate = new Set<Member>()
   #steps = new Map<Member, number>()
   #loops: Promise<void>[] = []
 
@@ -142,17 +144,33 @@ export class Crowd {
     return text.join(' ') || '-'
   }
 
-  /** Resolves when each application has begun and ended an act from now on. */
-  async round(): Promise<void> {
+  /**
+   * Resolves when each application has begun and ended an act from now on.
+   * @throws where an act does not end
+   */
+  round(): Promise<void> {
     const before = new Map(this.#steps)
-    const isDone = (member: Member) => (this.#steps.get(member) ?? 0) >= (before.get(member) ?? 0) + 2
-    while (!this.members.every(isDone)) await Promise.race([pause(20), this.failed])
+    return this.#all((member) => (this.#steps.get(member) ?? 0) >= (before.get(member) ?? 0) + 2)
   }
 
-  /** Resolves when no application is in an act; none begins one until `resume`. */
+  /**
+   * Resolves when no application is in an act; none begins one until `resume`.
+   * @throws where an act does not end: somebody waits for what does not come
+   */
   async lull(): Promise<void> {
     this.#gate ??= Promise.withResolvers<void>()
-    while (this.#atGate < this.members.length) await Promise.race([pause(20), this.failed])
+    await this.#all((member) => this.#atGate.has(member))
+  }
+
+  async #all(isDone: (member: Member) => boolean): Promise<void> {
+    const until = performance.now() + ACT_MS
+    for (;;) {
+      const late = this.members.filter((member) => !isDone(member))
+      if (late.length === 0) return
+      const acts = late.map(({ mode, lastAct }) => `${mode} ${lastAct}`).join(', ')
+      if (performance.now() > until) throw new Error(`in an act for ${ACT_MS} ms without a fault: ${acts}`)
+      await Promise.race([pause(20), this.failed])
+    }
   }
 
   resume(): void {
@@ -163,8 +181,7 @@ export class Crowd {
   async stop(): Promise<void> {
     this.#isOver = true
     this.resume()
-    await Promise.all(this.#loops)
-    await Promise.all(this.members.map((member) => member.forget()))
+    await Promise.race([Promise.all(this.#loops), this.failed])
   }
 
   /** Ends at once, whatever is under way. */
@@ -178,13 +195,14 @@ export class Crowd {
     while (!this.#isOver) {
       if (this.#gate !== null) {
         await member.rest()
-        this.#atGate++
+        this.#atGate.add(member)
         await this.#gate?.promise
-        this.#atGate--
+        this.#atGate.delete(member)
       }
       await member.step()
       this.#steps.set(member, (this.#steps.get(member) ?? 0) + 1)
       await pause(member.random.below(REST))
     }
+    await member.forget()
   }
 }
