@@ -132,11 +132,18 @@ function announce(pooler: Pooler, postgres: EmbeddedPostgres | null): void {
   process.stdout.write(`${lines.map((line) => `pgmux ${line}`).join('\n')}\n`)
 }
 
+/** One who can log in: the upstream's user where clients may be it, else the first that has a secret. */
+function exampleUser({ upstream, users, client }: Config): string {
+  const isOpen = client.auth === 'trust' || users.get(upstream.user)?.secret != null
+  const other = [...users].find(([, { secret }]) => secret !== null)?.[0]
+  return (isOpen ? upstream.user : '') || other || upstream.user || [...users.keys()][0] || ''
+}
+
 /** With the password only where it is one of our own making, for a Postgres on this machine. */
 function connectionString(pooler: Pooler, postgres: EmbeddedPostgres | null): string {
   const { config, addresses } = pooler
   const host = shown(addresses.postgres.host === '0.0.0.0' ? '127.0.0.1' : addresses.postgres.host)
-  const user = encodeURIComponent(config.upstream.user || [...config.users.keys()][0] || 'USER')
+  const user = encodeURIComponent(exampleUser(config) || 'USER')
   const password = postgres === null ? '' : `:${encodeURIComponent(postgres.password)}`
   const named = [...config.databases.keys()].find((name) => name !== '*')
   const database = encodeURIComponent(
