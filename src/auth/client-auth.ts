@@ -1,7 +1,7 @@
 // The login of one client: which method it gets, the messages of it, and the verdict. Pure: takes the bodies
 // of 'p' messages, gives bytes to send. Never tells an unknown user from a wrong password: same words, same
 // number and lengths of messages, same work.
-import { createHmac } from 'node:crypto'
+import { createHmac, createSecretKey, type KeyObject } from 'node:crypto'
 import type { Random } from '../util/env.ts'
 import {
   authenticationCleartext,
@@ -74,19 +74,19 @@ export class ClientAuthContext {
   readonly random: Random
   readonly work: PasswordWork
   /** Makes the salts of users without one, so that asking twice shows the same salt; new in each process. */
-  readonly #key: Buffer
+  readonly #key: KeyObject
   #hasVerifiers = false
   #hasOthers = false
 
   constructor(random: Random, work: PasswordWork = new PasswordWork()) {
     this.random = random
     this.work = work
-    this.#key = random.bytes(32)
+    this.#key = createSecretKey(random.bytes(32))
   }
 
   /** The salt shown for a user that has no verifier. */
   saltOf(user: string): Buffer {
-    return createHmac('sha256', this.#key).update('salt:').update(user).digest().subarray(0, SALT_BYTES)
+    return this.#mac('salt', user).subarray(0, SALT_BYTES)
   }
 
   /** Unknown users are asked in the way of those that there are. */
@@ -98,12 +98,16 @@ export class ClientAuthContext {
   /** Whether method md5 asks a user without a secret for an md5 answer; for a verifier it asks for SCRAM. */
   asksForMd5(user: string): boolean {
     if (!this.#hasVerifiers || !this.#hasOthers) return !this.#hasVerifiers
-    return createHmac('sha256', this.#key).update('method:').update(user).digest()[0] % 2 === 0
+    return this.#mac('method', user)[0] % 2 === 0
   }
 
   /** A secret that nobody knows. */
   hiddenKey(purpose: string): Buffer {
-    return createHmac('sha256', this.#key).update('hidden:').update(purpose).digest()
+    return this.#mac('hidden', purpose)
+  }
+
+  #mac(purpose: string, text: string): Buffer {
+    return createHmac('sha256', this.#key).update(`${purpose}:`).update(text).digest()
   }
 
   /**

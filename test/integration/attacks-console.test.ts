@@ -2,26 +2,14 @@
 // away: each test is an attack that once worked. Must never use more than what a client on a wire has.
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
-import { readAuthFile } from '../../src/config/auth-file.ts'
-import { parseHbaLine } from '../../src/config/hba-file.ts'
-import type { HbaRule } from '../../src/config/types.ts'
 import { ADMIN, startConsole } from '../support/console.ts'
 import { merge } from '../support/pooler.ts'
 import * as m from '../support/messages.ts'
 import { getPostgres } from '../support/postgres.ts'
 import { LoginError, WireClient } from '../support/wire-client.ts'
+import { hbaRules } from '../support/hba.ts'
 
 const postgres = await getPostgres()
-
-function hba(...lines: string[]): HbaRule[] {
-  const none = { error: 'none', isMissing: true }
-  const files = { text: () => ({ value: lines.join('\n') }), list: () => none, beside: () => '' }
-  return readAuthFile('hba', files).lines.map((line) => {
-    const rule = parseHbaLine(line)
-    assert.ok(rule !== null && !('error' in rule), JSON.stringify(rule))
-    return rule
-  })
-}
 
 suite('the console behind pg_hba.conf', () => {
   test('a rule for one name of the console is one for the other', async () => {
@@ -29,7 +17,7 @@ suite('the console behind pg_hba.conf', () => {
       ['pgmux', 'pgbouncer'],
       ['pgbouncer', 'pgmux'],
     ] as const) {
-      const hbaFile = hba(`host ${named} all all reject`, 'host all all all trust')
+      const hbaFile = hbaRules(`host ${named} all all reject`, 'host all all all trust')
       const rig = await startConsole(postgres, { client: { auth: 'hba', hbaFile } })
       for (const database of [named, other]) {
         const error = await rig.console({ database }).catch((thrown: unknown) => thrown)
@@ -44,7 +32,7 @@ suite('the console behind pg_hba.conf', () => {
   })
 
   test('rules for replication do not open it', async () => {
-    const hbaFile = hba('host pgmux all all reject', 'host replication all all trust')
+    const hbaFile = hbaRules('host pgmux all all reject', 'host replication all all trust')
     const rig = await startConsole(postgres, { client: { auth: 'hba', hbaFile } })
     for (const replication of ['true', '1', 'on', 'YES', 'database']) {
       const error = await rig.console({ params: { replication } }).catch((thrown: unknown) => thrown)

@@ -5,22 +5,11 @@ import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import { Access, type Arrival } from '../../../src/auth/access.ts'
 import { type LocalAddress, matchingRule } from '../../../src/auth/hba.ts'
-import { readAuthFile } from '../../../src/config/auth-file.ts'
-import { parseHbaLine } from '../../../src/config/hba-file.ts'
 import { loadConfig } from '../../../src/config/load.ts'
 import type { HbaRule, TlsMode } from '../../../src/config/types.ts'
 import { parseIp } from '../../../src/util/ip.ts'
 import type { PeerInfo } from '../../../src/wire/byte-stream.ts'
-
-function rulesOf(...lines: string[]): HbaRule[] {
-  const none = { error: 'none', isMissing: true }
-  const files = { text: () => ({ value: lines.join('\n') }), list: () => none, beside: () => '' }
-  return readAuthFile('hba', files).lines.map((line) => {
-    const rule = parseHbaLine(line)
-    assert.ok(rule !== null && !('error' in rule), JSON.stringify(rule))
-    return rule
-  })
-}
+import { hbaRules } from '../../support/hba.ts'
 
 function from(address: string, rest: Partial<PeerInfo> & Partial<Arrival> = {}): Arrival {
   const { user = 'alice', database = 'shop', isPhysicalReplication = false, ...more } = rest
@@ -46,7 +35,7 @@ function line(rules: readonly HbaRule[], arrival: Arrival, local: readonly Local
 }
 
 suite('addresses', () => {
-  const rules = rulesOf(
+  const rules = hbaRules(
     'host all all 10.1.2.0/24 md5',
     'host all all 10.0.0.0/8 md5',
     'host all all 192.168.0.5 255.255.0.255 md5',
@@ -76,7 +65,7 @@ suite('addresses', () => {
     })
 
   test('all means every address, also one that nobody can read, but no Unix socket', () => {
-    const all = rulesOf('host all all all md5')
+    const all = hbaRules('host all all all md5')
     assert.equal(line(all, from('nonsense')), 0)
     assert.equal(line(all, from('::1')), 0)
     assert.equal(line(all, from('')), -1)
@@ -88,7 +77,7 @@ suite('addresses', () => {
       own('fd00::2', 'ffff:ffff::'),
       own('10.9.9.9', '0.0.0.0'),
     ]
-    const rules = rulesOf('host all all samehost md5', 'host all all samenet md5', 'host all all all md5')
+    const rules = hbaRules('host all all samehost md5', 'host all all samenet md5', 'host all all all md5')
     assert.equal(line(rules, from('192.0.2.2'), local), 0)
     assert.equal(line(rules, from('::ffff:192.0.2.2'), local), 0)
     assert.equal(line(rules, from('192.0.2.77'), local), 1)
@@ -104,13 +93,13 @@ suite('addresses', () => {
       return isAsked
     }
     assert.equal(asked(rules), true)
-    assert.equal(asked(rulesOf('host all all 10.0.0.0/8 md5', 'host all all samehost md5')), false)
+    assert.equal(asked(hbaRules('host all all 10.0.0.0/8 md5', 'host all all samehost md5')), false)
   })
 })
 
 suite('names', () => {
   test('physical replication is the keyword only; logical replication is its database', () => {
-    const rules = rulesOf(
+    const rules = hbaRules(
       'host "replication" all all md5',
       'host all all all md5',
       'host replication all all md5',
@@ -122,13 +111,13 @@ suite('names', () => {
 
   test('a name longer than Postgres takes is judged as the name that Postgres makes of it', () => {
     const long = 'x'.repeat(63)
-    const rules = rulesOf(`host all ${long} all reject`, 'host all all all md5')
+    const rules = hbaRules(`host all ${long} all reject`, 'host all all all md5')
     assert.equal(line(rules, from('10.0.0.1', { user: `${long}y` })), 0)
     assert.equal(line(rules, from('10.0.0.1', { user: long.slice(1) })), 1)
   })
 
   test('a pattern sees bytes, so that . is half a letter beyond ASCII, as in Postgres', () => {
-    const rules = rulesOf('host all /^b..ro$ all md5', 'host all /^b.ro$ all reject')
+    const rules = hbaRules('host all /^b..ro$ all md5', 'host all /^b.ro$ all reject')
     assert.equal(line(rules, from('10.0.0.1', { user: 'b\u00fcro' })), 0)
   })
 })
@@ -136,7 +125,7 @@ suite('names', () => {
 suite('what has to be shown', () => {
   const { client } = loadConfig({ env: {}, flags: {}, terminal: false }).config
   const gate = (rule: string, arrival: Arrival, mode: TlsMode = 'prefer') => {
-    const rules = { ...client, auth: 'hba' as const, hbaFile: rulesOf(rule) }
+    const rules = { ...client, auth: 'hba' as const, hbaFile: hbaRules(rule) }
     return new Access(rules, { tlsOfDatabase: () => mode, localAddresses: () => [] }).judge(arrival)
   }
   const encrypted = { encrypted: true, tls: { endPoint: null, certificate: null, certificateProblem: '' } }
