@@ -107,6 +107,7 @@ export async function startPgmux(ground: Ground, settings: PoolerSettings, versi
     pool: { mode: 'transaction', size: options.pool },
     users: Object.fromEntries([...users].map(([name, secret]) => [name, { secret }])),
     admin: { host: 'off' },
+    serverless: { host: 'off' },
     log: { level: 'error', format: 'json' },
   }
   const file = join(folder, `pgmux-${label}.yaml`)

@@ -13,6 +13,7 @@ Options
   --listen HOST:PORT         where clients connect (127.0.0.1:6432)
   --mode MODE                transaction, session or statement
   --pool-size N              servers for each database and user (20)
+  --serverless HOST:PORT|off where WebSocket and HTTP clients connect (127.0.0.1:6480)
   --admin HOST:PORT|off      metrics and health (127.0.0.1:6490)
   --log-level LEVEL          debug, info, warn or error
   --log-format FORMAT        pretty or json
@@ -38,6 +39,7 @@ const OPTIONS = {
   listen: { type: 'string' },
   mode: { type: 'string' },
   'pool-size': { type: 'string' },
+  serverless: { type: 'string' },
   admin: { type: 'string' },
   'log-level': { type: 'string' },
   'log-format': { type: 'string' },

@@ -23,7 +23,7 @@ export interface Changes {
 }
 
 /** Sockets that are open, and the Postgres of our own that runs, are as they are. */
-export const AT_START: RegExp = /^(listen\.|embedded\.|admin\.(host|port)$|log\.format$)/
+export const AT_START: RegExp = /^(listen\.|embedded\.|(admin|serverless)\.(host|port)$|log\.format$)/
 
 /** No option of its own: an example that is printed at the start. */
 const SHOWN_ONLY = /\.shown_dbname$/
@@ -91,6 +91,7 @@ export function changesBetween(before: Config, after: Config): Changes {
       ...after,
       listen: before.listen,
       embedded: before.embedded,
+      serverless: { ...after.serverless, host: before.serverless.host, port: before.serverless.port },
       admin: { ...after.admin, host: before.admin.host, port: before.admin.port },
       log: { ...after.log, format: before.log.format },
     },

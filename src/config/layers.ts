@@ -15,6 +15,7 @@ export interface Flags {
   mode?: string | undefined
   poolSize?: string | undefined
   /** HOST:PORT or `off` */
+  serverless?: string | undefined
   admin?: string | undefined
   logLevel?: string | undefined
   logFormat?: string | undefined
@@ -187,8 +188,11 @@ export function applyFlags(layers: Layers, flags: Flags): void {
     if (value !== undefined) layers.set(path, value, { rank: RANK.flag, label })
   }
   if (flags.listen !== undefined) applyAddress(layers, 'listen', '--listen', flags.listen)
-  if (flags.admin === 'off') layers.set(['admin', 'host'], 'off', { rank: RANK.flag, label: '--admin' })
-  else if (flags.admin !== undefined) applyAddress(layers, 'admin', '--admin', flags.admin)
+  for (const section of ['serverless', 'admin'] as const) {
+    const [flag, text] = [`--${section}`, flags[section]]
+    if (text === 'off') layers.set([section, 'host'], 'off', { rank: RANK.flag, label: flag })
+    else if (text !== undefined) applyAddress(layers, section, flag, text)
+  }
 }
 
 /** The words for a key that does not exist at `path`. */

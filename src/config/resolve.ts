@@ -2,6 +2,7 @@
 // together from their sources. Opens no socket. Problems are collected, not thrown.
 
 import { checkClientTls, resolveClient } from './resolve-client.ts'
+import { resolveServerless } from './resolve-serverless.ts'
 import { checkServerTls, resolveUpstream } from './resolve-upstream.ts'
 import { type ResolveContext, readSecret, readText, rule } from './rules.ts'
 import type { FileConfig } from './schema.ts'
@@ -208,6 +209,7 @@ export function resolveConfig(context: ResolveContext, file: FileConfig): Config
     pool: resolvePool(context, file),
     databases: resolveDatabases(context, file, upstream),
     users,
+    serverless: resolveServerless(context, file),
     admin: {
       host: admin.host === 'off' ? '' : admin.host,
       port: admin.port,

@@ -236,6 +236,52 @@ export interface UserConfig {
   maxClients?: number
 }
 
+/** The endpoint for WebSocket and HTTP clients. */
+export interface ServerlessConfig {
+  /** '' : there is none. */
+  host: string
+  port: number
+  tls: { certFile: string; keyFile: string; minVersion: TlsVersion }
+  /** Proxies that are believed about where a client comes from: addresses or networks. */
+  trustProxy: readonly string[]
+  /** Origins of web pages; `*` stands for any. */
+  allowedOrigins: readonly string[]
+  allowedHosts: readonly string[]
+  /** What `?address=` may say, in lower case with its port, and the database that it means. */
+  addresses: readonly { readonly address: string; readonly database: string }[]
+  insecurePasswords: boolean
+  pipelinedTls: boolean
+  /** 0: never. */
+  pingIntervalMs: number
+  /** Wrong passwords a second, for each address and each user; 0: no limit. */
+  failureRate: number
+  failureBurst: number
+  keepaliveMs: number
+  /** 0: no limit. */
+  queryTimeoutMs: number
+  maxRequest: number
+  /** 0: no limit. */
+  maxResponse: number
+  streamFrom: number
+  maxQueries: number
+  jwt: JwtConfig
+}
+
+/** Which tokens are believed, and what their holders may be. Without keys none is. */
+export interface JwtConfig {
+  jwksUrl: string
+  jwksFile: string
+  algorithms: readonly string[]
+  issuer: string
+  audience: string
+  /** '' : no claim names roles. */
+  roleClaim: string
+  roles: readonly string[]
+  /** '' : the role itself logs in. */
+  loginUser: string
+  leewayMs: number
+}
+
 export interface AdminConfig {
   /** '' : no admin listener. */
   host: string
@@ -269,6 +315,7 @@ export interface Config {
   /** By the name that clients use; `*` is the fallback. */
   databases: ReadonlyMap<string, DatabaseConfig>
   users: ReadonlyMap<string, UserConfig>
+  serverless: ServerlessConfig
   admin: AdminConfig
   log: LogConfig
   embedded: EmbeddedConfig

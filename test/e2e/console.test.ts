@@ -224,6 +224,7 @@ suite('the program', () => {
           upstream: { url: postgres.url },
           pool: { size },
           users: { boss: { password: ADMIN.password } },
+          serverless: { host: 'off' },
           admin: { host: 'off', users: 'boss' },
         }),
       )

@@ -149,8 +149,8 @@ suite('the command', () => {
     const at = `127.0.0.1:${typeof address === 'object' ? address?.port : ''}`
     const upstream = ['--upstream', `postgres://app:${SECRET}@127.0.0.1:1/app`]
     const [clients, admin] = await Promise.all([
-      pgmux([...upstream, '--listen', at, '--admin', 'off']),
-      pgmux([...upstream, '--listen', '127.0.0.1:0', '--admin', at]),
+      pgmux([...upstream, '--listen', at, '--admin', 'off', '--serverless', 'off']),
+      pgmux([...upstream, '--listen', '127.0.0.1:0', '--admin', at, '--serverless', 'off']),
     ])
     taken.close()
     for (const outcome of [clients, admin]) {
@@ -184,6 +184,7 @@ suite('the command, rightly configured', () => {
       [
         'listen: { host: 127.0.0.1, port: 0 }',
         'admin: { port: 0 }',
+        'serverless: { port: 0 }',
         `client: { users_file: ${users}, tls: { mode: allow, cert_file: server.crt, key_file: ${keyFile} } }`,
         `upstream: { host: ${postgres.host}, port: ${postgres.port} }`,
         'log: { format: json }',

@@ -31,7 +31,17 @@ describe('nobody takes our log (F16)', () => {
     it(`${name}: clients do not notice, and it ends in order`, async () => {
       const port = await freePort()
       const out = open()
-      const args = ['run', '--upstream', postgres.url, '--listen', `127.0.0.1:${port}`, '--admin', 'off']
+      const args = [
+        'run',
+        '--upstream',
+        postgres.url,
+        '--listen',
+        `127.0.0.1:${port}`,
+        '--admin',
+        'off',
+        '--serverless',
+        'off',
+      ]
       const child = spawn(
         process.execPath,
         [PROGRAM, ...args, '--log-format', 'json', '--log-level', 'debug'],

@@ -26,6 +26,7 @@ const RELOADS = 100
 const BASE = `upstream: { url: '${postgres.url}' }
 listen: { port: 0 }
 admin: { host: 'off' }
+serverless: { host: 'off' }
 `
 
 /** A pooler in this process that reads this file. */

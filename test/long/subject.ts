@@ -45,7 +45,16 @@ export class Subject {
     const file = join(folder, 'config.yaml')
     writeFileSync(file, JSON.stringify(settings(folder)))
     const own = (path: string) => fileURLToPath(new URL(path, import.meta.url))
-    const listen = ['--listen', '127.0.0.1:0', '--admin', '127.0.0.1:0', '--log-format', 'json']
+    const listen = [
+      '--listen',
+      '127.0.0.1:0',
+      '--admin',
+      '127.0.0.1:0',
+      '--serverless',
+      'off',
+      '--log-format',
+      'json',
+    ]
     const { DATABASE_URL: _, ...env } = process.env
     const child = fork(own('../../bin/pgmux.js'), ['run', '--config', file, ...listen], {
       execArgv: ['--expose-gc', '--import', own('./tell.ts')],

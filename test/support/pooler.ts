@@ -46,7 +46,7 @@ export async function startPooler(upstream: string, overrides: Overrides = {}): 
   const chopped = CHOPS ? await chop(upstream) : null
   const { config } = loadConfig({
     env: {},
-    flags: { upstream: chopped?.url ?? upstream, listen: '127.0.0.1:0', admin: 'off' },
+    flags: { upstream: chopped?.url ?? upstream, listen: '127.0.0.1:0', admin: 'off', serverless: 'off' },
     terminal: false,
   })
   const lines: LogLine[] = []

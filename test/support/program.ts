@@ -40,7 +40,7 @@ export class Program {
   static async start(args: string[], password: string): Promise<Program> {
     const bin = fileURLToPath(new URL('../../bin/pgmux.js', import.meta.url))
     const { DATABASE_URL: _, ...env } = process.env
-    const listen = ['--listen', `127.0.0.1:${await freePort()}`, '--admin', 'off']
+    const listen = ['--listen', `127.0.0.1:${await freePort()}`, '--admin', 'off', '--serverless', 'off']
     // All that it could say, so that it is seen to hold no secret.
     const log = ['--log-format', 'json', '--log-level', 'debug']
     const child = spawn(process.execPath, [bin, 'run', ...listen, ...log, ...args], {

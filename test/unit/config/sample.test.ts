@@ -107,7 +107,7 @@ describe('docs/configuration.md', () => {
   it('maps names of PgBouncer to keys that exist', () => {
     const known = new Set(OPTIONS.map((option) => option.path.join('.')))
     const table = docs.slice(docs.indexOf('## From PgBouncer'))
-    const sections = 'listen|client|upstream|pool|databases|users|admin|log|embedded|shutdown'
+    const sections = 'listen|client|upstream|pool|databases|users|serverless|admin|log|embedded|shutdown'
     for (const [, key] of table.matchAll(new RegExp(`\`((?:${sections})\\.[a-z_.<>]+)\``, 'g'))) {
       assert.ok(
         known.has(key!) || key === 'databases.<name>' || key === 'users.<name>',

@@ -1,0 +1,100 @@
+// The rules of the section `serverless`: who may come over WebSocket and HTTP, and with what. Opens no
+// socket. Problems are collected, not thrown.
+
+import { type Path, type ResolveContext, rule } from './rules.ts'
+import type { FileConfig } from './schema.ts'
+import type { JwtConfig, ServerlessConfig } from './types.ts'
+import { namesIn } from './units.ts'
+
+const POSTGRES_PORT = '5432'
+/** Signatures that only the holder of a private key can make. */
+const ALGORITHMS = ['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'ES512', 'EdDSA']
+const at = (...keys: string[]): Path => ['serverless', ...keys]
+
+/** `Host`, `host:port`, `[v6]:port` in the one form in which they are compared. */
+export function addressKey(text: string): string {
+  const name = text.trim().toLowerCase()
+  const hasPort = name.startsWith('[') ? /\]:\d+$/.test(name) : /^[^:]*:\d+$/.test(name)
+  return hasPort ? name : `${name}:${POSTGRES_PORT}`
+}
+
+function resolveAddresses(context: ResolveContext, listed: string): ServerlessConfig['addresses'] {
+  const addresses: { address: string; database: string }[] = []
+  for (const entry of namesIn(listed)) {
+    const split = entry.lastIndexOf('=')
+    const isWrong = split < 1 || split === entry.length - 1
+    rule(context, [at('addresses')], isWrong, `expects host:port=database, not "${entry}"`)
+    if (isWrong) continue
+    addresses.push({ address: addressKey(entry.slice(0, split)), database: entry.slice(split + 1).trim() })
+  }
+  return addresses
+}
+
+function resolveJwt(context: ResolveContext, { jwt }: FileConfig['serverless']): JwtConfig {
+  const isUsed = jwt.jwks_url !== '' || jwt.jwks_file !== ''
+  const both = jwt.jwks_url !== '' && jwt.jwks_file !== ''
+  rule(context, [at('jwt', 'jwks_url')], both, 'stands beside "jwks_file"; remove one')
+  const algorithms = namesIn(jwt.algorithms)
+  for (const name of algorithms) {
+    const text = `"${name}" is not one of ${ALGORITHMS.join(', ')}`
+    rule(context, [at('jwt', 'algorithms')], !ALGORITHMS.includes(name), text)
+  }
+  const needed = 'is needed with jwks_url or jwks_file: a token for something else must not open this'
+  rule(context, [at('jwt', 'issuer')], isUsed && jwt.issuer === '', needed)
+  rule(context, [at('jwt', 'audience')], isUsed && jwt.audience === '', needed)
+  rule(
+    context,
+    [at('jwt', 'roles')],
+    isUsed && namesIn(jwt.roles).length === 0,
+    'names no role: no token could be used',
+  )
+  return {
+    jwksUrl: jwt.jwks_url,
+    jwksFile: jwt.jwks_file,
+    algorithms,
+    issuer: jwt.issuer,
+    audience: jwt.audience,
+    roleClaim: jwt.role_claim,
+    roles: namesIn(jwt.roles),
+    loginUser: jwt.login_user,
+    leewayMs: jwt.leeway,
+  }
+}
+
+function checkListener(context: ResolveContext, file: FileConfig): void {
+  const { listen, admin, serverless } = file
+  const clash = (host: string, port: number): boolean =>
+    namesIn(host).includes(serverless.host) && port === serverless.port && port !== 0
+  const text = 'is the port of another listener; choose another'
+  rule(context, [at('port'), at('host')], clash(listen.host, listen.port), text)
+  rule(context, [at('port'), at('host')], clash(admin.host, admin.port), text)
+}
+
+/** Everything about the endpoint for WebSocket and HTTP. */
+export function resolveServerless(context: ResolveContext, file: FileConfig): ServerlessConfig {
+  const { serverless: said } = file
+  checkListener(context, file)
+  const half = (said.tls.cert_file === '') !== (said.tls.key_file === '')
+  rule(context, [at('tls', 'cert_file'), at('tls', 'key_file')], half, 'needs cert_file and key_file')
+  return {
+    host: said.host === 'off' ? '' : said.host,
+    port: said.port,
+    tls: { certFile: said.tls.cert_file, keyFile: said.tls.key_file, minVersion: said.tls.min_version },
+    trustProxy: namesIn(said.trust_proxy),
+    allowedOrigins: namesIn(said.allowed_origins),
+    allowedHosts: namesIn(said.allowed_hosts),
+    addresses: resolveAddresses(context, said.addresses),
+    insecurePasswords: said.insecure_passwords,
+    pipelinedTls: said.pipelined_tls,
+    pingIntervalMs: said.ping_interval,
+    failureRate: said.failure_rate,
+    failureBurst: said.failure_burst,
+    keepaliveMs: said.keepalive,
+    queryTimeoutMs: said.query_timeout,
+    maxRequest: said.max_request,
+    maxResponse: said.max_response,
+    streamFrom: said.stream_from,
+    maxQueries: said.max_queries,
+    jwt: resolveJwt(context, said),
+  }
+}
