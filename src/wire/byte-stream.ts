@@ -13,6 +13,18 @@ export interface PeerInfo {
   readonly loopback: boolean
   /** What TLS has shown; null: nothing yet, or no TLS. */
   readonly tls?: TlsPeer | null
+  /** What its HTTP request has shown; absent: it came without one. */
+  readonly web?: WebPeer
+}
+
+/** What the rules of the endpoint for WebSocket and HTTP make of a request. */
+export interface WebPeer {
+  /** It is of no page in a browser, or of one that may connect. */
+  readonly isOriginAllowed: boolean
+  /** It named a host that nobody else can have made to mean this machine (DNS rebinding). */
+  readonly isHostKnown: boolean
+  /** Nobody on the way can read a password, or the operator does not mind. */
+  readonly takesPasswords: boolean
 }
 
 /** What the handshake of an encrypted stream has shown. */
