@@ -1,7 +1,7 @@
 // Who may come in, and how: judges a connection by its address, its TLS, its user and database. Pure. It
 // checks no password; what is not allowed by a rule is refused.
 import type { CertName, ClientAuth, ClientCert, ClientConfig, TlsMode } from '../config/types.ts'
-import type { PeerInfo } from '../wire/byte-stream.ts'
+import type { PeerInfo, WebPeer } from '../wire/byte-stream.ts'
 import { namesUser } from './certificate.ts'
 import { type AuthFailure, failure } from './failure.ts'
 import { type LocalAddress, matchingRule, refusedByHba } from './hba.ts'
@@ -52,6 +52,15 @@ export class Access {
 
   /** What this connection has to show, or why it may not come in. */
   judge(arrival: Arrival): Gate | AuthFailure {
+    const { web } = arrival.peer
+    if (web !== undefined && !web.isOriginAllowed) return strangePage()
+    const gate = this.#gateOf(arrival)
+    if (web === undefined || 'sqlstate' in gate || gate.method !== 'trust') return gate
+    // Without a password a browser could be made to ask for others: their page, or a name that they gave us.
+    return webProblem(web) ?? gate
+  }
+
+  #gateOf(arrival: Arrival): Gate | AuthFailure {
     const { peer } = arrival
     const { auth } = this.#client
     const mode = this.#facts.tlsOfDatabase(arrival.database)
@@ -82,6 +91,21 @@ export class Access {
     const trustsAnywhere = method === 'trust'
     return { method, trustsAnywhere, clientCert, namesUser: this.#names(arrival, rule) }
   }
+}
+
+function strangePage(): AuthFailure {
+  const hint = 'List the origin of the page in serverless.allowed_origins.'
+  return { ...failure('28000', 'pages of this web site may not connect'), hint }
+}
+
+function webProblem({ isOriginNamed, isHostKnown }: WebPeer): AuthFailure | null {
+  if (!isOriginNamed) {
+    const hint = 'List the origin of the page in serverless.allowed_origins, or ask for a password.'
+    return { ...failure('28000', 'pages that are not listed may not log in without a password'), hint }
+  }
+  if (isHostKnown) return null
+  const hint = 'Use localhost or an IP address, or list the name in serverless.allowed_hosts.'
+  return { ...failure('28000', 'logging in without a password is not allowed under this host name'), hint }
 }
 
 /** What a mode of TLS asks of a client's certificate. */

@@ -1,6 +1,7 @@
 // The rules of the section `serverless`: who may come over WebSocket and HTTP, and with what. Opens no
 // socket. Problems are collected, not thrown.
 
+import { parseNetwork } from '../util/ip.ts'
 import { type Path, type ResolveContext, rule } from './rules.ts'
 import type { FileConfig } from './schema.ts'
 import type { JwtConfig, ServerlessConfig } from './types.ts'
@@ -28,6 +29,37 @@ function resolveAddresses(context: ResolveContext, listed: string): ServerlessCo
     addresses.push({ address: addressKey(entry.slice(0, split)), database: entry.slice(split + 1).trim() })
   }
   return addresses
+}
+
+/** As browsers write it in `Origin`: a page has no path there. */
+function resolveOrigins(context: ResolveContext, listed: string): string[] {
+  const path = at('allowed_origins')
+  return namesIn(listed).map((entry) => {
+    if (entry === '*') return entry
+    const isWeb = /^https?:/i.test(entry)
+    const origin = isWeb ? (URL.parse(entry)?.origin ?? '') : entry.toLowerCase()
+    const isWrong = !/^[a-z][a-z0-9+.-]*:\/\/[^/?#@\s]+$/i.test(entry) || origin === ''
+    rule(context, [path], isWrong, `expects origins like https://app.example.com, not "${entry}"`)
+    return origin
+  })
+}
+
+function resolveHosts(context: ResolveContext, listed: string): string[] {
+  return namesIn(listed).map((entry) => {
+    const isName = /^[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?$/i.test(entry)
+    const text = `expects host names without port, like db.example.com, not "${entry}"`
+    rule(context, [at('allowed_hosts')], !isName, text)
+    return entry.toLowerCase()
+  })
+}
+
+function resolveProxies(context: ResolveContext, listed: string): string[] {
+  const proxies = namesIn(listed)
+  for (const entry of proxies) {
+    const text = `expects addresses or networks like 10.0.0.0/8 or fd00::/8, not "${entry}"`
+    rule(context, [at('trust_proxy')], parseNetwork(entry) === null, text)
+  }
+  return proxies
 }
 
 function resolveJwt(context: ResolveContext, { jwt }: FileConfig['serverless']): JwtConfig {
@@ -80,9 +112,9 @@ export function resolveServerless(context: ResolveContext, file: FileConfig): Se
     host: said.host === 'off' ? '' : said.host,
     port: said.port,
     tls: { certFile: said.tls.cert_file, keyFile: said.tls.key_file, minVersion: said.tls.min_version },
-    trustProxy: namesIn(said.trust_proxy),
-    allowedOrigins: namesIn(said.allowed_origins),
-    allowedHosts: namesIn(said.allowed_hosts),
+    trustProxy: resolveProxies(context, said.trust_proxy),
+    allowedOrigins: resolveOrigins(context, said.allowed_origins),
+    allowedHosts: resolveHosts(context, said.allowed_hosts),
     addresses: resolveAddresses(context, said.addresses),
     insecurePasswords: said.insecure_passwords,
     pipelinedTls: said.pipelined_tls,

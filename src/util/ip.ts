@@ -70,3 +70,29 @@ export function isInNetwork(address: IpBytes, network: IpBytes, mask: IpBytes): 
   if (address.length !== network.length || mask.length !== network.length) return false
   return mask.every((bits, i) => (((address[i] ?? 0) ^ (network[i] ?? 0)) & bits) === 0)
 }
+
+/** A network, or one address as a network of its own. */
+export interface Network {
+  readonly network: IpBytes
+  readonly mask: IpBytes
+}
+
+/** `10.0.0.0/8`, `fd00::/8`, or an address alone. @returns null for everything else */
+export function parseNetwork(text: string): Network | null {
+  const slash = text.indexOf('/')
+  const network = parseIp(slash < 0 ? text : text.slice(0, slash))
+  if (network === null) return null
+  const width = slash < 0 ? String(network.length * 8) : text.slice(slash + 1)
+  const mask = /^[0-9]{1,3}$/.test(width) ? maskOf(Number(width), network.length) : null
+  return mask === null ? null : { network, mask }
+}
+
+/** The one way to write an address: IPv4 where it is one, IPv6 in lower case and as short as can be. */
+export function canonicalIp(address: IpBytes): string {
+  const plain = unmapped(address)
+  if (plain.length === V4_LENGTH) return plain.join('.')
+  const groups: string[] = []
+  for (let at = 0; at < V6_LENGTH; at += 2)
+    groups.push((((plain[at] ?? 0) << 8) | (plain[at + 1] ?? 0)).toString(16))
+  return new URL(`http://[${groups.join(':')}]`).hostname.slice(1, -1)
+}

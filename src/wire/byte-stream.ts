@@ -21,6 +21,8 @@ export interface PeerInfo {
 export interface WebPeer {
   /** It is of no page in a browser, or of one that may connect. */
   readonly isOriginAllowed: boolean
+  /** The same without a rule that lets in any page. */
+  readonly isOriginNamed: boolean
   /** It named a host that nobody else can have made to mean this machine (DNS rebinding). */
   readonly isHostKnown: boolean
   /** Nobody on the way can read a password, or the operator does not mind. */
