@@ -1,8 +1,9 @@
 // The command line: arguments, signals, exit codes, and what is printed. It owns the life of the process; the
 // pooler itself is in pooler.ts.
 import { check } from './cli/check.ts'
-import { type Arguments, HELP, parseArguments, UsageError } from './cli/arguments.ts'
+import { HELP, parseArguments, UsageError } from './cli/arguments.ts'
 import { run } from './cli/run.ts'
+import { tunnel } from './cli/tunnel.ts'
 import { ConfigError } from './config/load.ts'
 import { version } from './util/version.ts'
 
@@ -13,18 +14,11 @@ const LAST_LINES_MS = 1000
 for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {})
 
 async function main(): Promise<void> {
-  let given: Arguments
-  try {
-    given = parseArguments(process.argv.slice(2))
-  } catch (error) {
-    if (!(error instanceof UsageError)) throw error
-    process.stderr.write(`pgmux: ${error.message}\nTry: pgmux --help\n`)
-    process.exitCode = 2
-    return
-  }
+  const given = parseArguments(process.argv.slice(2))
   if (given.command === 'help') process.stdout.write(HELP)
   else if (given.command === 'version') process.stdout.write(`pgmux ${version()}\n`)
   else if (given.command === 'check') process.exitCode = await check(given)
+  else if (given.command === 'tunnel') process.exitCode = await tunnel(given)
   else process.exitCode = await run(given)
 }
 
@@ -35,6 +29,10 @@ main().then(
     setTimeout(() => process.exit(), LAST_LINES_MS).unref()
   },
   (error: Error) => {
+    if (error instanceof UsageError) {
+      process.stderr.write(`pgmux: ${error.message}\nTry: pgmux --help\n`)
+      process.exit(2)
+    }
     // One clear sentence (or one a problem); a stack trace is for what we did not foresee.
     const isForeseen = error instanceof ConfigError || 'code' in error || error.name !== 'Error'
     process.stderr.write(`pgmux: ${isForeseen ? error.message : (error.stack ?? error.message)}\n`)

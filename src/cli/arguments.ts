@@ -6,6 +6,8 @@ export const HELP = `pgmux: a connection multiplexer for Postgres
 
   pgmux [run] [options]      run the pooler; without an upstream, in front of a Postgres of its own
   pgmux check [options]      check the configuration; with --connect also log in to Postgres
+  pgmux tunnel URL           let psql and other programs in through the WebSocket endpoint of a pgmux, for
+                             example ws://127.0.0.1:6480/v2; they connect to --listen (127.0.0.1:5433)
 
 Options
   --config FILE              configuration (YAML); every option is in config.yaml
@@ -19,6 +21,7 @@ Options
   --log-format FORMAT        pretty or json
   --ephemeral                the Postgres of its own keeps nothing
   --connect                  with check: log in to Postgres and compare pool sizes with max_connections
+  --allow-remote             with tunnel: --listen may be an address that other machines reach
   --help, --version
 
 Signals: TERM and INT finish open transactions, then stop; a second one, or QUIT, stops now.
@@ -28,9 +31,12 @@ Signals: TERM and INT finish open transactions, then stop; a second one, or QUIT
 export class UsageError extends Error {}
 
 export interface Arguments {
-  readonly command: 'run' | 'check' | 'help' | 'version'
+  readonly command: 'run' | 'check' | 'tunnel' | 'help' | 'version'
   readonly flags: Flags
   readonly connect: boolean
+  /** The URL of \`tunnel\`; '' where there is none. */
+  readonly target: string
+  readonly allowRemote: boolean
 }
 
 const OPTIONS = {
@@ -45,26 +51,45 @@ const OPTIONS = {
   'log-format': { type: 'string' },
   ephemeral: { type: 'boolean' },
   connect: { type: 'boolean' },
+  'allow-remote': { type: 'boolean' },
   help: { type: 'boolean', short: 'h' },
   version: { type: 'boolean', short: 'v' },
 } as const
 
+/** Arguments that are no options of the configuration. */
+const OWN = ['connect', 'allow-remote', 'help', 'version']
+
 /** @throws UsageError in words that name the argument. */
 export function parseArguments(args: readonly string[]): Arguments {
   const { values, positionals } = parsed(args)
-  const [command = 'run', extra] = positionals
-  if (extra !== undefined) throw new UsageError(`"${extra}" is one argument too many`)
-  if (command !== 'run' && command !== 'check')
-    throw new UsageError(`"${command}" is no command; there are run and check`)
+  const command = commandOf(positionals)
   if (values.connect === true && command !== 'check')
     throw new UsageError('--connect belongs to the command check')
+  if (values['allow-remote'] === true && command !== 'tunnel')
+    throw new UsageError('--allow-remote belongs to the command tunnel')
   const flags: Record<string, unknown> = {}
   for (const [name, value] of Object.entries(values)) {
-    if (value === undefined || name === 'connect' || name === 'help' || name === 'version') continue
+    if (value === undefined || OWN.includes(name)) continue
+    if (command === 'tunnel' && name !== 'listen')
+      throw new UsageError(`--${name} does not belong to the command tunnel`)
     flags[name.replace(/-(.)/g, (_all, letter: string) => letter.toUpperCase())] = value
   }
   const asked = values.help === true ? 'help' : values.version === true ? 'version' : command
-  return { command: asked, flags: flags as Flags, connect: values.connect === true }
+  return {
+    command: asked,
+    flags: flags as Flags,
+    connect: values.connect === true,
+    target: positionals[1] ?? '',
+    allowRemote: values['allow-remote'] === true,
+  }
+}
+
+function commandOf([command = 'run', ...more]: readonly string[]): 'run' | 'check' | 'tunnel' {
+  if (command !== 'run' && command !== 'check' && command !== 'tunnel')
+    throw new UsageError(`"${command}" is no command; there are run, check and tunnel`)
+  const extra = more[command === 'tunnel' ? 1 : 0]
+  if (extra !== undefined) throw new UsageError(`"${extra}" is one argument too many`)
+  return command
 }
 
 function parsed(args: readonly string[]) {

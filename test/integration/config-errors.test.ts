@@ -129,6 +129,13 @@ suite('the command', () => {
     [['--upstream'], /--upstream/],
     [['--listen', 'nonsense'], /listen/],
     [['--connect'], /check/],
+    [['--allow-remote'], /tunnel/],
+    [['tunnel'], /ws:\/\//],
+    [['tunnel', `http://app:${SECRET}@127.0.0.1:6480/`], /ws:\/\/ or wss:\/\//],
+    [['tunnel', 'ws://127.0.0.1:6480/', 'more'], /"more" is one argument too many/],
+    [['tunnel', 'ws://127.0.0.1:6480/', '--pool-size', '5'], /--pool-size does not belong/],
+    [['tunnel', 'ws://127.0.0.1:6480/', '--listen', '5433'], /--listen: expects HOST:PORT/],
+    [['tunnel', 'ws://127.0.0.1:6480/', '--listen', '0.0.0.0:5433'], /other machines.*--allow-remote/],
   ]
   for (const [args, expected] of ARGUMENTS) {
     test(`pgmux ${args.join(' ').replace(SECRET, '...')}`, async () => {
