@@ -80,6 +80,7 @@ export class Pooler {
 
   constructor(config: Config, log: Log) {
     this.#config = config
+    this.#auth.failures.configure(config.serverless)
     this.#log = log
     this.#limitedLog = new LimitedLog(log, systemClock)
     this.#certificates = new Certificates({ log, wallClock: Date.now, renew: (side) => this.#renew(side) })
@@ -138,6 +139,7 @@ export class Pooler {
     this.#config = next
     this.#certificates.follow(next, marks)
     this.house.reconfigure(rules)
+    this.#auth.failures.configure(next.serverless)
     this.#secrets.reconfigure(this.#secretSources(before))
     this.#warm([...report.users.added, ...report.users.changed])
     this.#log.setLevel?.(next.log.level)

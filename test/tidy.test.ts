@@ -321,7 +321,7 @@ describe('texts', () => {
 const COMING = new Set(
   (
     'trustProxy allowedOrigins allowedHosts insecurePasswords pipelinedTls pingIntervalMs ' +
-    'failureRate failureBurst maxRequest maxResponse streamFrom maxQueries jwt jwksUrl jwksFile ' +
+    'maxRequest maxResponse streamFrom maxQueries jwt jwksUrl jwksFile ' +
     'algorithms issuer audience roleClaim loginUser leewayMs addresses roles'
   ).split(' '),
 )

@@ -17,7 +17,9 @@ import type { ClientAuthMethod } from './access.ts'
 import type { CertificateVerdict } from './certificate.ts'
 import { type AuthFailure, failure, tooBusy, wrongPassword } from './failure.ts'
 import { md5Answer, sameAnswer } from './md5.ts'
-import { checkPassword, type PasswordAnswer, verifierOf } from './password-check.ts'
+import { FailureLimit, tooManyFailures, type Tries } from './failure-limit.ts'
+import { limitedCheck } from './limited-check.ts'
+import { type PasswordAnswer, verifierOf } from './password-check.ts'
 import { PasswordWork, PasswordWorkBusy } from './password-work.ts'
 import { SCRAM_SHA_256, SCRAM_SHA_256_PLUS, type ScramKeys, type ScramVerifierKeys } from './scram-keys.ts'
 import { type ScramReply, ScramServer } from './scram-server.ts'
@@ -38,6 +40,8 @@ export interface ClientLogin {
   readonly certificate: CertificateVerdict
   /** `trust` is not for clients on this machine only. */
   readonly trustsAnywhere: boolean
+  /** Counts its wrong passwords; absent: nobody does. */
+  readonly tries?: Tries
 }
 
 /** What is known of the connection on which a client logs in. */
@@ -73,6 +77,8 @@ export type ClientAuthStep =
 export class ClientAuthContext {
   readonly random: Random
   readonly work: PasswordWork
+  /** For those who come over WebSocket and HTTP. */
+  readonly failures = new FailureLimit()
   /** Makes the salts of users without one, so that asking twice shows the same salt; new in each process. */
   readonly #key: KeyObject
   #hasVerifiers = false
@@ -197,20 +203,19 @@ export class ClientAuth {
     const { user, secret } = this.#login
     const salt = this.#context.saltOf(user)
     this.#state = 'busy'
-    const question = { user, secret, salt, iterations: SCRAM_ITERATIONS }
-    const answer = checkPassword(this.#context.work, question, Buffer.from(given))
-    return {
-      kind: 'wait',
-      outcome: answer.then(
-        (found) => this.#onChecked(found),
-        () => this.#fail(tooBusy()),
-      ),
-    }
+    const checked = limitedCheck(
+      this.#context.work,
+      { user, secret, salt, iterations: SCRAM_ITERATIONS },
+      { password: Buffer.from(given), tries: this.#login.tries },
+    )
+    if (!(checked instanceof Promise)) return this.#onChecked(checked)
+    return { kind: 'wait', outcome: checked.then((found) => this.#onChecked(found)) }
   }
 
-  #onChecked(answer: PasswordAnswer): ClientAuthOutcome {
+  #onChecked(answer: PasswordAnswer | AuthFailure): ClientAuthOutcome {
     // A second 'p' message while the password was being hashed ended the login.
     if (this.#state === 'over') return this.#fail(unexpected())
+    if ('sqlstate' in answer) return this.#fail(answer)
     return answer.isRight ? this.#success(null, answer.keys) : this.#fail(wrongPassword(this.#login.user))
   }
 
@@ -234,6 +239,8 @@ export class ClientAuth {
     const salt = secret?.kind === 'scram' ? secret.salt : this.#context.saltOf(user)
     const iterations = secret?.kind === 'scram' ? secret.iterations : SCRAM_ITERATIONS
     const binding = { endPoint: channel.endPoint, isUsed: first.mechanism === SCRAM_SHA_256_PLUS }
+    const wait = this.#login.tries?.take() ?? 0
+    if (wait > 0) return this.#fail(tooManyFailures(wait))
     const scram = new ScramServer(salt, iterations, this.#context.random, binding)
     this.#scram = scram
     if (first.data === null) return this.#send('clientFirst', authenticationSaslContinue(Buffer.alloc(0)))
@@ -272,6 +279,7 @@ export class ClientAuth {
     // A second 'p' message while the password was being hashed ended the login.
     if (this.#state === 'over') return this.#fail(unexpected())
     if (!verdict.ok || !mayPass) return this.#fail(wrongPassword(this.#login.user))
+    this.#login.tries?.giveBack()
     const passOn = this.#login.secret?.kind === 'scram'
     const own = passOn ? { clientKey: verdict.clientKey, serverKey: keys.serverKey } : null
     return this.#success(authenticationSaslFinal(verdict.serverFinal), own)

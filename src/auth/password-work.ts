@@ -53,12 +53,8 @@ export class PasswordWork {
     keep: (keys: ScramKeys) => boolean = always,
   ): ScramKeys | Promise<ScramKeys> {
     const id = identity(password, salt, iterations)
-    const known = this.#cache.get(id)
-    if (known !== undefined) {
-      this.#cache.delete(id)
-      this.#cache.set(id, known)
-      return known
-    }
+    const known = this.#recall(id)
+    if (known !== null) return known
     const pending = this.#pending.get(id)
     if (pending !== undefined) return pending
     if (this.#running >= this.#limits.inFlight && this.#queue.length >= this.#limits.queued) {
@@ -67,6 +63,24 @@ export class PasswordWork {
     const result = this.#derive(id, preparePassword(password), { salt, iterations, keep })
     this.#pending.set(id, result)
     return result
+  }
+
+  /** The keys of a password where they are known: nothing is derived. */
+  knownKeys(password: string, salt: Buffer, iterations: number): ScramKeys | null {
+    return this.#recall(identity(password, salt, iterations))
+  }
+
+  /** Whether they are being derived: asking for them costs nothing more. */
+  isUnderWay(password: string, salt: Buffer, iterations: number): boolean {
+    return this.#pending.has(identity(password, salt, iterations))
+  }
+
+  #recall(id: string): ScramKeys | null {
+    const known = this.#cache.get(id)
+    if (known === undefined) return null
+    this.#cache.delete(id)
+    this.#cache.set(id, known)
+    return known
   }
 
   #derive(id: string, password: Buffer, how: Derivation): Promise<ScramKeys> {

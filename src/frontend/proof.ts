@@ -4,6 +4,7 @@ import type { Gate } from '../auth/access.ts'
 import { judgeCertificate } from '../auth/certificate.ts'
 import { ClientAuth, type ClientAuthStep, type ClientLogin, refusedAtOnce } from '../auth/client-auth.ts'
 import { type AuthFailure, failure, wrongPassword } from '../auth/failure.ts'
+import type { Tries } from '../auth/failure-limit.ts'
 import type { ScramKeys } from '../auth/scram-keys.ts'
 import type { Secret, SecretAnswer } from '../auth/secrets.ts'
 import type { SecurableStream } from '../wire/byte-stream.ts'
@@ -37,7 +38,7 @@ export class Proof {
   /** @param early what came behind the startup packet */
   constructor(parts: ProofParts, early: Buffer) {
     this.#parts = parts
-    const { gate, visitor, stream } = parts
+    const { house, gate, visitor, stream } = parts
     const { loopback, encrypted, tls } = stream.peer
     this.#login = {
       user: visitor.user,
@@ -46,6 +47,7 @@ export class Proof {
       certificate: judgeCertificate(gate, stream.peer),
       // A rule that trusts says itself whom: those elsewhere are meant.
       trustsAnywhere: gate.trustsAnywhere,
+      ...(stream.peer.web === undefined ? {} : { tries: triesOf(house, visitor) }),
     }
     this.#framer.push(early)
   }
@@ -151,4 +153,9 @@ export class Proof {
     this.#isOver = true
     this.#parts.onFailed(reason, word)
   }
+}
+
+/** Whoever comes over the web may come from anywhere: wrong passwords are counted before a look at them. */
+function triesOf({ auth, time }: House, visitor: Visitor): Tries {
+  return auth.failures.triesOf(visitor, time)
 }

@@ -1,5 +1,5 @@
 // The rules at the door for WebSocket and HTTP: where a request really comes from, which web pages may send
-// one, under which names it may come. Pure: headers in, verdicts out. It knows no user and checks no password.
+// one, under which names it may come. Pure: headers in, verdicts out. It knows no user and no password.
 import type { ServerlessConfig } from '../config/types.ts'
 import { canonicalIp, isInNetwork, type Network, parseIp, parseNetwork, unmapped } from '../util/ip.ts'
 import type { PeerInfo } from '../wire/byte-stream.ts'
