@@ -194,6 +194,18 @@ export class House implements HouseView {
     this.#tellIfEmpty()
   }
 
+  /** A client of one request, which was counted at its login, and of which no line is written. */
+  onRequest(client: Client): void {
+    this.clients.add(client)
+    client.access.clients++
+    client.access.counters.clientsTotal++
+  }
+
+  onRequestOver(client: Client): void {
+    if (this.clients.delete(client)) client.access.clients--
+    this.#tellIfEmpty()
+  }
+
   onVisitorOver(visitor: Startup): void {
     if (this.visitors.delete(visitor)) add(this.#atDoor, visitor.address, -1)
     this.#tellIfEmpty()

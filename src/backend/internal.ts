@@ -29,6 +29,8 @@ export interface InternalExchange {
   readonly isGuard: boolean
   /** The first ErrorResponse that came for it. */
   error: Buffer | null
+  /** How many rows its last SELECT gave. */
+  rows: number
   /** Its ReadyForQuery came, with this status. */
   onDone(status: number, exchange: InternalExchange): void
 }
@@ -39,7 +41,7 @@ export function internalExchange(
   isGuard: boolean,
   onDone: (status: number, exchange: InternalExchange) => void,
 ): InternalExchange {
-  return { name, isGuard, error: null, onDone }
+  return { name, isGuard, error: null, rows: 0, onDone }
 }
 
 const SETUP = Buffer.concat([
@@ -87,6 +89,22 @@ export function writeDiff(
   replies.push(Reply.Sync | Fate.Internal, exchange)
   out.write(BIND_COMMIT)
   talk.unconfirmed++
+}
+
+/** Sets them for the session, in an exchange of its own on which nothing depends. */
+export function writeSet(
+  talk: Talk,
+  out: Output,
+  changes: readonly [name: string, value: string | null][],
+): void {
+  const exchange = internalExchange('settings', false, () => {})
+  for (const [name, value] of changes) {
+    talk.replies.push(Reply.Bind | Fate.Internal, exchange)
+    talk.replies.push(Reply.Execute | Fate.Internal, exchange)
+    out.write(bind('', SET, [fromBinary(name), value === null ? null : fromBinary(value)]))
+    out.write(EXECUTE)
+  }
+  writeSync(talk, out, exchange)
 }
 
 /**

@@ -1,45 +1,63 @@
 // What a server does after its client has gone: finish what was asked for, undo what was half asked for,
 // and become clean again, or close (RULES 23). It never sends a Sync or CopyDone that would commit
 // something half.
+import type { PoolMode } from '../config/types.ts'
 import type { Departure } from '../pool/lease.ts'
 import { Reply, REPLY_KIND } from '../pool/replies.ts'
+import type { VirtualSession } from '../session/virtual-session.ts'
 import { copyFail } from '../wire/messages.ts'
 import { Status } from '../wire/protocol.ts'
 import { type InternalExchange, internalExchange, writeFence, writeQuery, writeSync } from './internal.ts'
 import { writeConnectQuery } from './connect-query.ts'
+import { Left, writeDeallocation, writeReset } from './reset.ts'
 import type { Server } from './server.ts'
 import { Copy } from './talk.ts'
+
+/**
+ * What becomes of session state: there is none, DISCARD ALL (session mode), a reset that leaves our own
+ * statements (sessions of one request), or it goes with the server.
+ */
+export type Undoing = 'nothing' | 'discard' | 'reset' | 'close'
+
+/** What a session leaves to be undone. */
+export function undoingOf(mode: PoolMode, session: VirtualSession | undefined): Undoing {
+  if (mode === 'session') return 'discard'
+  if (session === undefined) return 'nothing'
+  if (session.once !== null) return session.once.isClean ? 'nothing' : 'reset'
+  return session.isPinned ? 'close' : 'nothing'
+}
 
 /** A clean-up that is under way. */
 export interface Leaving {
   /** When what still runs is cancelled, then closed. */
   deadline: number
   isCancelled: boolean
-  /** Session state must go as well: it is reset in session mode, elsewhere it goes with the server. */
-  needsReset: boolean
+  /** Session state must go as well. */
+  undoing: Undoing
   rollbacks: number
 }
 
 const ROLLBACKS_MAX = 3
+const RESET_FAILED = 'the reset of a session failed'
 const NOBODY_ELSES = 'the client left a session that cannot be given to others'
 const COPY_FAIL = copyFail('the client has gone')
 
 /** Begins the clean-up. May close the server. */
-export function leave(server: Server, how: Departure, needsReset: boolean): void {
+export function leave(server: Server, how: Departure, undoing: Undoing): void {
   const { talk } = server
   if (talk.restOut > 0) {
     server.close('the client left in the middle of a message')
     return
   }
   // Where something still runs Postgres would not notice: it is let run, and cancelled in time, as ever.
-  if (talk.copy === Copy.Both || (needsReset && isNobodyElses(server) && talk.replies.size === 0)) {
+  if (talk.copy === Copy.Both || (undoing === 'close' && talk.replies.size === 0)) {
     server.close(NOBODY_ELSES)
     return
   }
   server.leaving = {
     deadline: talk.time.now + graceMs(server, how),
     isCancelled: false,
-    needsReset,
+    undoing,
     rollbacks: 0,
   }
   if (talk.copy === Copy.In && !talk.hasCopyEnd) endCopy(server)
@@ -59,7 +77,7 @@ export function settleLeaving(server: Server, isAtBoundary: boolean): void {
   }
   if (talk.needsFence) writeFence(talk, out)
   if (leaving === null || talk.replies.size > 0 || talk.cancels > 0 || !isAtBoundary) return
-  if (leaving.needsReset && isNobodyElses(server)) {
+  if (leaving.undoing === 'close') {
     server.close(NOBODY_ELSES)
     return
   }
@@ -68,23 +86,37 @@ export function settleLeaving(server: Server, isAtBoundary: boolean): void {
     else writeQuery(talk, out, 'ROLLBACK', cleanup())
     return
   }
-  if (leaving.needsReset) {
-    leaving.needsReset = false
-    const reset = internalExchange('reset', false, (_status: number, exchange: InternalExchange) => {
-      if (exchange.error !== null) server.close('the reset of a session failed')
-    })
-    writeQuery(talk, out, 'DISCARD ALL', reset)
-    // What it has set is gone with the rest.
-    writeConnectQuery(server, () => {})
+  if (leaving.undoing !== 'nothing') {
+    const { undoing } = leaving
+    leaving.undoing = 'nothing'
+    if (undoing === 'discard') discard(server)
+    else resetLeft(server)
     return
   }
   if (talk.isFree) server.release()
   else server.close('the state of the server is not known')
 }
 
-/** Only session mode makes servers clean that had a session of somebody. */
-function isNobodyElses(server: Server): boolean {
-  return server.parts.route.mode !== 'session'
+function discard(server: Server): void {
+  const { talk, out } = server
+  const reset = internalExchange('reset', false, (_status: number, exchange: InternalExchange) => {
+    if (exchange.error !== null) server.close(RESET_FAILED)
+  })
+  writeQuery(talk, out, 'DISCARD ALL', reset)
+  // What it has set is gone with the rest.
+  writeConnectQuery(server, () => {})
+}
+
+function resetLeft(server: Server): void {
+  const { talk, out } = server
+  writeReset(talk, out, null, (left) => {
+    if (left === Left.Nothing) return
+    if (left === Left.Unknown) server.close(RESET_FAILED)
+    else
+      writeDeallocation(talk, out, (isDone) => {
+        if (!isDone) server.close(RESET_FAILED)
+      })
+  })
 }
 
 /** How long what the client asked for may run on. */

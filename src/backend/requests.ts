@@ -5,7 +5,7 @@
 import type { PoolMode } from '../config/types.ts'
 import { Sent } from '../pool/lease.ts'
 import { Fate, Reply, type Replies } from '../pool/replies.ts'
-import type { VirtualSession } from '../session/virtual-session.ts'
+import type { Once, VirtualSession } from '../session/virtual-session.ts'
 import { Fact, scanFacts } from '../sql/scanner.ts'
 import { Found, Framer } from '../wire/framer.ts'
 import { SYNC } from '../wire/messages.ts'
@@ -13,6 +13,7 @@ import { CLIENT_RULES, FromClient, Status } from '../wire/protocol.ts'
 import { internalExchange, writeEvictions, writeFence } from './internal.ts'
 import { NamedRequests } from './named-requests.ts'
 import type { Output } from './output.ts'
+import { Left, writeReset } from './reset.ts'
 import { Copy, type Talk } from './talk.ts'
 
 /** Replies that one client may have outstanding between exchanges; beyond it, it waits. */
@@ -193,7 +194,15 @@ export class Requests {
     if (talk.healing.isRecording) talk.healing.complete(framer)
     this.#forward(framer)
     if (talk.needsFence) this.#writeFence()
+    if (this.#session?.once?.isEager === true && this.#mode !== 'session') this.#reset(this.#session.once)
     return Sent.Taken
+  }
+
+  /** Right behind the one request of its session, in the same write. */
+  #reset(once: Once): void {
+    writeReset(this.#talk, this.#out, once.settings, (left) => {
+      if (left === Left.Nothing) once.isClean = true
+    })
   }
 
   /** Sends the kept exchange once more. @returns false when nothing can be sent now. */

@@ -12,7 +12,7 @@ import { FromClient, SERVER_RULES, Status } from '../wire/protocol.ts'
 import { Answers, type AnswerEvents } from './answers.ts'
 import { Cancels } from './cancels.ts'
 import { type InternalExchange, internalExchange, writeQuery, writeSetup } from './internal.ts'
-import { type Leaving, leave, settleLeaving } from './leave.ts'
+import { type Leaving, leave, settleLeaving, undoingOf } from './leave.ts'
 import { Login, type LoginEvents, type LoginResult } from './login.ts'
 import { BLOCK_IN_STATEMENT_MODE, lossOf, refusalOf, unreachable } from './loss.ts'
 import { Output } from './output.ts'
@@ -92,7 +92,7 @@ export class Server implements LeasedServer, StreamHandler, LoginEvents, AnswerE
     this.#cancels.target = { pid: result.pid, key: result.key, isEncrypted: result.stream.peer.encrypted }
     const carried = new Map<string, string>()
     for (const [name, value] of result.parameters) if (isCarried(name)) carried.set(name, value)
-    this.talk.settings = table.of(carried)
+    this.talk.settings = this.talk.loginSettings = table.of(carried)
     this.out = new Output(result.stream, this.parts.counters)
     this.#requests = new Requests({ talk: this.talk, out: this.out, mode: route.mode, limits: route })
     writeConnectQuery(this, () => this.#setUp())
@@ -169,11 +169,11 @@ export class Server implements LeasedServer, StreamHandler, LoginEvents, AnswerE
 
   abandon(how: Departure): void {
     if (this.#isGone) return
-    const needsReset = this.parts.route.mode === 'session' || this.lessee?.session.isPinned === true
+    const undoing = undoingOf(this.parts.route.mode, this.lessee?.session)
     this.#dropLessee()
     this.resume()
     this.#cancels.exchangeEnded() // One not sent yet is wanted by nobody now.
-    leave(this, how, needsReset)
+    leave(this, how, undoing)
     if (!this.#isGone) this.#settle()
   }
 
@@ -380,7 +380,7 @@ export class Server implements LeasedServer, StreamHandler, LoginEvents, AnswerE
       this.#cancels.settle()
     }
     if (!talk.isFree || !this.#framer.atBoundary || this.#isHolding) return
-    if (this.parts.route.mode === 'session' || lessee.session.isPinned) return
+    if (this.parts.route.mode === 'session' || lessee.session.isBound) return
     this.#dropLessee()
     // The client has its whole answer, if not read yet: the next one must not wait for it.
     if (this.#answers.isBlocked) this.resume()

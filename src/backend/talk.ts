@@ -28,6 +28,10 @@ export class Talk implements TalkView {
   status: number = Status.Idle
   /** Reported settings as they are on the server; null before login. */
   settings: Settings | null = null
+  /** What it told at its login, and a RESET brings back. */
+  loginSettings: Settings | null = null
+  /** It has the statements of our own that a reset consists of. */
+  hasResets = false
   /** Extended messages were sent since the last Sync. */
   isBatchOpen = false
   /** The last message of the open batch was a Flush: Postgres answers what it has. */

@@ -14,7 +14,7 @@ import { Held } from './held.ts'
 import { answerLoss } from './loss-answers.ts'
 import { needsServer } from './needs-server.ts'
 import { cancelled, malformed, SHUTDOWN, tooLong } from './refusals.ts'
-import type { ClientParts, House, PoolAccess, Visitor } from './types.ts'
+import type { ClientHouse, ClientParts, PoolAccess, Visitor } from './types.ts'
 import { act, isBetween, Watch } from './watch.ts'
 
 /** Longest Parse, Describe or Close that is read whole. */
@@ -37,7 +37,7 @@ export class Client implements StreamHandler, Lessee, Waiter<LeasedServer> {
   readonly isProbe = false
   server: LeasedServer | null = null
   isGone = false
-  readonly #house: House
+  readonly #house: ClientHouse
   readonly #framer = new Framer(CLIENT_RULES, WHOLE_MAX, PREFIX_MAX)
   readonly #held = new Held()
   /** Messages are dropped up to the next Sync, whose ReadyForQuery is ours. */

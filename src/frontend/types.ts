@@ -66,13 +66,16 @@ export interface OwnServerEvents {
 
 /** What a client is made of, besides its stream. */
 export interface ClientParts {
-  house: House
+  house: ClientHouse
   access: PoolAccess
   visitor: Visitor
   session: VirtualSession
   baseline: string
   pid: number
 }
+
+/** The process, as a client that is in sees it. */
+export type ClientHouse = Pick<House, 'time' | 'limits' | 'onRefused' | 'onLeft'>
 
 /** The process, as a client that comes in sees it. */
 export interface House {

@@ -31,6 +31,21 @@ export class Unnamed {
   }
 }
 
+/** A session that is there for one request: nothing that it did is left on its server. */
+export class Once {
+  /** What it came with: whoever comes next is likely to want the same. */
+  readonly settings: Settings
+  /** The reset follows its Sync at once; else it comes when the session has left its server. */
+  readonly isEager: boolean
+  /** What it did has been undone. */
+  isClean = false
+
+  constructor(settings: Settings, isEager: boolean) {
+    this.settings = settings
+    this.isEager = isEager
+  }
+}
+
 export class VirtualSession {
   /** Reported settings as the client has them; equal to the server's while it is leased. */
   settings: Settings
@@ -43,6 +58,8 @@ export class VirtualSession {
    */
   unnamedVersion = 0
   readonly pins = new Set<PinReason>()
+  /** Set for a session of one request. */
+  once: Once | null = null
   /** One spare object, so that the usual Parse of the unnamed statement allocates nothing. */
   #spare: Unnamed | null = null
   /** Settings that the client has given a value of its own; null: none. */
@@ -79,6 +96,11 @@ export class VirtualSession {
 
   get isPinned(): boolean {
     return this.pins.size > 0 || this.statements.hasLarge
+  }
+
+  /** Its server is nobody else's, at the end of a transaction too. */
+  get isBound(): boolean {
+    return this.isPinned || this.once?.isClean === false
   }
 
   /** An object for a Parse of the unnamed statement that is being sent. */

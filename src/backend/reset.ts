@@ -1,0 +1,93 @@
+// The reset of a server behind a session of one request: everything that a session can leave behind, except
+// the statements that pgmux itself has prepared there. It owns these. It writes them behind what the session
+// asked for, and says what came of it; a server that is not known to be clean is its caller's to close.
+import { Fate, Reply } from '../pool/replies.ts'
+import { PREFIX } from '../session/statements.ts'
+import type { Settings } from '../session/settings.ts'
+import { bind, execute, parse, SYNC } from '../wire/messages.ts'
+import { Status } from '../wire/protocol.ts'
+import { changesBetween, internalExchange, writeQuery, writeSet, writeSetup } from './internal.ts'
+import type { Output } from './output.ts'
+import type { Talk } from './talk.ts'
+
+/** What a reset has left. */
+export const Left = { Nothing: 0, Statements: 1, Unknown: 2 } as const
+
+/**
+ * Who it is comes first: it may be somebody who may not do the rest. Settings before anything reads a row: with
+ * those of the session (serializable, read only, deferrable) that could wait for a stranger.
+ */
+const IDENTITY = ['RESET SESSION AUTHORIZATION', 'RESET ALL']
+/** One row, and one for each statement of an SQL PREPARE. */
+const COUNT_LEFT =
+  'SELECT 1 FROM pg_catalog.pg_advisory_unlock_all() UNION ALL ' +
+  'SELECT 1 FROM pg_catalog.pg_prepared_statement() WHERE from_sql'
+const BELONGINGS = ['CLOSE ALL', 'UNLISTEN *', COUNT_LEFT, 'DISCARD TEMP', 'DISCARD SEQUENCES']
+const TEXTS = [...IDENTITY, ...BELONGINGS]
+
+const nameOf = (text: string): string => `${PREFIX}reset_${TEXTS.indexOf(text)}`
+const PARSES = Buffer.concat(TEXTS.map((text) => parse(nameOf(text), text)))
+const RESET_IDENTITY = Buffer.concat([...IDENTITY.map(run), SYNC])
+const RESET_BELONGINGS = Buffer.concat(BELONGINGS.map(run))
+
+function run(text: string): Buffer {
+  return Buffer.concat([bind('', nameOf(text), []), execute('')])
+}
+
+/**
+ * Writes the reset. In a transaction block it does nothing that stays, and says so.
+ * @param wanted settings to bring the server to, so that its next client need not; null: those of its login
+ */
+export function writeReset(
+  talk: Talk,
+  out: Output,
+  wanted: Settings | null,
+  then: (left: number) => void,
+): void {
+  const { replies } = talk
+  const before = internalExchange('reset', false, () => {})
+  const exchange = internalExchange('reset', false, (status) => {
+    const isDone = before.error === null && exchange.error === null && status === Status.Idle
+    if (isDone) talk.hasResets = true
+    then(!isDone ? Left.Unknown : exchange.rows > 1 ? Left.Statements : Left.Nothing)
+  })
+  if (!talk.hasResets) {
+    for (let count = 0; count < TEXTS.length; count++) replies.push(Reply.Parse | Fate.Internal, before)
+    out.write(PARSES)
+  }
+  expect(talk, IDENTITY.length, before)
+  replies.push(Reply.Sync | Fate.Internal, before)
+  out.write(RESET_IDENTITY)
+  expect(talk, BELONGINGS.length, exchange)
+  out.write(RESET_BELONGINGS)
+  // Behind the count: the last SELECT must be that one.
+  replies.push(Reply.Sync | Fate.Internal, exchange)
+  out.write(SYNC)
+  bring(talk, out, wanted)
+}
+
+function expect(talk: Talk, statements: number, exchange: object): void {
+  for (let count = 0; count < statements; count++) {
+    talk.replies.push(Reply.Bind | Fate.Internal, exchange)
+    talk.replies.push(Reply.Execute | Fate.Internal, exchange)
+  }
+}
+
+/** Should it fail, Postgres has told the settings that count, and the next client is brought to its own. */
+function bring(talk: Talk, out: Output, wanted: Settings | null): void {
+  const { loginSettings } = talk
+  if (wanted === null || loginSettings === null || wanted === loginSettings) return
+  writeSet(talk, out, changesBetween(loginSettings, wanted))
+}
+
+/** Drops all prepared statements, and prepares our own again. */
+export function writeDeallocation(talk: Talk, out: Output, then: (isDone: boolean) => void): void {
+  const drop = internalExchange('reset', false, () => {})
+  writeQuery(talk, out, 'DEALLOCATE ALL', drop)
+  const setup = internalExchange('setup', false, () => {
+    talk.hasResets = talk.lostSetup = false
+    talk.statements.clear()
+    then(drop.error === null && setup.error === null)
+  })
+  writeSetup(talk, out, setup)
+}
