@@ -1,6 +1,6 @@
 // One connection through the tunnel: the stream of a program on this machine and a WebSocket of its own. It
-// passes bytes on as they are. Only where the far end has not said anything does it speak in its place, to say
-// why there is nobody. Must never hold more of either side than the streams do, nor leave one open alone.
+// passes bytes on as they are. Only where the far end has not said anything does it speak in its place, to
+// say why there is nobody. Must never hold more of either side than the streams do, nor leave one open alone.
 import { ENDED } from '../net/tcp-stream.ts'
 import { dialWebSocket, type WebSocketStream } from '../net/ws-dial.ts'
 import type { ByteStream, StreamHandler } from '../wire/byte-stream.ts'
@@ -9,7 +9,7 @@ import { MAX_STARTUP_BODY, peekStartup } from '../wire/startup.ts'
 
 /** How long the endpoint may take to open a WebSocket. */
 const DIAL_MS = 15_000
-/** A program that has closed its half gets what comes until there is silence for so long; pgmux does the same. */
+/** A program that has closed its half gets what comes until there is silence for so long: as from pgmux. */
 const HALF_CLOSED_MS = 1000
 /** How long a program may take to say what it wants, only to be told that nobody is there. */
 const REFUSED_MS = 5000

@@ -1,6 +1,6 @@
-// `pgmux tunnel`: local programs that know only TCP reach Postgres through the WebSocket endpoint of pgmux. It
-// owns the local listener and the list of connections, and ends with a signal. It never logs in for anybody,
-// and never reads what passes.
+// `pgmux tunnel`: local programs that know only TCP reach Postgres through the WebSocket endpoint of pgmux.
+// It owns the local listener and the list of connections, and ends with a signal. It never logs in for
+// anybody, and never reads what passes.
 import { isLoopbackHost, parseAddress } from '../config/units.ts'
 import { type Listener, listen } from '../net/listen.ts'
 import type { ByteStream } from '../wire/byte-stream.ts'

@@ -1,6 +1,6 @@
 // Owns the client's end of a WebSocket that carries the bytes of a Postgres connection: the upgrade, binary
-// messages both ways, back-pressure, whether the far end is still there. Must never look into the bytes, never
-// compress, and never show the user, password or query of a URL.
+// messages both ways, back-pressure, whether the far end is still there. Must never look into the bytes,
+// never compress, and never show the user, password or query of a URL.
 import WebSocket from 'ws'
 import type { ByteStream, PeerInfo, StreamHandler } from '../wire/byte-stream.ts'
 import { reportHandlerError } from './handler-errors.ts'

@@ -1,6 +1,6 @@
-// The tunnel with far ends that misbehave: what a program is told, half-closed connections, back-pressure, one
-// side gone without the other. Each far end is a WebSocket server of the test, so that it can do what pgmux
-// never does.
+// The tunnel with far ends that misbehave: what a program is told, half-closed connections, back-pressure,
+// one side gone without the other. Each far end is a WebSocket server of the test, so that it can do what
+// pgmux never does.
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { createServer } from 'node:http'
