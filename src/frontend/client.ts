@@ -10,6 +10,7 @@ import { errorResponse } from '../wire/error-response.ts'
 import { Found, Framer } from '../wire/framer.ts'
 import { parameterStatus, READY_IDLE } from '../wire/messages.ts'
 import { CLIENT_RULES, FromClient } from '../wire/protocol.ts'
+import { endOf } from './goodbye.ts'
 import { Held } from './held.ts'
 import { answerLoss } from './loss-answers.ts'
 import { needsServer } from './needs-server.ts'
@@ -346,9 +347,7 @@ export class Client implements StreamHandler, Lessee, Waiter<LeasedServer> {
     if (isBetween(this.server)) this.fatal(farewell)
   }
 
-  /**
-   * Ends the connection with this error, or without a word where it would stand in the middle of a message.
-   */
+  /** Ends the connection with this error, or silently where that would stand inside a message. */
   fatal(refusal: Refusal, bytes: Buffer | null = null, how: Departure = 'cut'): void {
     if (this.isGone) return
     this.#house.onRefused(this.visitor, refusal)
@@ -370,7 +369,7 @@ export class Client implements StreamHandler, Lessee, Waiter<LeasedServer> {
     if (this.hasOwnServer) server?.close('its client has gone')
     else server?.abandon(how)
     this.session.statements.dispose()
-    this.stream.end()
+    endOf(this.stream, how, reason)
     this.#house.onLeft(this, reason)
   }
 

@@ -76,9 +76,11 @@ export function dial(target: DialTarget, timeoutMs: number, callback: DialCallba
 function open(target: DialTarget): Socket {
   const reads = new Reads()
   const { onread } = reads
-  if ('path' in target) reads.socket = connect({ path: target.path, allowHalfOpen: true, onread })
-  else reads.socket = openTcp(target, onread)
-  return reads.socket
+
+  const socket =
+    'path' in target ? connect({ path: target.path, allowHalfOpen: true, onread }) : openTcp(target, onread)
+  reads.socket = socket
+  return socket
 }
 
 function openTcp(target: Extract<DialTarget, { host: string }>, onread: Reads['onread']): Socket {

@@ -1,7 +1,6 @@
 // Writes to a socket's handle without the layers of Node's streams, which cost more than the system call's
 // own share of user time. It owns what libuv has not written yet. Where the handle cannot be reached this
 // way, `directWriter` says so and the socket is written to as usual.
-import type { Socket } from 'node:net'
 import { getSystemErrorName } from 'node:util'
 import { keep, release } from './lent.ts'
 
@@ -46,11 +45,19 @@ function findBinding(): Binding | null {
   }
 }
 
+/** Whether this handle of libuv's can be written to in this way. */
+export function canWriteDirectly(handle: object): boolean {
+  const { writeBuffer, writev } = handle as Partial<Handle>
+  return binding !== null && typeof writeBuffer === 'function' && typeof writev === 'function'
+}
+
 /** A writer for a plain socket, or null. */
-export function directWriter(socket: Socket, events: DirectWriteEvents): DirectWriter | null {
-  const handle = (socket as unknown as { _handle?: Partial<Handle> | null })._handle
-  const can = typeof handle?.writeBuffer === 'function' && typeof handle.writev === 'function'
-  return binding === null || !can ? null : new DirectWriter(binding, handle as Handle, events)
+export function directWriter(socket: object, events: DirectWriteEvents): DirectWriter | null {
+  const { handle: ours, _handle: ofNode } = socket as { handle?: object; _handle?: object | null }
+  const handle = ours ?? ofNode ?? {}
+  return binding === null || !canWriteDirectly(handle)
+    ? null
+    : new DirectWriter(binding, handle as Handle, events)
 }
 
 export class DirectWriter {

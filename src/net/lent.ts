@@ -1,7 +1,6 @@
 // The large buffers that sockets are read into, and who still needs one. A buffer whose bytes the kernel has
 // taken from us is read into again: new memory for each read would have V8 collect its whole heap again and
 // again while a large result passes. It owns the spare ones. Must never give out one that somebody keeps.
-import type { Socket } from 'node:net'
 
 /** As much as Node reads at once by itself. */
 export const LENT_BYTES: number = 64 * 1024
@@ -46,7 +45,11 @@ export function giveBack(lent: Lent): void {
 }
 
 /** Emits 'data' with a part of `lent`; streams that keep what they are given of it say so in the meantime. */
-export function lend(lent: Lent, socket: Pick<Socket, 'emit'> | null, chunk: Buffer): void {
+export function lend(
+  lent: Lent,
+  socket: { emit(event: 'data', chunk: Buffer): unknown } | null,
+  chunk: Buffer,
+): void {
   current = lent
   try {
     socket?.emit('data', chunk)

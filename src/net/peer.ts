@@ -1,13 +1,18 @@
 // Owns what is said about the other end of a socket and why a socket failed, in words. Must never do I/O of
 // its own.
-import type { Socket } from 'node:net'
 import type { PeerInfo } from '../wire/byte-stream.ts'
 
+/** An address as the system tells it; '' for one that has gone already. */
+export interface PeerName {
+  readonly address: string
+  readonly port: number
+}
+
 /** Describes the peer of a connected socket. `unix` says how the socket was made: a socket does not tell. */
-export function describePeer(socket: Socket, unix: boolean): PeerInfo {
+export function describePeer(name: PeerName, unix: boolean): PeerInfo {
   if (unix) return { kind: 'unix', address: '', port: 0, encrypted: false, loopback: true }
-  const address = plainAddress(socket.remoteAddress ?? '')
-  const port = socket.remotePort ?? 0
+  const address = plainAddress(name.address)
+  const { port } = name
   return { kind: 'tcp', address, port, encrypted: false, loopback: isLoopback(address) }
 }
 

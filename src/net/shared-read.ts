@@ -1,6 +1,5 @@
 // Owns the way in which sockets are read. What is handed out is not read into again as long as a stream keeps
 // it.
-import { type Server, Socket } from 'node:net'
 import { borrow, giveBack, LARGE_BYTES, leavePlace, LENT_BYTES, type Lent, lend, takePlace } from './lent.ts'
 import { take } from './slab.ts'
 
@@ -8,6 +7,13 @@ const shared = Buffer.allocUnsafeSlow(LENT_BYTES)
 
 /** So many large reads without a small one in between are a stream, no long message. */
 const STREAM_AFTER = 3
+
+/** What is read here: a socket of Node's, or an accepted connection. */
+export interface Bytes {
+  readonly destroyed: boolean
+  emit(event: 'data', chunk: Buffer): unknown
+  once(event: 'close', callback: () => void): unknown
+}
 
 /**
  * Reads of one socket. They go through a buffer that all sockets share and are copied out of it, which saves
@@ -17,7 +23,7 @@ const STREAM_AFTER = 3
  */
 export class Reads {
   /** Who emits 'data'. */
-  socket: Socket | null = null
+  socket: Bytes | null = null
   #own: Lent | null = null
   #isChanged = true
   /** Large reads since the last small one. */
@@ -28,11 +34,18 @@ export class Reads {
   /** For the `onread` option of a socket. */
   readonly onread = {
     // Null: as before. Node's types know no such answer, its code does (anything but a Uint8Array).
-    buffer: (): Uint8Array => this.#next() as Uint8Array,
+    buffer: (): Uint8Array => this.change() as Uint8Array,
     callback: (length: number): boolean => this.#onRead(length),
   }
 
-  #next(): Buffer | null {
+  /** Where the first read goes. */
+  first(): Uint8Array {
+    this.#isChanged = false
+    return shared
+  }
+
+  /** Where the next read goes, if that is another place than before. */
+  change(): Buffer | null {
     if (!this.#isChanged) return null
     this.#isChanged = false
     return this.#own?.bytes ?? shared
@@ -90,31 +103,4 @@ export class Reads {
     this.#own = lent
     this.#isChanged = true
   }
-}
-
-/** What libuv calls when a connection has come in; `this` is the handle of the listener. */
-type OnConnection = (this: unknown, error: number, handle: object | undefined) => void
-
-/**
- * Has a bound server give out sockets that are read in this way. Node offers `onread` for dialed sockets
- * only, so accepted handles are taken before Node makes a socket of them; making two for each would cost a
- * tenth of a login. Where the server's handle cannot be reached it gives out sockets as usual.
- */
-export function acceptWithSharedReads(server: Server, onSocket: (socket: Socket) => void): void {
-  const owner = server as unknown as { _handle?: { onconnection?: OnConnection } | null }
-  const listener = owner._handle
-  const original = listener?.onconnection
-  if (listener === undefined || listener === null || typeof original !== 'function') return
-  listener.onconnection = function (error, handle) {
-    if (error !== 0 || handle === undefined) original.call(this, error, handle)
-    else onSocket(socketOf(handle))
-  }
-}
-
-function socketOf(handle: object): Socket {
-  const reads = new Reads()
-  // `handle` and `onread` together are not in the types.
-  const options: object = { handle, allowHalfOpen: true, onread: reads.onread }
-  reads.socket = new Socket(options)
-  return reads.socket
 }

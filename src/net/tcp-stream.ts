@@ -2,6 +2,7 @@
 // order of closing. The hot path of the pooler: a write makes no closure, no promise and, if it is the only
 // one of its turn, no copy. Must never look into the bytes nor let an exception of a handler out.
 import type { Socket } from 'node:net'
+import { Accepted, type AcceptedOwner } from './accepted.ts'
 import type { PeerInfo, SecurableStream, StreamHandler, TlsSettings } from '../wire/byte-stream.ts'
 import { type DirectWriteEvents, type DirectWriter, directWriter } from './direct-write.ts'
 import { type Flushable, flushAtEndOfTurn } from './flush.ts'
@@ -21,6 +22,7 @@ export const LINGER_MS = 5000
 /** The reason given to `onClose` after an orderly `end`. */
 export const ENDED = 'closed by us'
 
+const NO_NAME = { address: '', port: 0 }
 const NOTHING: readonly Uint8Array[] = []
 
 /** Where each stream starts: bytes for nobody are an error of ours, never dropped in silence. */
@@ -34,10 +36,10 @@ const UNOWNED: StreamHandler = {
 }
 
 /** A socket as a {@link SecurableStream}. */
-export class TcpStream implements SecurableStream, Flushable, Lingering, DirectWriteEvents {
+export class TcpStream implements SecurableStream, Flushable, Lingering, DirectWriteEvents, AcceptedOwner {
   handler: StreamHandler = UNOWNED
   peer: PeerInfo
-  #socket: Socket
+  #socket: Socket | Accepted
   /** The short way to the kernel; null under TLS. */
   #direct: DirectWriter | null
   // What was written in this turn: almost always one chunk, so the list for the others is made when first
@@ -60,13 +62,20 @@ export class TcpStream implements SecurableStream, Flushable, Lingering, DirectW
   #onWritten: (() => void) | null = null
 
   /**
-   * Takes over a connected socket that was made with `allowHalfOpen`. `unix`: the socket is a Unix socket.
+   * Takes over a connected socket that was made with `allowHalfOpen`, or an accepted connection. `unix`: it
+   * is a Unix socket.
    */
-  constructor(socket: Socket, unix: boolean) {
+  constructor(socket: Socket | Accepted, unix: boolean) {
     this.#socket = socket
-    this.peer = describePeer(socket, unix)
     this.#direct = directWriter(socket, this)
-    this.#listen(socket)
+    if (socket instanceof Accepted) {
+      this.peer = describePeer(unix ? NO_NAME : socket.peerName(), unix)
+      socket.owner = this
+    } else {
+      const { remoteAddress: address = '', remotePort: port = 0 } = socket
+      this.peer = describePeer(unix ? NO_NAME : { address, port }, unix)
+      this.#listen(socket)
+    }
   }
 
   write(bytes: Uint8Array): boolean {
@@ -150,7 +159,7 @@ export class TcpStream implements SecurableStream, Flushable, Lingering, DirectW
 
   secure(settings: TlsSettings, early: Buffer | null, done: (error: Error | null) => void): void {
     this.flush()
-    const socket = this.#socket
+    const socket = this.#plainSocket()
     this.#direct = null
     socket.pause()
     socket.removeAllListeners('data')
@@ -172,6 +181,15 @@ export class TcpStream implements SecurableStream, Flushable, Lingering, DirectW
     this.#listen(this.#socket)
   }
 
+  /** The socket for TLS to stand on. */
+  #plainSocket(): Socket {
+    if (!(this.#socket instanceof Accepted)) return this.#socket
+    const socket = this.#socket.toSocket()
+    this.#socket = socket
+    this.#listen(socket)
+    return socket
+  }
+
   /** One second of waiting for the peer after `end` has passed; called by linger.ts. */
   lingerTick(): void {
     const unsent = this.unsent
@@ -186,30 +204,34 @@ export class TcpStream implements SecurableStream, Flushable, Lingering, DirectW
     if (this.#paused || !this.#open) return
     const held = this.#held
     this.#held = null
-    if (held !== null) this.#receive(held)
+    if (held !== null) this.onChunk(held)
     if (this.#paused || !this.#open) return
     if (this.#socketPaused) {
       this.#socketPaused = false
       this.#socket.resume()
     }
-    if (this.#endHeld) this.#peerEnded()
+    if (this.#endHeld) this.onHalfClosed()
   }
 
   #listen(socket: Socket): void {
-    socket.on('data', (chunk: Buffer) => this.#receive(chunk))
+    socket.on('data', (chunk: Buffer) => this.onChunk(chunk))
     // The socket below TLS keeps these listeners; what happens to it is told by the one on top.
     socket.on('end', () => {
-      if (socket === this.#socket) this.#peerEnded()
+      if (socket === this.#socket) this.onHalfClosed()
     })
     socket.on('error', (error: Error) => {
-      if (socket === this.#socket) this.#stop(errorWords(error))
+      if (socket === this.#socket) this.onFailed(error)
     })
     socket.on('close', () => {
-      if (socket === this.#socket) this.#closeNow()
+      if (socket === this.#socket) this.onGone()
     })
   }
 
-  #receive(chunk: Buffer): void {
+  onFailed(error: Error): void {
+    this.#stop(errorWords(error))
+  }
+
+  onChunk(chunk: Buffer): void {
     if (!this.#open) return
     if (this.#paused) {
       keep(chunk)
@@ -225,7 +247,7 @@ export class TcpStream implements SecurableStream, Flushable, Lingering, DirectW
     }
   }
 
-  #peerEnded(): void {
+  onHalfClosed(): void {
     if (!this.#open) return
     this.#endHeld = this.#paused || this.#held !== null
     if (this.#endHeld) return
@@ -240,8 +262,11 @@ export class TcpStream implements SecurableStream, Flushable, Lingering, DirectW
     if (this.#direct !== null) {
       this.#direct.write(bytes)
       if (this.#wantsDrain) this.#tellWritten()
-    } else if (this.#wantsDrain) this.#socket.write(bytes, this.#drainCallback())
-    else this.#socket.write(bytes)
+      return
+    }
+    const socket = this.#socket as Socket
+    if (this.#wantsDrain) socket.write(bytes, this.#drainCallback())
+    else socket.write(bytes)
   }
 
   #sendList(first: Uint8Array, more: readonly Uint8Array[], total: number): void {
@@ -250,12 +275,14 @@ export class TcpStream implements SecurableStream, Flushable, Lingering, DirectW
       if (this.#wantsDrain) this.#tellWritten()
       return
     }
+    // Where there is no short way it is one of Node's.
+    const socket = this.#socket as Socket
     const last = more.length - 1
-    this.#socket.cork()
-    this.#socket.write(first)
-    for (let i = 0; i < last; i++) this.#socket.write(more[i])
+    socket.cork()
+    socket.write(first)
+    for (let i = 0; i < last; i++) socket.write(more[i])
     this.#send(more[last])
-    this.#socket.uncork()
+    socket.uncork()
   }
 
   onDirectWritten(): void {
@@ -298,7 +325,7 @@ export class TcpStream implements SecurableStream, Flushable, Lingering, DirectW
     this.#held = null
   }
 
-  #closeNow(): void {
+  onGone(): void {
     if (this.#closed) return
     this.#stop('connection closed')
     this.#closed = true

@@ -1,0 +1,76 @@
+// Accepted connections without a socket of Node's: what they inherit, and what happens where the handle is
+// not as expected.
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
+import { describe, it, type TestContext } from 'node:test'
+import { type Accepted, acceptByHandle } from '../../../src/net/accepted.ts'
+import { listen } from '../../../src/net/listen.ts'
+import type { TcpStream } from '../../../src/net/tcp-stream.ts'
+
+const NO_PROC = process.platform === 'linux' ? false : 'only Linux tells the timers of a connection'
+/** /proc/net/tcp: an established connection, and the timer that asks whether its peer is there. */
+const ESTABLISHED = '01'
+const KEEPALIVE_TIMER = '02:'
+
+/** The timer of each established connection whose own port is this one. */
+function timersOf(port: number): string[] {
+  const own = `:${port.toString(16).toUpperCase().padStart(4, '0')}`
+  const rows = readFileSync('/proc/net/tcp', 'utf8').trim().split('\n').slice(1)
+  const fields = rows.map((row) => row.trim().split(/\s+/))
+  const ours = fields.filter(([, local, , state]) => local!.endsWith(own) && state === ESTABLISHED)
+  return ours.map(([, , , , , timer]) => timer!)
+}
+
+/** The timer of a connection to a listener with this keepalive. */
+async function timerWith(t: TestContext, keepaliveMs: number): Promise<string> {
+  const accepted = Promise.withResolvers<TcpStream>()
+  const silent = { onData() {}, onDrain() {}, onEnd() {}, onClose() {} }
+  const listener = await listen({ host: '127.0.0.1', port: 0, keepaliveMs }, (stream) => {
+    stream.handler = silent
+    accepted.resolve(stream)
+  })
+  const client = connect(listener.port, '127.0.0.1')
+  t.after(async () => {
+    client.destroy()
+    await listener.close()
+  })
+  await accepted.promise
+  const [timer, ...others] = timersOf(listener.port)
+  assert.deepEqual(others, [])
+  return timer!
+}
+
+describe('an accepted connection', () => {
+  it('has the keepalive of its listener', { skip: NO_PROC }, async (t) => {
+    assert.ok((await timerWith(t, 30_000)).startsWith(KEEPALIVE_TIMER))
+    assert.ok(!(await timerWith(t, 0)).startsWith(KEEPALIVE_TIMER))
+  })
+
+  it('is a socket of Node where its handle is not as expected', async (t) => {
+    const taken: Accepted[] = []
+    const server = createServer()
+    server.listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    const owner = server as unknown as { _handle: { onconnection: (error: number, handle: object) => void } }
+    acceptByHandle(server, null, (connection) => taken.push(connection))
+    const ours = owner._handle.onconnection
+    owner._handle.onconnection = function (error, handle) {
+      // Another version of Node may have another name for it.
+      Object.defineProperty(handle, 'useUserBuffer', { value: undefined })
+      ours.call(this, error, handle)
+    }
+    const client = connect((server.address() as AddressInfo).port, '127.0.0.1')
+    t.after(() => {
+      client.destroy()
+      server.close()
+    })
+    const [socket] = (await once(server, 'connection')) as [Socket]
+    client.write('hello')
+    const [chunk] = (await once(socket, 'data')) as [Buffer]
+    assert.equal(chunk.toString(), 'hello')
+    assert.deepEqual(taken, [])
+    socket.destroy()
+  })
+})
