@@ -4,6 +4,7 @@
 import { type Server, Socket } from 'node:net'
 import { getSystemErrorName } from 'node:util'
 import { canWriteDirectly } from './direct-write.ts'
+import type { PeerName } from './peer.ts'
 import { type Bytes, Reads } from './shared-read.ts'
 
 interface Shutdown {
@@ -161,11 +162,11 @@ export class Accepted implements Bytes {
     if (error !== 0) this.#fail(error)
   }
 
-  /** The address of the peer; '' where it has gone already. */
-  peerName(): { address: string; port: number } {
+  /** The address of the peer. */
+  peerName(): PeerName {
     const out: { address?: string; port?: number } = {}
-    const isKnown = this.handle.getpeername?.(out) === 0
-    return isKnown ? { address: out.address ?? '', port: out.port ?? 0 } : { address: '', port: 0 }
+    this.handle.getpeername?.(out)
+    return { remoteAddress: out.address, remotePort: out.port }
   }
 
   /** What libuv has read, or why it could not. @returns where to read from now on, if that changes */

@@ -51,13 +51,12 @@ export function canWriteDirectly(handle: object): boolean {
   return binding !== null && typeof writeBuffer === 'function' && typeof writev === 'function'
 }
 
-/** A writer for a plain socket, or null. */
+/** A writer for a plain socket, or null: records of TLS are made by the layers above the handle. */
 export function directWriter(socket: object, events: DirectWriteEvents): DirectWriter | null {
-  const { handle: ours, _handle: ofNode } = socket as { handle?: object; _handle?: object | null }
+  const { handle: ours, _handle: ofNode, encrypted } = socket as Partial<Record<string, object>>
   const handle = ours ?? ofNode ?? {}
-  return binding === null || !canWriteDirectly(handle)
-    ? null
-    : new DirectWriter(binding, handle as Handle, events)
+  if (binding === null || encrypted !== undefined || !canWriteDirectly(handle)) return null
+  return new DirectWriter(binding, handle as Handle, events)
 }
 
 export class DirectWriter {

@@ -2,17 +2,17 @@
 // its own.
 import type { PeerInfo } from '../wire/byte-stream.ts'
 
-/** An address as the system tells it; '' for one that has gone already. */
+/** An address as the system tells it, and as Node's sockets have it; nothing where it has gone already. */
 export interface PeerName {
-  readonly address: string
-  readonly port: number
+  readonly remoteAddress?: string | undefined
+  readonly remotePort?: number | undefined
 }
 
 /** Describes the peer of a connected socket. `unix` says how the socket was made: a socket does not tell. */
 export function describePeer(name: PeerName, unix: boolean): PeerInfo {
   if (unix) return { kind: 'unix', address: '', port: 0, encrypted: false, loopback: true }
-  const address = plainAddress(name.address)
-  const { port } = name
+  const address = plainAddress(name.remoteAddress ?? '')
+  const port = name.remotePort ?? 0
   return { kind: 'tcp', address, port, encrypted: false, loopback: isLoopback(address) }
 }
 

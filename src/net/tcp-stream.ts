@@ -22,7 +22,6 @@ export const LINGER_MS = 5000
 /** The reason given to `onClose` after an orderly `end`. */
 export const ENDED = 'closed by us'
 
-const NO_NAME = { address: '', port: 0 }
 const NOTHING: readonly Uint8Array[] = []
 
 /** Where each stream starts: bytes for nobody are an error of ours, never dropped in silence. */
@@ -69,11 +68,10 @@ export class TcpStream implements SecurableStream, Flushable, Lingering, DirectW
     this.#socket = socket
     this.#direct = directWriter(socket, this)
     if (socket instanceof Accepted) {
-      this.peer = describePeer(unix ? NO_NAME : socket.peerName(), unix)
+      this.peer = describePeer(unix ? {} : socket.peerName(), unix)
       socket.owner = this
     } else {
-      const { remoteAddress: address = '', remotePort: port = 0 } = socket
-      this.peer = describePeer(unix ? NO_NAME : { address, port }, unix)
+      this.peer = describePeer(socket, unix)
       this.#listen(socket)
     }
   }
