@@ -18,6 +18,7 @@ import type { CertificateVerdict } from './certificate.ts'
 import { type AuthFailure, failure, tooBusy, wrongPassword } from './failure.ts'
 import { md5Answer, sameAnswer } from './md5.ts'
 import { FailureLimit, tooManyFailures, type Tries } from './failure-limit.ts'
+import { NO_TOKENS, type TokenJudge } from './jwt.ts'
 import { limitedCheck } from './limited-check.ts'
 import { type PasswordAnswer, verifierOf } from './password-check.ts'
 import { PasswordWork, PasswordWorkBusy } from './password-work.ts'
@@ -79,6 +80,8 @@ export class ClientAuthContext {
   readonly work: PasswordWork
   /** For those who come over WebSocket and HTTP. */
   readonly failures = new FailureLimit()
+  /** The same. */
+  tokens: TokenJudge = NO_TOKENS
   /** Makes the salts of users without one, so that asking twice shows the same salt; new in each process. */
   readonly #key: KeyObject
   #hasVerifiers = false

@@ -15,6 +15,7 @@ const V6_NETWORK = 8
 /** Whose try it is. A user is one of a database. */
 export interface Attempt {
   readonly address: string
+  /** '' : it is counted for the address only. */
   readonly user: string
   readonly database: string
 }
@@ -23,6 +24,8 @@ export interface Attempt {
 export interface Tries {
   /** Before a password is looked at. @returns milliseconds to wait instead; 0: go on */
   take(): number
+  /** The same without taking one, where so little is done that those who are right need not be counted. */
+  wait(): number
   /** It was right, or nothing came of it. */
   giveBack(): void
 }
@@ -66,14 +69,20 @@ export class FailureLimit {
     const keys = keysOf(attempt)
     return {
       take: () => this.#take(keys, time.now),
+      wait: () => this.#wait(keys, time.now),
       giveBack: () => this.#giveBack(keys),
     }
   }
 
+  #wait(keys: readonly string[], now: number): number {
+    let wait = 0
+    if (this.#rate > 0) for (const key of keys) wait = Math.max(wait, this.#waitOf(key, now))
+    return wait
+  }
+
   #take(keys: readonly string[], now: number): number {
     if (this.#rate === 0) return 0
-    let wait = 0
-    for (const key of keys) wait = Math.max(wait, this.#waitOf(key, now))
+    const wait = this.#wait(keys, now)
     if (wait > 0) return wait
     for (const key of keys) this.#fill(key, now)
     return 0
@@ -113,6 +122,7 @@ export class FailureLimit {
 }
 
 function keysOf({ address, user, database }: Attempt): readonly string[] {
+  if (user === '') return [`a ${networkOf(address)}`]
   const name = `${database.length}:${database}:${user}`.slice(0, NAME_MAX)
   return [`a ${networkOf(address)}`, `u ${name}`]
 }
@@ -131,5 +141,6 @@ export function tooManyFailures(waitMs: number): AuthFailure {
   return {
     ...failure('53300', 'too many wrong passwords: this one was not looked at'),
     hint: `Try again in ${seconds} ${seconds === 1 ? 'second' : 'seconds'}.`,
+    retryAfter: seconds,
   }
 }

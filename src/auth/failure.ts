@@ -8,6 +8,8 @@ export interface AuthFailure {
   readonly detail: string
   /** '' for none. */
   readonly hint: string
+  /** Seconds after which another try is looked at; absent: this one was. */
+  readonly retryAfter?: number
 }
 
 /** Makes a failure without a hint. */

@@ -1,4 +1,5 @@
 // What the parts of the endpoint for WebSocket and HTTP tell each other about who comes in. Types only.
+import type { Claims } from '../auth/jwt.ts'
 import type { PoolAccess, Visitor } from '../frontend/types.ts'
 import type { Refusal } from '../pool/types.ts'
 import type { PeerInfo } from '../wire/byte-stream.ts'
@@ -24,18 +25,6 @@ export interface Credentials {
   readonly token: string | null
   /** As in a startup message: application_name, options, ... */
   readonly parameters: ReadonlyMap<string, string>
-}
-
-/** What a token that was believed says of its holder. */
-export interface Claims {
-  /** All of it, as JSON. */
-  readonly json: string
-  /** Whom its statements run as: taken for the transaction (HTTP) or the session (WebSocket). */
-  readonly role: string
-  /** Who logs in to Postgres; the same as `role` where none has to be taken. */
-  readonly loginUser: string
-  /** When it ends, in milliseconds since 1970. */
-  readonly expiresAt: number
 }
 
 /** A login that may run statements. Call `leave` exactly once when the request is over. */
