@@ -112,7 +112,7 @@ class Pairs {
     for (const pair of this.#open) pair.close()
     await new Promise<void>((resolve) => {
       this.#onEmpty = resolve
-      setTimeout(resolve, STOP_MS)
+      setTimeout(resolve, STOP_MS).unref()
     })
   }
 
