@@ -102,8 +102,9 @@ function endOf(file: string): number | null {
   }
 }
 
-function clientFiles({ client: { tls } }: Config): string[] {
-  return tls.mode === 'disable' ? [] : given([tls.certFile, tls.keyFile, tls.caFile])
+function clientFiles({ client: { tls }, serverless }: Config): string[] {
+  const ordinary = tls.mode === 'disable' ? [] : [tls.certFile, tls.keyFile, tls.caFile]
+  return given([...ordinary, serverless.tls.certFile, serverless.tls.keyFile])
 }
 
 function upstreamFiles({ upstream, databases }: Config): string[] {
@@ -112,10 +113,10 @@ function upstreamFiles({ upstream, databases }: Config): string[] {
 }
 
 function ownCertificates(config: Config): string[] {
-  const { client, upstream, databases } = config
+  const { client, serverless, upstream, databases } = config
   const towards = [upstream.tls, ...Array.from(databases.values(), ({ tls }) => tls ?? {})]
   const ours = client.tls.mode === 'disable' ? [] : [client.tls.certFile]
-  return given([...ours, ...towards.map(({ certFile }) => certFile)])
+  return given([...ours, serverless.tls.certFile, ...towards.map(({ certFile }) => certFile)])
 }
 
 function given(files: readonly (string | undefined)[]): string[] {

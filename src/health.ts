@@ -32,3 +32,14 @@ export function readiness(router: Router): { ok: boolean; reason: string } {
   }
   return failure === '' ? { ok: true, reason: '' } : { ok: false, reason: failure }
 }
+
+/** Resolves when no server works for a client that has gone; looks again and again. */
+export function untilQuiet(router: Router, everyMs: number): Promise<void> {
+  return new Promise((resolve) => {
+    const look = setInterval(() => {
+      for (const entry of router.entries()) if (entry.pool.active.size > 0) return
+      clearInterval(look)
+      resolve()
+    }, everyMs)
+  })
+}

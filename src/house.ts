@@ -10,6 +10,7 @@ import type { Client } from './frontend/client.ts'
 import { type ConsoleDoor, type ConsoleVisit, isConsole } from './frontend/console-door.ts'
 import { tooManyClients } from './frontend/refusals.ts'
 import { Startup } from './frontend/startup.ts'
+import { type Entrance, TRY_AGAIN_LATER } from './frontend/web-entrance.ts'
 import type { DefaultChange, House as HouseView, PoolAccess, Visitor } from './frontend/types.ts'
 import { reportHandlerError } from './net/handler-errors.ts'
 import type { Counters } from './observe/counters.ts'
@@ -100,16 +101,17 @@ export class House implements HouseView {
     for (const visitor of [...this.visitors]) visitor.dismiss(farewellOf)
   }
 
-  /** A connection was accepted. */
-  accept(stream: SecurableStream): void {
+  /** A connection was accepted. @param entrance what opened its WebSocket; null: it came in without one */
+  accept(stream: SecurableStream, entrance: Entrance | null = null): void {
     const { address } = stream.peer
     const full = this.#fullDoor(address)
     if (full !== null) {
+      if (entrance !== null) stream.closeCode = TRY_AGAIN_LATER
       stream.end(errorResponse(tooManyClients(full)))
       this.counters.errors.add(['53300', full])
       return
     }
-    const startup = new Startup(stream, this)
+    const startup = new Startup(stream, this, entrance)
     stream.handler = startup
     this.visitors.add(startup)
     add(this.#atDoor, address, 1)

@@ -8,7 +8,7 @@ export { ConfigError }
 export type { Config } from './config/types.ts'
 export type { ReloadReport } from './reload.ts'
 export type { Log } from './observe/log.ts'
-export type { Addresses } from './pooler.ts'
+export type { Addresses } from './listeners.ts'
 export { Pooler } from './pooler.ts'
 
 /**

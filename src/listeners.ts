@@ -4,6 +4,16 @@ import type { ListenConfig } from './config/types.ts'
 import { type Listener, listen } from './net/listen.ts'
 import type { SecurableStream } from './wire/byte-stream.ts'
 
+/** Where a running pooler listens. */
+export interface Addresses {
+  readonly postgres: { host: string; port: number }
+  /** Path of the Unix socket; '' for none. */
+  readonly unixSocket: string
+  readonly admin: { host: string; port: number } | null
+  /** WebSocket and HTTP; `isTls`: wss:// and https://. */
+  readonly serverless: { host: string; port: number; isTls: boolean } | null
+}
+
 export class Listeners {
   readonly #open: Listener[] = []
   port = 0

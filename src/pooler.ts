@@ -12,10 +12,10 @@ import { Certificates, type Side } from './certificates.ts'
 import { changesBetween } from './config/diff.ts'
 import type { AuthQueryConfig, Config, PoolMode } from './config/types.ts'
 import { databaseRemoved, SHUTDOWN } from './frontend/refusals.ts'
-import { gaugesOf, readiness } from './health.ts'
+import { gaugesOf, readiness, untilQuiet } from './health.ts'
 import { House } from './house.ts'
 import { farewellsOf, rulesOf } from './house-rules.ts'
-import { Listeners } from './listeners.ts'
+import { type Addresses, Listeners } from './listeners.ts'
 import { systemClock } from './net/clock.ts'
 import { setHandlerErrorReporter } from './net/handler-errors.ts'
 import { serveHttp } from './net/http.ts'
@@ -37,18 +37,11 @@ import { wiringOf } from './routing/wiring.ts'
 import { readUpstreamTls } from './routing/upstream-tls.ts'
 import { AuthQuery } from './routing/auth-query.ts'
 import { SecretKeeper, type SecretSources } from './routing/secret-keeper.ts'
+import { Endpoint } from './serverless/endpoint.ts'
 import { version } from './util/version.ts'
 
 /** The step of the coarse clock: timeouts are late by at most this. */
 const TICK_MS = 50
-
-/** Where a running pooler listens. */
-export interface Addresses {
-  readonly postgres: { host: string; port: number }
-  /** Path of the Unix socket; '' for none. */
-  readonly unixSocket: string
-  readonly admin: { host: string; port: number } | null
-}
 
 export class Pooler {
   readonly house: House
@@ -70,6 +63,7 @@ export class Pooler {
   #reloads: Reloads | null = null
   #authQuery: AuthQuery | null = null
   readonly #listeners = new Listeners()
+  readonly #serverless: Endpoint
   #admin: Listener | null = null
   #ticker: NodeJS.Timeout | null = null
   #addresses: Addresses | null = null
@@ -105,6 +99,10 @@ export class Pooler {
       route: (database, user) => this.router.get(database, user),
       console: this.#consoleDoor,
     })
+    this.#serverless = new Endpoint({
+      config: () => this.#config,
+      accept: (stream, entrance) => this.house.accept(stream, entrance),
+    })
     this.#warm(config.users.keys())
     setHandlerErrorReporter((error, where) => {
       this.#counters.errors.add(['XX000', 'internal_error'])
@@ -135,6 +133,7 @@ export class Pooler {
     // All that can fail comes first.
     const rules = rulesOf(next)
     readUpstreamTls(next)
+    this.#serverless.reconfigure(next)
     const before = this.#config
     this.#config = next
     this.#certificates.follow(next, marks)
@@ -164,8 +163,10 @@ export class Pooler {
 
   /** Files of certificates are others now. @throws CertificateError; then the old ones stay in use */
   #renew(side: Side): void {
-    if (side === 'client') this.house.reconfigure(rulesOf(this.#config))
-    else {
+    if (side === 'client') {
+      this.#serverless.reconfigure(this.#config)
+      this.house.reconfigure(rulesOf(this.#config))
+    } else {
       // What was read belongs to a configuration: the same once more.
       const next = { ...this.#config }
       readUpstreamTls(next)
@@ -214,8 +215,10 @@ export class Pooler {
     const { listen: at, admin } = this.config
     await this.#listeners.open(at, (stream) => this.house.accept(stream))
     try {
+      await this.#serverless.open()
       if (admin.host !== '') this.#admin = await this.#serveAdmin(admin)
     } catch (error) {
+      await this.#serverless.close()
       await this.#listeners.close()
       throw error
     }
@@ -224,6 +227,7 @@ export class Pooler {
       postgres: { host: at.hosts[0], port },
       unixSocket,
       admin: this.#admin === null ? null : { host: admin.host, port: this.#admin.port },
+      serverless: this.#serverless.address,
     }
     this.#ticker = setInterval(() => this.#tick(), TICK_MS)
   }
@@ -241,6 +245,7 @@ export class Pooler {
   /** Takes nobody in any more, and stops when the clients have gone by themselves. */
   async stopWhenEmpty(): Promise<void> {
     await this.#listeners.close()
+    await this.#serverless.close()
     const { house } = this
     if (this.#stopping !== null) return
     house.onEmpty = () => void this.drain(0)
@@ -255,13 +260,14 @@ export class Pooler {
   async #stop(): Promise<void> {
     const { house } = this
     await this.#listeners.close()
+    await this.#serverless.close()
     const empty = new Promise<void>((resolve) => {
       house.onEmpty = resolve
     })
     house.drain()
     if (house.clients.size > 0 || house.visitors.size > 0) await empty
     // Servers finish what clients that said goodbye have left with them.
-    await this.#serversQuiet()
+    await untilQuiet(this.router, TICK_MS)
     for (const entry of this.router.entries()) entry.close('shutdown')
     this.#secrets.close()
     this.#certificates.close()
@@ -269,17 +275,6 @@ export class Pooler {
     if (this.#ticker !== null) clearInterval(this.#ticker)
     await this.#admin?.close()
     this.#end.resolve()
-  }
-
-  /** Resolves when no server works for a client that has gone. */
-  #serversQuiet(): Promise<void> {
-    return new Promise((resolve) => {
-      const look = setInterval(() => {
-        for (const entry of this.router.entries()) if (entry.pool.active.size > 0) return
-        clearInterval(look)
-        resolve()
-      }, TICK_MS)
-    })
   }
 
   /** The numbers of this moment, counted anew from the lists. */
@@ -308,6 +303,7 @@ export class Pooler {
     this.#time.now = now
     this.house.tick(now)
     this.#consoleDoor.tick(now)
+    this.#serverless.tick(now)
     this.#secrets.tick(now)
     this.#limitedLog.tick()
     this.#stats.tick(now, this.#config.log.statsPeriodMs)

@@ -53,7 +53,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   'listeners.ts': ['config/types.ts', 'net', 'wire'],
   'certificates.ts': ['config/types.ts', 'observe', 'util'],
   'pooler.ts': [...UPPER, ...BESIDES, 'routing', 'serverless', 'admin', 'embedded'],
-  'index.ts': ['pooler.ts', 'reload.ts', 'config', 'observe', 'util'],
+  'index.ts': ['pooler.ts', 'listeners.ts', 'reload.ts', 'config', 'observe', 'util'],
   cli: [...UPPER, 'routing', 'embedded', 'pooler.ts'],
   'main.ts': [...UPPER, 'routing', 'embedded', 'pooler.ts', 'cli'],
 }
@@ -320,9 +320,9 @@ describe('texts', () => {
 /** Options of the endpoint that is being built; each leaves this list when it is used. */
 const COMING = new Set(
   (
-    'trustProxy allowedOrigins allowedHosts insecurePasswords pipelinedTls pingIntervalMs ' +
+    'trustProxy allowedOrigins allowedHosts insecurePasswords ' +
     'maxRequest maxResponse streamFrom maxQueries jwt jwksUrl jwksFile ' +
-    'algorithms issuer audience roleClaim loginUser leewayMs addresses roles'
+    'algorithms issuer audience roleClaim loginUser leewayMs roles'
   ).split(' '),
 )
 

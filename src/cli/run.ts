@@ -128,6 +128,12 @@ function announce(pooler: Pooler, postgres: EmbeddedPostgres | null): void {
       `admin: http://${shown(addresses.admin.host)}:${addresses.admin.port}/metrics /healthz /readyz`,
     )
   }
+  const web = addresses.serverless
+  if (web !== null) {
+    const s = web.isTls ? 's' : ''
+    const at = `${shown(web.host)}:${web.port}`
+    lines.push(`serverless: ws${s}://${at} on any path, POST http${s}://${at}/sql`)
+  }
   lines.push(`connect: ${connectionString(pooler, postgres)}`)
   process.stdout.write(`${lines.map((line) => `pgmux ${line}`).join('\n')}\n`)
 }

@@ -11,6 +11,7 @@ import type { SecurableStream } from '../wire/byte-stream.ts'
 import { Found, Framer } from '../wire/framer.ts'
 import { LOGIN_RULES } from '../wire/protocol.ts'
 import type { House, Visitor } from './types.ts'
+import { isInClear, passwordInClear, takesPasswords } from './web-entrance.ts'
 
 const PASSWORD_MAX = 64 * 1024 + 5
 
@@ -33,13 +34,15 @@ export class Proof {
   #secret: Secret | null = null
   /** A secret is looked up, or a password hashed: nothing is read meanwhile. */
   #isBusy = false
+  #hasAnswered = false
   #isOver = false
 
   /** @param early what came behind the startup packet */
   constructor(parts: ProofParts, early: Buffer) {
     this.#parts = parts
     const { house, gate, visitor, stream } = parts
-    const { loopback, encrypted, tls } = stream.peer
+    const { loopback, tls } = stream.peer
+    const encrypted = takesPasswords(stream.peer)
     this.#login = {
       user: visitor.user,
       method: gate.method,
@@ -115,8 +118,20 @@ export class Proof {
         return
       }
       const { src, start, stop } = this.#framer
-      this.#onStep(this.#auth.receive(Buffer.from(src.subarray(start + 5, stop))))
+      const body = Buffer.from(src.subarray(start + 5, stop))
+      if (!this.#hasAnswered && this.#isTooOpen(body)) {
+        this.#fail(passwordInClear(), 'not_allowed')
+        return
+      }
+      this.#hasAnswered = true
+      this.#onStep(this.#auth.receive(body))
     }
+  }
+
+  /** A driver said its password unasked, where others may listen. */
+  #isTooOpen(body: Buffer): boolean {
+    const { peer } = this.#parts.stream
+    return peer.web !== undefined && !takesPasswords(peer) && isInClear(body)
   }
 
   #onStep(step: ClientAuthStep): void {

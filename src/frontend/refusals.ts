@@ -122,3 +122,15 @@ export const SHUTDOWN: Refusal = {
   message: 'terminating connection due to administrator command',
   reason: 'shutdown',
 }
+
+/** CVE-2021-23214: what was sent in the clear must not count as said inside TLS. */
+export function unencrypted(what: string): Refusal {
+  return {
+    severity: 'FATAL',
+    code: '08P01',
+    message: `received unencrypted data after ${what} request`,
+    detail:
+      'This could be either a client-software bug or evidence of an attempted man-in-the-middle attack.',
+    reason: 'unencrypted_data',
+  }
+}

@@ -1,28 +1,29 @@
 // A connection before its login: TLS, startup packet, cancel request, authentication. It owns the stream
 // until it becomes a Client or closes. Nothing it says reaches a pool or a server before it is authenticated.
-import type { Arrival } from '../auth/access.ts'
+import type { Arrival, Gate } from '../auth/access.ts'
 import type { AuthFailure } from '../auth/failure.ts'
 import type { Refusal } from '../pool/types.ts'
 import type { SecurableStream, StreamHandler } from '../wire/byte-stream.ts'
 import { errorResponse } from '../wire/error-response.ts'
 import { negotiateProtocolVersion } from '../wire/messages.ts'
-import {
-  LATEST_MINOR,
-  peekStartup,
-  type StartupRequest,
-  toText,
-  unsupportedProtocol,
-} from '../wire/startup.ts'
+import { isOldProtocol, LATEST_MINOR, peekStartup, type StartupRequest, toText } from '../wire/startup.ts'
 import { KEY_LONG, KEY_SHORT } from './cancel-keys.ts'
 import { aliasesOf, isConsole } from './console-door.ts'
 import { Entry } from './entry.ts'
-import { badCertificate, badReplication, shuttingDown, timedOut, tlsFailed } from './refusals.ts'
+import { Encryption } from './encryption.ts'
+import { badReplication, shuttingDown, timedOut, tlsFailed } from './refusals.ts'
 import { Proof } from './proof.ts'
 import { replicationOf } from './replication.ts'
 import type { House, Visitor } from './types.ts'
+import {
+  type Entrance,
+  FAREWELL_MS,
+  Goodbye,
+  StrayPassword,
+  unknownAddress,
+  webGate,
+} from './web-entrance.ts'
 
-const SSL_YES = Buffer.from('S')
-const NO = Buffer.from('N')
 const EMPTY = Buffer.alloc(0)
 
 export class Startup implements StreamHandler {
@@ -30,20 +31,33 @@ export class Startup implements StreamHandler {
   #visitor: Visitor
   readonly #stream: SecurableStream
   readonly #house: House
-  readonly #deadline: number
+  /** What opened its WebSocket; null: it came in without one. */
+  readonly #entrance: Entrance | null
+  readonly #encryption: Encryption
+  #deadline: number
   #bytes: Buffer = EMPTY
-  #askedTls = false
-  #askedGss = false
   #request: StartupRequest | null = null
   #proof: Proof | null = null
   #isAdmitted = false
   #hasLoggedIn = false
   #entry: Entry | null = null
   #isOver = false
+  /** It was refused, and may take its time to read that. */
+  #goodbye: Goodbye | null = null
+  #mayHaveStrayPassword = false
 
-  constructor(stream: SecurableStream, house: House) {
+  constructor(stream: SecurableStream, house: House, entrance: Entrance | null = null) {
+    this.#entrance = entrance
     this.#stream = stream
     this.#house = house
+    this.#encryption = new Encryption({
+      stream,
+      house,
+      entrance,
+      onRefused: (refusal) => this.#refuse(refusal),
+      onImpossible: () => this.#close('a TLS handshake where none is possible'),
+      onFailed: (message) => this.#onTlsFailed(message),
+    })
     this.#visitor = { address: stream.peer.address, user: '', database: '' }
     const limit = house.limits.loginTimeoutMs
     this.#deadline = limit > 0 ? house.time.now + limit : Number.POSITIVE_INFINITY
@@ -54,6 +68,7 @@ export class Startup implements StreamHandler {
   }
 
   onData(chunk: Buffer): void {
+    if (this.#goodbye?.hears(chunk) === true) this.#leave()
     if (this.#isOver) return
     if (this.#entry !== null) {
       this.#entry.onEarlyData(chunk)
@@ -71,22 +86,25 @@ export class Startup implements StreamHandler {
 
   onEnd(): void {
     this.#over('the client closed the connection before it had logged in')
-    this.#stream.end()
+    this.#leave()
   }
 
   onClose(reason: string): void {
     this.#over(reason)
+    this.#leave()
   }
 
   /** Time has passed. */
   tick(now: number): void {
-    if (now > this.#deadline) this.#refuse(timedOut('login'))
-    else this.#entry?.tick(now)
+    if (now <= this.#deadline) this.#entry?.tick(now)
+    else if (this.#goodbye !== null) this.#leave()
+    else this.#refuse(timedOut('login'))
   }
 
   /** Something went wrong with it here. */
   cut(reason: string): void {
     this.#over(reason)
+    this.#leave()
     this.#stream.destroy(reason)
   }
 
@@ -99,6 +117,7 @@ export class Startup implements StreamHandler {
   /** The pooler stops: those who have not logged in are refused. */
   drain(): void {
     this.#refuse(shuttingDown())
+    if (this.#goodbye !== null) this.#leave()
   }
 
   #readPackets(): void {
@@ -108,14 +127,18 @@ export class Startup implements StreamHandler {
         case 'need-more':
           return
         case 'tls':
-          this.#onDirectTls()
+          this.#encryption.onDirectTls(this.#take())
           return
         case 'ssl':
-          if (!this.#onSslRequest(packet.length)) return
+        case 'gss': {
+          const behind = this.#take().subarray(packet.length)
+          const { kind } = packet
+          const goesOn =
+            kind === 'ssl' ? this.#encryption.onSslRequest(behind) : this.#encryption.onGssRequest(behind)
+          if (!goesOn) return
+          this.#bytes = behind
           break
-        case 'gss':
-          if (!this.#onGssRequest(packet.length)) return
-          break
+        }
         case 'cancel':
           this.#onCancel(packet.pid, packet.key)
           return
@@ -146,81 +169,16 @@ export class Startup implements StreamHandler {
     }
   }
 
-  #onDirectTls(): void {
-    const { tls } = this.#house
-    const { peer } = this.#stream
-    if (tls === null || peer.kind === 'unix' || peer.encrypted || this.#askedTls) {
-      this.#close('a TLS handshake where none is possible')
-      return
-    }
-    const early = this.#bytes
+  #take(): Buffer {
+    const bytes = this.#bytes
     this.#bytes = EMPTY
-    this.#secure(early)
+    return bytes
   }
 
-  /** @returns whether packets may be read on. */
-  #onSslRequest(length: number): boolean {
-    const { tls } = this.#house
-    if (this.#askedTls || this.#stream.peer.encrypted) {
-      this.#refuseVersion(5679)
-      return false
-    }
-    this.#askedTls = true
-    if (tls === null || this.#stream.peer.kind === 'unix') {
-      this.#bytes = this.#bytes.subarray(length)
-      this.#stream.write(NO)
-      return true
-    }
-    if (this.#bytes.length > length) {
-      // CVE-2021-23214: what was sent in the clear must not count as said inside TLS.
-      this.#refuse(unencrypted('SSL'))
-      return false
-    }
-    this.#bytes = EMPTY
-    this.#stream.write(SSL_YES)
-    this.#secure(null)
-    return false
-  }
-
-  #onGssRequest(length: number): boolean {
-    if (this.#askedGss) {
-      this.#refuseVersion(5680)
-      return false
-    }
-    if (this.#bytes.length > length) {
-      this.#refuse(unencrypted('GSSAPI encryption'))
-      return false
-    }
-    this.#askedGss = true
-    this.#bytes = EMPTY
-    this.#stream.write(NO)
-    return true
-  }
-
-  #refuseVersion(minor: number): void {
-    const { code, message } = unsupportedProtocol(1234, minor)
-    this.#refuse({ severity: 'FATAL', code, message, reason: 'bad_startup' })
-  }
-
-  #secure(early: Buffer | null): void {
-    const { tls } = this.#house
-    if (tls === null) return
-    this.#stream.secure(tls, early, (error) => {
-      if (error !== null) this.#onTlsFailed(error)
-      else this.#onSecured()
-    })
-  }
-
-  #onTlsFailed(error: Error): void {
+  #onTlsFailed(message: string): void {
     if (this.#isOver) return
-    this.#house.onRefused(this.#visitor, tlsFailed(error.message))
-    this.#over(error.message)
-  }
-
-  /** As in Postgres a certificate that is not believed ends it, whoever asks for one; but in words. */
-  #onSecured(): void {
-    const problem = this.#stream.peer.tls?.certificateProblem ?? ''
-    if (problem !== '') this.#refuse(badCertificate(problem))
+    this.#house.onRefused(this.#visitor, tlsFailed(message))
+    this.#over(message)
   }
 
   #onCancel(pid: number, key: Buffer): void {
@@ -243,7 +201,8 @@ export class Startup implements StreamHandler {
     this.#request = request
     const { parameters } = request
     const user = toText(parameters.get('user') ?? '')
-    const database = toText(parameters.get('database') ?? '') || user
+    const named = this.#entrance?.database ?? toText(parameters.get('database') ?? '')
+    const database = named || user
     this.#visitor = { address: peer.address, user, database }
     if (request.minor > LATEST_MINOR || request.unknownOptions.length > 0) {
       const minor = Math.min(request.minor, LATEST_MINOR)
@@ -263,11 +222,8 @@ export class Startup implements StreamHandler {
       this.#refuse(shuttingDown())
       return
     }
-    const gate = this.#house.judge(this.#arrival(parameters))
-    if ('sqlstate' in gate) {
-      this.#refuseLogin(gate, 'not_allowed')
-      return
-    }
+    const gate = this.#gate(parameters)
+    if (gate === null) return
     const refusal = this.#house.admit(this.#visitor)
     if (refusal !== null) {
       this.#refuse(refusal)
@@ -289,6 +245,23 @@ export class Startup implements StreamHandler {
       early,
     )
     this.#proof.start()
+  }
+
+  /** @returns null: it was refused */
+  #gate(parameters: ReadonlyMap<string, string>): Gate | null {
+    const entrance = this.#entrance
+    if (entrance !== null && entrance.unknownAddress !== null) {
+      this.#refuse(unknownAddress(entrance.unknownAddress))
+      return null
+    }
+    const gate = this.#house.judge(this.#arrival(parameters))
+    if ('sqlstate' in gate) {
+      this.#refuseLogin(gate, 'not_allowed')
+      return null
+    }
+    if (entrance === null) return gate
+    this.#mayHaveStrayPassword = gate.method === 'trust' || gate.method === 'cert'
+    return webGate(gate, this.#stream.peer)
   }
 
   #arrival(parameters: ReadonlyMap<string, string>): Arrival {
@@ -336,6 +309,8 @@ export class Startup implements StreamHandler {
   }
 
   #onEntered(): void {
+    const stream = this.#stream
+    if (this.#mayHaveStrayPassword) stream.handler = new StrayPassword(stream, stream.handler)
     this.#isOver = true
     this.#house.onVisitorOver(this)
   }
@@ -359,8 +334,15 @@ export class Startup implements StreamHandler {
   }
 
   #close(reason: string): void {
+    // A driver that has sent its query already takes a close in place of the answer for another error. It
+    // stays a visitor, and counts as one.
+    if (this.#entrance !== null) {
+      this.#goodbye = new Goodbye()
+      this.#deadline = this.#house.time.now + FAREWELL_MS
+      this.#stream.resume()
+    }
     this.#over(reason)
-    this.#stream.end()
+    if (this.#goodbye === null) this.#stream.end()
   }
 
   #over(_reason: string): void {
@@ -369,24 +351,14 @@ export class Startup implements StreamHandler {
     this.#proof?.abandon()
     this.#entry?.abandon()
     if (this.#isAdmitted) this.#house.dismiss(this.#visitor, this.#hasLoggedIn)
-    this.#house.onVisitorOver(this)
+    if (this.#goodbye === null) this.#house.onVisitorOver(this)
   }
-}
 
-/** Clients from before version 3 read errors as plain text. */
-function isOldProtocol(bytes: Buffer): boolean {
-  if (bytes.length < 8) return false
-  const version = bytes.readUInt32BE(4)
-  return version > 0 && version < 0x30000
-}
-
-function unencrypted(what: string): Refusal {
-  return {
-    severity: 'FATAL',
-    code: '08P01',
-    message: `received unencrypted data after ${what} request`,
-    detail:
-      'This could be either a client-software bug or evidence of an attempted man-in-the-middle attack.',
-    reason: 'unencrypted_data',
+  /** One that was refused goes for good. */
+  #leave(): void {
+    this.#stream.end()
+    if (this.#goodbye === null) return
+    this.#goodbye = null
+    this.#house.onVisitorOver(this)
   }
 }

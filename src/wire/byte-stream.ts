@@ -87,6 +87,8 @@ export interface ByteStream {
   end(bytes?: Uint8Array): void
   /** Close now. `onClose(reason)` follows in a later turn. Safe to call twice. */
   destroy(reason: string): void
+  /** What a WebSocket gives as its reason when `end` closes it; other streams have no place for one. */
+  closeCode?: number
 }
 
 /** Certificates and rules for one side of TLS, made by net/tls.ts and opaque to everybody else. */
@@ -105,4 +107,9 @@ export interface SecurableStream extends ByteStream {
    * handler, `pause` and `write` may be used again when `done` was called without an error.
    */
   secure(settings: TlsSettings, early: Buffer | null, done: (error: SecureError | null) => void): void
+  /**
+   * Gives back bytes that came behind a request for TLS, for the handshake that `secure` starts in the same
+   * turn. Only on a WebSocket: elsewhere such bytes are refused.
+   */
+  unread?(bytes: Buffer): void
 }

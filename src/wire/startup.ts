@@ -97,6 +97,13 @@ export function peekStartup(buf: Buffer, start: number, end: number): StartupPac
   return parseStartup(buf, start, length)
 }
 
+/** Clients from before version 3 read errors as plain text. */
+export function isOldProtocol(bytes: Buffer): boolean {
+  if (bytes.length < 8) return false
+  const version = bytes.readUInt32BE(4)
+  return version > 0 && version < 0x30000
+}
+
 function parseCancel(buf: Buffer, start: number, length: number): StartupPacket {
   const keyLength = length - 12
   if (keyLength < MIN_CANCEL_KEY || keyLength > MAX_CANCEL_KEY) return BAD_KEY

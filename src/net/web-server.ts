@@ -1,0 +1,266 @@
+// Owns the HTTP server of the endpoint for WebSocket and HTTP: its limits and timeouts, TLS, the upgrade. It
+// hands out WebSockets as streams and plain requests as they are. Must never know who may come in, what is
+// asked for, nor answer an upgrade that is in order with anything but a WebSocket.
+import { createHash } from 'node:crypto'
+import {
+  createServer as createHttpServer,
+  type IncomingHttpHeaders,
+  type IncomingMessage,
+  type Server,
+  type ServerResponse,
+} from 'node:http'
+import { createServer as createHttpsServer } from 'node:https'
+import type { Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
+import type { PeerInfo, StreamHandler } from '../wire/byte-stream.ts'
+import { reportHandlerError } from './handler-errors.ts'
+import { KEEPALIVE_MS } from './dial.ts'
+import { bind, type Listener, listenError, listenerOf } from './listen.ts'
+import { describePeer, errorCode } from './peer.ts'
+import { TcpStream } from './tcp-stream.ts'
+import { readPair } from './tls-files.ts'
+import { WsStream } from './ws-stream.ts'
+
+export type { IncomingMessage as WebRequest, ServerResponse as WebResponse } from 'node:http'
+
+const LIMITS = {
+  maxHeaderSize: 32 * 1024,
+  headersTimeout: 10_000,
+  requestTimeout: 30_000,
+  connectionsCheckingInterval: 2_000,
+}
+const HANDSHAKE_MS = 15_000
+/** What RFC 6455 adds to the key of a client. */
+const KEY_SUFFIX = '258EAFA5-E914-47DA-95CA-C5AB0DC85B11'
+const KEY = /^[+/0-9A-Za-z]{22}==$/
+const VERSION = '13'
+/** The one subprotocol that some tunnels ask for: it means what is sent here anyway. */
+const SUBPROTOCOL = 'binary'
+const NOBODY: StreamHandler = { onData() {}, onDrain() {}, onEnd() {}, onClose() {} }
+/** How often open WebSockets are looked at. */
+const TICK_MS = 1000
+
+/** Certificate and key of the port, and what is spoken at least. */
+export interface WebTls {
+  readonly certFile: string
+  readonly keyFile: string
+  readonly minVersion: 'TLSv1.2' | 'TLSv1.3'
+}
+
+/** An upgrade that is in order. */
+export interface UpgradeHead {
+  readonly headers: IncomingHttpHeaders
+  readonly url: string
+}
+
+export interface WebServerEvents {
+  /** Must set the handler of the stream before it returns. */
+  onWebSocket(stream: WsStream, head: UpgradeHead): void
+  onRequest(request: IncomingMessage, response: ServerResponse): void | Promise<void>
+}
+
+export interface WebServerOptions {
+  readonly host: string
+  readonly port: number
+  /** null: in the clear. */
+  readonly tls: WebTls | null
+  /** How long a connection is kept without a request. */
+  readonly keepaliveMs: number
+  /** 0: any number. */
+  readonly maxConnections: number
+}
+
+/** The open port. */
+export class WebServer implements Listener {
+  readonly address: string
+  readonly port: number
+  /** WebSockets that are open. */
+  readonly isTls: boolean
+  readonly sockets = new Set<WsStream>()
+  readonly #server: Server
+  readonly #listener: Listener
+  readonly #events: WebServerEvents
+  #lastTick = 0
+
+  /** @param server it is bound already */
+  constructor(server: Server, events: WebServerEvents, isTls: boolean) {
+    this.#server = server
+    this.#events = events
+    this.isTls = isTls
+    this.#listener = listenerOf(server)
+    this.address = this.#listener.address
+    this.port = this.#listener.port
+    server.on('request', (request: IncomingMessage, response: ServerResponse) => {
+      void this.#onRequest(request, response)
+    })
+    server.on('upgrade', (request: IncomingMessage, socket: Socket, head: Buffer) => {
+      this.#onUpgrade(request, socket, head)
+    })
+    server.on('clientError', onClientError)
+    server.on('error', (error: Error) => reportHandlerError(error, 'the listener for WebSocket and HTTP'))
+  }
+
+  /** Nobody else comes in; connections that no request uses are closed, WebSockets live on. */
+  async close(): Promise<void> {
+    await this.#listener.close()
+    this.#server.closeIdleConnections()
+  }
+
+  /** New connections are kept for so long, and use these certificates. @throws CertificateError */
+  reconfigure({ tls, keepaliveMs }: Pick<WebServerOptions, 'tls' | 'keepaliveMs'>): void {
+    if (tls !== null && this.isTls) {
+      const server = this.#server as unknown as { setSecureContext(options: object): void }
+      server.setSecureContext(contextOf(tls))
+    }
+    this.#server.keepAliveTimeout = keepaliveMs
+  }
+
+  /** Time has passed. @param pingMs silence after which a WebSocket is pinged; 0: never */
+  tick(now: number, pingMs: number): void {
+    if (this.#lastTick === 0) this.#lastTick = now
+    const elapsed = now - this.#lastTick
+    if (elapsed < TICK_MS) return
+    this.#lastTick = now
+    for (const stream of this.sockets) stream.tick(elapsed, pingMs)
+  }
+
+  async #onRequest(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    try {
+      await this.#events.onRequest(request, response)
+    } catch (thrown) {
+      const path = (request.url ?? '').split('?')[0]
+      reportHandlerError(thrown, `HTTP ${request.method} ${path}`)
+      if (response.headersSent) response.destroy()
+      else answerJson(response, 500, 'internal error')
+    }
+  }
+
+  #onUpgrade(request: IncomingMessage, socket: Socket, head: Buffer): void {
+    const problem = problemOf(request)
+    if (problem !== null) {
+      refuse(socket, problem)
+      return
+    }
+    const { headers, url = '/' } = request
+    const peer: PeerInfo = { ...describePeer(socket, false), kind: 'websocket', encrypted: this.isTls }
+    if (head.length > 0) socket.unshift(head)
+    const carrier = new TcpStream(socket, false)
+    carrier.write(Buffer.from(switching(headers), 'latin1'))
+    const stream = new WsStream(carrier, peer)
+    this.sockets.add(stream)
+    socket.once('close', () => this.sockets.delete(stream))
+    try {
+      this.#events.onWebSocket(stream, { headers, url })
+    } catch (thrown) {
+      const error = reportHandlerError(thrown, 'a new websocket connection')
+      stream.destroy(`internal error: ${error.message}`)
+    }
+  }
+}
+
+/**
+ * Opens the port. `close` stops accepting; what is under way is finished.
+ * @throws Error one sentence that says what to do, when the address is taken or a certificate cannot be used
+ */
+export async function openWebServer(options: WebServerOptions, events: WebServerEvents): Promise<WebServer> {
+  const { host, port, tls, keepaliveMs, maxConnections } = options
+  const common = {
+    ...LIMITS,
+    keepAliveTimeout: keepaliveMs,
+    noDelay: true,
+    keepAlive: true,
+    keepAliveInitialDelay: KEEPALIVE_MS,
+    // Offers of other protocols are declined by not being taken up. Node before 24.9 does not ask.
+    shouldUpgradeCallback: (request: IncomingMessage) => names(request.headers.upgrade, 'websocket'),
+  }
+  const server =
+    tls === null
+      ? createHttpServer(common)
+      : createHttpsServer({ ...common, ...contextOf(tls), handshakeTimeout: HANDSHAKE_MS })
+  if (maxConnections > 0) server.maxConnections = maxConnections
+  await bind(server, { host, port }).catch((error: Error) => {
+    throw listenError(error, { host, port })
+  })
+  return new WebServer(server as Server, events, tls !== null)
+}
+
+function contextOf({ certFile, keyFile, minVersion }: WebTls): object {
+  const { cert, key } = readPair(certFile, keyFile)
+  return { cert, key, minVersion }
+}
+
+/** Sends an error as the endpoint sends them all. */
+export function answerJson(response: ServerResponse, status: number, message: string): void {
+  const body = Buffer.from(JSON.stringify({ message }))
+  response.writeHead(status, { 'content-type': 'application/json', 'content-length': body.length })
+  response.end(body)
+}
+
+/** Whether a header is a list in which this stands. */
+function names(header: string | undefined, wanted: string): boolean {
+  return header?.split(',').some((name) => name.trim().toLowerCase() === wanted) === true
+}
+
+interface Problem {
+  readonly status: string
+  readonly message: string
+  readonly headers?: string
+}
+
+const NOT_HTTP: Problem = { status: '400 Bad Request', message: 'this is not HTTP/1.1 as it should be' }
+/** What is told of errors that Node names. */
+const CLIENT_ERRORS: Readonly<Record<string, Problem>> = {
+  HPE_HEADER_OVERFLOW: {
+    status: '431 Request Header Fields Too Large',
+    message: 'the headers are longer than 32 KiB',
+  },
+  ERR_HTTP_REQUEST_TIMEOUT: { status: '408 Request Timeout', message: 'the request did not come in time' },
+}
+
+/** What is wrong with an upgrade. */
+function problemOf({ method, headers, httpVersion }: IncomingMessage): Problem | null {
+  const bad = (message: string): Problem => ({ status: '400 Bad Request', message })
+  if (!names(headers.upgrade, 'websocket')) return bad('only WebSocket is spoken besides HTTP/1.1')
+  if (method !== 'GET') return bad('a WebSocket is opened with GET')
+  if (httpVersion !== '1.1') return bad('a WebSocket is opened with HTTP/1.1')
+  if (!names(headers.connection, 'upgrade')) return bad('the header Connection does not say Upgrade')
+  if (headers['sec-websocket-version'] !== VERSION) {
+    return {
+      status: '426 Upgrade Required',
+      message: `only version ${VERSION} of the WebSocket protocol is spoken`,
+      headers: `Sec-WebSocket-Version: ${VERSION}\r\n`,
+    }
+  }
+  if (!KEY.test(headers['sec-websocket-key'] ?? '')) return bad('Sec-WebSocket-Key is not 16 bytes in base64')
+  return null
+}
+
+function switching(headers: IncomingHttpHeaders): string {
+  const accept = createHash('sha1').update(`${headers['sec-websocket-key']}${KEY_SUFFIX}`).digest('base64')
+  const isOffered = names(headers['sec-websocket-protocol'], SUBPROTOCOL)
+  return (
+    'HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n' +
+    `Sec-WebSocket-Accept: ${accept}\r\n${isOffered ? `Sec-WebSocket-Protocol: ${SUBPROTOCOL}\r\n` : ''}\r\n`
+  )
+}
+
+/** Answers and lets go: what still comes is read and thrown away, or the answer could be lost. */
+function refuse(socket: Socket, { status, message, headers = '' }: Problem): void {
+  const body = Buffer.from(JSON.stringify({ message }))
+  const text =
+    `HTTP/1.1 ${status}\r\n${headers}Content-Type: application/json\r\nContent-Length: ${body.length}\r\n` +
+    `Connection: close\r\n\r\n${body.toString()}`
+  // Node's parser has no more to do with it.
+  socket.removeAllListeners('data')
+  const stream = new TcpStream(socket, false)
+  stream.handler = NOBODY
+  stream.end(Buffer.from(text))
+}
+
+/** What Node could not read as HTTP, or did not get in time. */
+function onClientError(error: Error, socket: Duplex): void {
+  const code = errorCode(error)
+  const problem = CLIENT_ERRORS[code] ?? (code.startsWith('HPE_') ? NOT_HTTP : null)
+  if (problem === null || !socket.writable || socket.destroyed) socket.destroy()
+  else refuse(socket as Socket, problem)
+}

@@ -1,0 +1,119 @@
+// The endpoint for WebSocket and HTTP, put together: its port, its rules, who serves what. WebSockets become
+// ordinary clients of the house, `/sql` is answered by http/. It owns the port; it decides nothing about a
+// single connection but where it goes.
+import type { Config, ServerlessConfig } from '../config/types.ts'
+import { addressKey } from '../config/resolve-serverless.ts'
+import type { Entrance } from '../frontend/web-entrance.ts'
+import {
+  answerJson,
+  openWebServer,
+  type UpgradeHead,
+  type WebRequest,
+  type WebResponse,
+  type WebServer,
+} from '../net/web-server.ts'
+import { CloseCode } from '../net/ws-frames.ts'
+import type { WsStream } from '../net/ws-stream.ts'
+import type { SecurableStream } from '../wire/byte-stream.ts'
+import { Doors } from './doors.ts'
+
+/** Connections besides clients that are in: logins, keep-alive without a request. */
+const SPARE_CONNECTIONS = 1024
+
+/** What the endpoint is given. */
+export interface EndpointParts {
+  /** What counts at present. */
+  config(): Config
+  /** Takes a WebSocket in as a client. */
+  accept(stream: SecurableStream, entrance: Entrance): void
+}
+
+export class Endpoint {
+  readonly #parts: EndpointParts
+  #server: WebServer | null = null
+  #doors: Doors
+  #isDraining = false
+
+  constructor(parts: EndpointParts) {
+    this.#parts = parts
+    this.#doors = new Doors(this.#config)
+  }
+
+  get #config(): ServerlessConfig {
+    return this.#parts.config().serverless
+  }
+
+  /** Where it listens; null: it does not. */
+  get address(): { host: string; port: number; isTls: boolean } | null {
+    if (this.#server === null) return null
+    return { host: this.#config.host, port: this.#server.port, isTls: this.#server.isTls }
+  }
+
+  /** WebSockets that are open. */
+  get webSockets(): number {
+    return this.#server?.sockets.size ?? 0
+  }
+
+  /** @throws one clear sentence when the port cannot be opened */
+  async open(): Promise<void> {
+    const { host, port, keepaliveMs } = this.#config
+    if (host === '') return
+    const { maxConnections: clients, maxUnauthenticated: strangers } = this.#parts.config().client
+    const isLimited = clients > 0 && strangers > 0
+    const maxConnections = isLimited ? clients + strangers + SPARE_CONNECTIONS : 0
+    const options = { host, port, tls: tlsOf(this.#config), keepaliveMs, maxConnections }
+    this.#server = await openWebServer(options, {
+      onWebSocket: (stream, head) => this.#onWebSocket(stream, head),
+      onRequest: (request, response) => this.#onRequest(request, response),
+    })
+  }
+
+  /** Other rules, or files of certificates. @throws CertificateError; then nothing has changed */
+  reconfigure({ serverless }: Config): void {
+    this.#server?.reconfigure({ tls: tlsOf(serverless), keepaliveMs: serverless.keepaliveMs })
+    this.#doors = new Doors(serverless)
+  }
+
+  /** Nobody else comes in. Those who are in are told by the house. */
+  async close(): Promise<void> {
+    this.#isDraining = true
+    for (const stream of this.#server?.sockets ?? []) stream.closeCode = CloseCode.GoingAway
+    await this.#server?.close()
+  }
+
+  tick(now: number): void {
+    this.#server?.tick(now, this.#config.pingIntervalMs)
+  }
+
+  #onWebSocket(stream: WsStream, { headers, url }: UpgradeHead): void {
+    stream.peer = this.#doors.caller(headers, stream.peer).peer
+    if (this.#isDraining) stream.closeCode = CloseCode.GoingAway
+    const { addresses, pipelinedTls } = this.#config
+    this.#parts.accept(stream, { pipelinedTls, ...targetOf(url, addresses) })
+  }
+
+  #onRequest(_request: WebRequest, response: WebResponse): void {
+    answerJson(response, 404, 'not found: WebSocket on any path, and POST /sql, are here')
+  }
+}
+
+function tlsOf({ tls }: ServerlessConfig): ServerlessConfig['tls'] | null {
+  return tls.certFile === '' ? null : tls
+}
+
+/** The database that `?address=` names. Nothing is ever connected to. */
+function targetOf(
+  url: string,
+  addresses: ServerlessConfig['addresses'],
+): Pick<Entrance, 'database' | 'unknownAddress'> {
+  const ordinary = { database: null, unknownAddress: null }
+  if (addresses.length === 0) return ordinary
+  const query = url.indexOf('?')
+  const said = query < 0 ? null : new URLSearchParams(url.slice(query + 1)).get('address')
+  if (said === null) return ordinary
+  const wanted = addressKey(said)
+  const found = addresses.find(({ address }) => address === wanted)
+  return found === undefined
+    ? { database: null, unknownAddress: said }
+    : { ...ordinary, database: found.database }
+}
