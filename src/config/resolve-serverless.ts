@@ -2,10 +2,10 @@
 // socket. Problems are collected, not thrown.
 
 import { parseNetwork } from '../util/ip.ts'
-import { type Path, type ResolveContext, rule } from './rules.ts'
+import { type Path, type ResolveContext, readableFile, rule } from './rules.ts'
 import type { FileConfig } from './schema.ts'
 import type { JwtConfig, ServerlessConfig } from './types.ts'
-import { namesIn } from './units.ts'
+import { isLoopbackHost, namesIn } from './units.ts'
 
 const POSTGRES_PORT = '5432'
 /** Signatures that only the holder of a private key can make. */
@@ -62,11 +62,24 @@ function resolveProxies(context: ResolveContext, listed: string): string[] {
   return proxies
 }
 
+/** The keys decide who comes in: nobody on the way must be able to give others. */
+function checkKeysUrl(context: ResolveContext, text: string): void {
+  const path = at('jwt', 'jwks_url')
+  const url = URL.parse(text)
+  const isHere = url?.protocol === 'http:' && isLoopbackHost(url.hostname.replace(/^\[|\]$/g, ''))
+  const isSafe = url?.protocol === 'https:' || isHere
+  rule(context, [path], text !== '' && !isSafe, 'expects an https:// address (http:// for this machine only)')
+  const hasSecret = url !== null && (url.username !== '' || url.password !== '')
+  rule(context, [path], hasSecret, 'must not hold a user or password; keys that anybody may read need none')
+}
+
 function resolveJwt(context: ResolveContext, { jwt }: FileConfig['serverless']): JwtConfig {
+  checkKeysUrl(context, jwt.jwks_url)
   const isUsed = jwt.jwks_url !== '' || jwt.jwks_file !== ''
   const both = jwt.jwks_url !== '' && jwt.jwks_file !== ''
   rule(context, [at('jwt', 'jwks_url')], both, 'stands beside "jwks_file"; remove one')
   const algorithms = namesIn(jwt.algorithms)
+  rule(context, [at('jwt', 'algorithms')], algorithms.length === 0, 'names no signature')
   for (const name of algorithms) {
     const text = `"${name}" is not one of ${ALGORITHMS.join(', ')}`
     rule(context, [at('jwt', 'algorithms')], !ALGORITHMS.includes(name), text)
@@ -82,7 +95,7 @@ function resolveJwt(context: ResolveContext, { jwt }: FileConfig['serverless']):
   )
   return {
     jwksUrl: jwt.jwks_url,
-    jwksFile: jwt.jwks_file,
+    jwksFile: readableFile(context, at('jwt', 'jwks_file'), jwt.jwks_file),
     algorithms,
     issuer: jwt.issuer,
     audience: jwt.audience,

@@ -1,5 +1,5 @@
-// The keys that sign tokens: where they come from (a file, or one address of the configuration), and when they
-// are read again. It keeps the last good ones. It judges no token and asks no address that a token names.
+// The keys that sign tokens: where they come from (a file, or one address of the configuration), and when
+// they are read again. It keeps the last good ones. It judges no token and asks no address that one names.
 import { createLocalJWKSet, errors, type JSONWebKeySet, type JWTVerifyGetKey } from 'jose'
 import { readFileNow } from '../util/read-file.ts'
 

@@ -1,5 +1,5 @@
-// The judge of tokens: which rules and keys count at present, which tokens were believed before. It owns both,
-// for as long as they hold; of a token it keeps a digest only.
+// The judge of tokens: which rules and keys count at present, which tokens were believed before. It owns
+// both, for as long as they hold; of a token it keeps a digest only.
 import { createHash } from 'node:crypto'
 import type { AuthFailure } from '../auth/failure.ts'
 import { type FailureLimit, tooManyFailures } from '../auth/failure-limit.ts'

@@ -56,3 +56,52 @@ describe('the lists of the endpoint for WebSocket and HTTP', () => {
       assert.match(problem(`{ trust_proxy: "${proxy}" }`), /trust_proxy: expects addresses/, proxy)
   })
 })
+
+describe('the rules for tokens', () => {
+  const RULES = 'issuer: i, audience: a, roles: "web_user, web_admin"'
+
+  it('are kept, with the file found from the folder of the configuration', () => {
+    writeFileSync(join(folder, 'keys.json'), '{}')
+    const { jwt } = load(`{ jwt: { jwks_file: keys.json, ${RULES}, login_user: door } }`)
+    assert.deepEqual(jwt, {
+      jwksUrl: '',
+      jwksFile: join(folder, 'keys.json'),
+      algorithms: ['RS256', 'ES256'],
+      issuer: 'i',
+      audience: 'a',
+      roleClaim: 'role',
+      roles: ['web_user', 'web_admin'],
+      loginUser: 'door',
+      leewayMs: 30_000,
+    })
+    for (const url of [
+      'https://issuer.example/keys',
+      'http://127.0.0.1:80/keys',
+      'http://localhost/keys',
+      'http://[::1]/',
+    ])
+      assert.equal(problem(`{ jwt: { jwks_url: "${url}", ${RULES} } }`), '', url)
+  })
+
+  it('are refused where they would believe too much, or nothing', () => {
+    const rows: [jwt: string, problem: RegExp][] = [
+      [`jwks_url: "http://issuer.example/keys", ${RULES}`, /jwks_url: expects an https/],
+      [`jwks_url: "issuer.example", ${RULES}`, /jwks_url: expects an https/],
+      [`jwks_url: "file:///keys", ${RULES}`, /jwks_url: expects an https/],
+      [`jwks_url: "https://u:secret-of-u@h/keys", ${RULES}`, /jwks_url: must not hold a user or password/],
+      [`jwks_file: missing.json, ${RULES}`, /jwks_file: cannot read missing\.json/],
+      [`jwks_url: "https://h/keys", jwks_file: keys.json, ${RULES}`, /jwks_url: stands beside/],
+      [`jwks_url: "https://h/keys", ${RULES}, algorithms: "RS256, HS256"`, /"HS256" is not one of/],
+      [`jwks_url: "https://h/keys", ${RULES}, algorithms: "none"`, /"none" is not one of/],
+      [`jwks_url: "https://h/keys", ${RULES}, algorithms: ","`, /algorithms: names no signature/],
+      ['jwks_url: "https://h/keys", audience: a, roles: r', /issuer: is needed/],
+      ['jwks_url: "https://h/keys", issuer: i, roles: r', /audience: is needed/],
+      ['jwks_url: "https://h/keys", issuer: i, audience: a', /roles: names no role/],
+    ]
+    for (const [jwt, expected] of rows) {
+      const said = problem(`{ jwt: { ${jwt} } }`)
+      assert.match(said, expected, jwt)
+      assert.doesNotMatch(said, /secret-of-u/)
+    }
+  })
+})
