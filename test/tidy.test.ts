@@ -287,7 +287,7 @@ describe('shape', () => {
 })
 
 describe('texts', () => {
-  const folders = ['src', 'test', 'bench', 'bin', 'docs', 'docker', '.ci']
+  const folders = ['src', 'test', 'bench', 'bin', 'docs', 'examples', 'docker', '.ci']
   const rootFiles = readdirSync(ROOT, { withFileTypes: true })
     .filter((entry) => entry.isFile() && /\.(md|yaml|yml|json|js|ts)$/.test(entry.name))
     .map((entry) => entry.name)
