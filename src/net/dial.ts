@@ -3,6 +3,7 @@
 import { connect, type Socket } from 'node:net'
 import { reportHandlerError } from './handler-errors.ts'
 import { errorCode, errorWords } from './peer.ts'
+import { takeOver } from './plain-socket.ts'
 import { Reads } from './shared-read.ts'
 import { TcpStream } from './tcp-stream.ts'
 
@@ -58,7 +59,10 @@ export function dial(target: DialTarget, timeoutMs: number, callback: DialCallba
     opened.once('connect', () => {
       if (over) return
       opened.off('error', fail)
-      finish(null, new TcpStream(opened, 'path' in target))
+      const plain = takeOver(opened)
+      if (plain !== null) socket = null
+      finish(null, new TcpStream(plain ?? opened, 'path' in target))
+      plain?.start()
     })
   } catch (error) {
     // A port or path that cannot be: told later, as all the rest.

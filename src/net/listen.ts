@@ -1,7 +1,7 @@
 // Owns accepting connections on TCP ports and Unix sockets. Must never die of, or spin on, a failing accept.
 import { chmodSync, chownSync, lstatSync, readFileSync, unlinkSync } from 'node:fs'
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net'
-import { Accepted, acceptByHandle } from './accepted.ts'
+import { PlainSocket, acceptPlain } from './plain-socket.ts'
 import { KEEPALIVE_MS } from './dial.ts'
 import { reportHandlerError } from './handler-errors.ts'
 import { errorCode, errorWords } from './peer.ts'
@@ -71,7 +71,7 @@ export async function listen(
   }
   server.on('error', acceptErrorReporter(options))
   // Node's own way costs a third of a login more.
-  acceptByHandle(server, unix ? null : { keepaliveMs }, (connection) => accept(connection, unix, onStream))
+  acceptPlain(server, unix ? null : { keepaliveMs }, (connection) => accept(connection, unix, onStream))
   return listenerOf(server)
 }
 
@@ -143,11 +143,11 @@ export function listenError(error: Error, options: ListenOptions): Error {
   return Object.assign(new Error(`cannot listen on ${name}: ${help[code] ?? errorWords(error)}`), { code })
 }
 
-function accept(socket: Socket | Accepted, unix: boolean, onStream: (stream: TcpStream) => void): void {
+function accept(socket: Socket | PlainSocket, unix: boolean, onStream: (stream: TcpStream) => void): void {
   const stream = new TcpStream(socket, unix)
   try {
     onStream(stream)
-    if (socket instanceof Accepted) socket.start()
+    if (socket instanceof PlainSocket) socket.start()
   } catch (thrown) {
     const error = reportHandlerError(thrown, `a new ${stream.peer.kind} connection`)
     stream.destroy(`internal error: ${error.message}`)

@@ -2,7 +2,7 @@
 // order of closing. The hot path of the pooler: a write makes no closure, no promise and, if it is the only
 // one of its turn, no copy. Must never look into the bytes nor let an exception of a handler out.
 import type { Socket } from 'node:net'
-import { Accepted, type AcceptedOwner } from './accepted.ts'
+import { PlainSocket, type PlainOwner } from './plain-socket.ts'
 import type { PeerInfo, SecurableStream, StreamHandler, TlsSettings } from '../wire/byte-stream.ts'
 import { type DirectWriteEvents, type DirectWriter, directWriter } from './direct-write.ts'
 import { type Flushable, flushAtEndOfTurn } from './flush.ts'
@@ -35,10 +35,10 @@ const UNOWNED: StreamHandler = {
 }
 
 /** A socket as a {@link SecurableStream}. */
-export class TcpStream implements SecurableStream, Flushable, Lingering, DirectWriteEvents, AcceptedOwner {
+export class TcpStream implements SecurableStream, Flushable, Lingering, DirectWriteEvents, PlainOwner {
   handler: StreamHandler = UNOWNED
   peer: PeerInfo
-  #socket: Socket | Accepted
+  #socket: Socket | PlainSocket
   /** The short way to the kernel; null under TLS. */
   #direct: DirectWriter | null
   // What was written in this turn: almost always one chunk, so the list for the others is made when first
@@ -64,10 +64,10 @@ export class TcpStream implements SecurableStream, Flushable, Lingering, DirectW
    * Takes over a connected socket that was made with `allowHalfOpen`, or an accepted connection. `unix`: it
    * is a Unix socket.
    */
-  constructor(socket: Socket | Accepted, unix: boolean) {
+  constructor(socket: Socket | PlainSocket, unix: boolean) {
     this.#socket = socket
     this.#direct = directWriter(socket, this)
-    if (socket instanceof Accepted) {
+    if (socket instanceof PlainSocket) {
       this.peer = describePeer(unix ? {} : socket.peerName(), unix)
       socket.owner = this
     } else {
@@ -181,7 +181,7 @@ export class TcpStream implements SecurableStream, Flushable, Lingering, DirectW
 
   /** The socket for TLS to stand on. */
   #plainSocket(): Socket {
-    if (!(this.#socket instanceof Accepted)) return this.#socket
+    if (!(this.#socket instanceof PlainSocket)) return this.#socket
     const socket = this.#socket.toSocket()
     this.#socket = socket
     this.#listen(socket)

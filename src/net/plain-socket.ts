@@ -1,6 +1,6 @@
-// Owns a connection that was accepted, by the handle that libuv made of it. Node's own socket on top of that
-// costs a third of a login, and a plain connection needs nothing of it; TLS does, and gets one then. Where
-// the handle is not as expected, `accepted` says so and the connection gets a socket at once.
+// Owns a connection by the handle that libuv made of it. Node's own socket on top of that costs a third of a
+// login and a tenth of a query, and a plain connection needs nothing of it; TLS does, and gets one then.
+// Where the handle is not as expected, the connection keeps its socket of Node's.
 import { type Server, Socket } from 'node:net'
 import { getSystemErrorName } from 'node:util'
 import { canWriteDirectly } from './direct-write.ts'
@@ -24,7 +24,7 @@ interface Handle {
   setNoDelay?(on: boolean): number
   setKeepAlive?(on: boolean, seconds: number): number
   /** The connection, for `onread`. */
-  connection?: Accepted | undefined
+  connection?: PlainSocket | undefined
 }
 
 interface Binding {
@@ -34,7 +34,7 @@ interface Binding {
 }
 
 /** Who has a connection. */
-export interface AcceptedOwner {
+export interface PlainOwner {
   onChunk(chunk: Buffer): void
   /** The peer ended its half. */
   onHalfClosed(): void
@@ -82,10 +82,10 @@ type OnConnection = (this: unknown, error: number, handle: object | undefined) =
  * out sockets.
  * @param wishes null: Unix sockets
  */
-export function acceptByHandle(
+export function acceptPlain(
   server: Server,
   wishes: TcpWishes | null,
-  onAccepted: (connection: Accepted) => void,
+  onAccepted: (connection: PlainSocket) => void,
 ): void {
   const owner = server as unknown as { _handle?: (Handle & { onconnection?: OnConnection }) | null }
   const listener = owner._handle
@@ -93,14 +93,28 @@ export function acceptByHandle(
   if (listener === undefined || listener === null || typeof original !== 'function') return
   if (wishes !== null && INHERITS) tell(listener, wishes)
   listener.onconnection = function (error, handle) {
-    const connection = error !== 0 || handle === undefined ? null : accepted(handle, wishes)
+    const connection = error !== 0 || handle === undefined ? null : plainSocket(handle)
     if (connection === null) original.call(this, error, handle)
-    else onAccepted(connection)
+    else {
+      if (wishes !== null && !INHERITS) tell(connection.handle, wishes)
+      onAccepted(connection)
+    }
   }
 }
 
+/**
+ * Takes the connection of a socket that has just connected and was not read.
+ * @returns null where it has to stay with the socket, which otherwise is not to be used any more
+ */
+export function takeOver(socket: Socket): PlainSocket | null {
+  const owner = socket as unknown as { _handle?: object | null }
+  const plain = plainSocket(owner._handle ?? {})
+  if (plain !== null) owner._handle = null
+  return plain
+}
+
 /** @returns null where only a socket of Node's will do */
-function accepted(handle: object, wishes: TcpWishes | null): Accepted | null {
+function plainSocket(handle: object): PlainSocket | null {
   const found = handle as Partial<Handle>
   const can =
     typeof found.useUserBuffer === 'function' &&
@@ -109,8 +123,7 @@ function accepted(handle: object, wishes: TcpWishes | null): Accepted | null {
     typeof found.shutdown === 'function' &&
     typeof found.close === 'function'
   if (binding === null || !can || !canWriteDirectly(handle)) return null
-  if (wishes !== null && !INHERITS) tell(found as Handle, wishes)
-  return new Accepted(found as Handle, binding)
+  return new PlainSocket(found as Handle, binding)
 }
 
 /** One function for all: `this` is the handle. */
@@ -122,7 +135,7 @@ function noOwner(): never {
   throw new Error('something happened to a connection before it had an owner')
 }
 
-const UNOWNED: AcceptedOwner = {
+const UNOWNED: PlainOwner = {
   onChunk: noOwner,
   onHalfClosed: noOwner,
   onFailed: noOwner,
@@ -130,8 +143,8 @@ const UNOWNED: AcceptedOwner = {
 }
 
 /** The part of Node's socket that streams use, over the handle alone. */
-export class Accepted implements Bytes {
-  owner: AcceptedOwner = UNOWNED
+export class PlainSocket implements Bytes {
+  owner: PlainOwner = UNOWNED
   destroyed = false
   /** Its writes go by the handle; nothing waits here. */
   readonly writableLength = 0

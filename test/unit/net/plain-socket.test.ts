@@ -1,11 +1,11 @@
-// Accepted connections without a socket of Node's: what they inherit, and what happens where the handle is
+// PlainSocket connections without a socket of Node's: what they inherit, and what happens where the handle is
 // not as expected.
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import { describe, it, type TestContext } from 'node:test'
-import { type Accepted, acceptByHandle } from '../../../src/net/accepted.ts'
+import { type PlainSocket, acceptPlain } from '../../../src/net/plain-socket.ts'
 import { listen } from '../../../src/net/listen.ts'
 import type { TcpStream } from '../../../src/net/tcp-stream.ts'
 
@@ -49,12 +49,12 @@ describe('an accepted connection', () => {
   })
 
   it('is a socket of Node where its handle is not as expected', async (t) => {
-    const taken: Accepted[] = []
+    const taken: PlainSocket[] = []
     const server = createServer()
     server.listen(0, '127.0.0.1')
     await once(server, 'listening')
     const owner = server as unknown as { _handle: { onconnection: (error: number, handle: object) => void } }
-    acceptByHandle(server, null, (connection) => taken.push(connection))
+    acceptPlain(server, null, (connection) => taken.push(connection))
     const ours = owner._handle.onconnection
     owner._handle.onconnection = function (error, handle) {
       // Another version of Node may have another name for it.
