@@ -19,6 +19,8 @@ export interface Issued {
 export interface IssueOptions {
   /** As `DNS:name,email:name`. */
   san?: string
+  /** Further extensions, as `extendedKeyUsage=serverAuth`. */
+  extensions?: readonly string[]
   /** Days for which it is valid; negative: it has expired. */
   days?: number
   /** Arguments of `openssl req` that make the key. */
@@ -37,7 +39,10 @@ export class Authority {
   readonly #keyFile: string
   #count = 0
 
-  constructor(name = 'authority of the tests', { key = CURVE, sign = [] }: IssueOptions = {}) {
+  constructor(
+    name = 'authority of the tests',
+    { key = CURVE, sign = [], extensions = [] }: IssueOptions = {},
+  ) {
     this.#folder = mkdtempSync(join(tmpdir(), 'pgmux-ca-'))
     // Certificates may be read by the account of a Postgres; keys stay private.
     chmodSync(this.#folder, 0o755)
@@ -46,16 +51,16 @@ export class Authority {
     this.#keyFile = join(this.#folder, 'ca.key')
     openssl(
       ['req', '-x509', ...key, ...sign, '-nodes', '-days', String(YEARS)],
-      ['-keyout', this.#keyFile, '-out', this.caFile, '-subj', `/CN=${name}`],
+      ['-keyout', this.#keyFile, '-out', this.caFile, '-subj', `/CN=${name}`, ...extended(extensions)],
     )
   }
 
   /** @param subject as `/O=Example/CN=alice` */
   issue(subject: string, options: IssueOptions = {}): Issued {
-    const { san = '', days = YEARS, key = CURVE, sign = [] } = options
+    const { san = '', extensions = [], days = YEARS, key = CURVE, sign = [] } = options
     const file = (kind: string) => join(this.#folder, `${this.#count}.${kind}`)
     this.#count++
-    const names = san === '' ? [] : ['-addext', `subjectAltName=${san}`]
+    const names = extended(san === '' ? extensions : [`subjectAltName=${san}`, ...extensions])
     openssl(
       ['req', '-new', ...key, '-nodes', '-keyout', file('key'), '-out', file('csr')],
       ['-utf8', '-multivalue-rdn', '-subj', subject, ...names],
@@ -66,6 +71,10 @@ export class Authority {
     )
     return { certFile: file('crt'), keyFile: file('key') }
   }
+}
+
+function extended(extensions: readonly string[]): string[] {
+  return extensions.flatMap((extension) => ['-addext', extension])
 }
 
 /** Options of Node's TLS for a client that shows this certificate. */
