@@ -8,7 +8,9 @@ import { stage } from '../support/compare.ts'
 import { startConsole } from '../support/console.ts'
 import {
   aim,
+  endpointOf,
   errorOf,
+  HOST,
   type Neon,
   on,
   recorder,
@@ -86,7 +88,7 @@ for (const way of WAYS) {
   })
 }
 
-suite('limits and ends', () => {
+suite('limits, addresses and ends', () => {
   const way = { neon: WAYS[0]!.neon, socket: WAYS[0]!.socket }
 
   /** Runs with a pooler of its own. */
@@ -117,6 +119,20 @@ suite('limits and ends', () => {
         [1000, 1000],
       )
     }))
+
+  test('?address= is a name in a list: the database that it means, or a refusal', async () => {
+    await postgres.admin('create database shop')
+    const addresses = [{ address: `${HOST}:5432`, database: 'shop' }]
+    await withPooler({ serverless: on({ addresses }) }, async (own) => {
+      aim(way, own, { wsProxy: `${endpointOf(own)}/v1` })
+      await withClient(way.neon, url, async (client) => {
+        assert.deepEqual((await client.query('select current_database() as at')).rows, [{ at: 'shop' }])
+      })
+      const { code, message } = await refusedWith(way.neon, urlOf(postgres, { port: '1' }))
+      assert.equal(code, '08004')
+      assert.match(message, /address/)
+    })
+  })
 
   test('close codes: 1000 after end() and after a refusal, 1001 when pgmux ends', async () => {
     const { socket, closes } = recorder()
