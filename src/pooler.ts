@@ -102,6 +102,8 @@ export class Pooler {
     this.#serverless = new Endpoint({
       config: () => this.#config,
       accept: (stream, entrance) => this.house.accept(stream, entrance),
+      house: this.house,
+      log,
     })
     this.#warm(config.users.keys())
     setHandlerErrorReporter((error, where) => {

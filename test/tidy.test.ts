@@ -321,7 +321,7 @@ describe('texts', () => {
 const COMING = new Set(
   (
     'trustProxy allowedOrigins allowedHosts insecurePasswords ' +
-    'maxRequest maxResponse streamFrom maxQueries jwt jwksUrl jwksFile ' +
+    'jwt jwksUrl jwksFile ' +
     'algorithms issuer audience roleClaim loginUser leewayMs roles'
   ).split(' '),
 )

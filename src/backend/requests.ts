@@ -202,6 +202,7 @@ export class Requests {
   #reset(once: Once): void {
     writeReset(this.#talk, this.#out, once.settings, (left) => {
       if (left === Left.Nothing) once.isClean = true
+      else once.onDirty()
     })
   }
 

@@ -1,6 +1,7 @@
-// The reset of a server behind a session of one request: everything that a session can leave behind, except
-// the statements that pgmux itself has prepared there. It owns these. It writes them behind what the session
-// asked for, and says what came of it; a server that is not known to be clean is its caller's to close.
+// The reset of a server behind a session of one request: everything that a session can leave behind,
+// except the statements that pgmux itself has prepared there. It owns these. It writes them behind what
+// the session asked for, and says what came of it; a server that is not known to be clean is its caller's
+// to close.
 import { Fate, Reply } from '../pool/replies.ts'
 import { PREFIX } from '../session/statements.ts'
 import type { Settings } from '../session/settings.ts'
@@ -14,8 +15,8 @@ import type { Talk } from './talk.ts'
 export const Left = { Nothing: 0, Statements: 1, Unknown: 2 } as const
 
 /**
- * Who it is comes first: it may be somebody who may not do the rest. Settings before anything reads a row: with
- * those of the session (serializable, read only, deferrable) that could wait for a stranger.
+ * Who it is comes first: it may be somebody who may not do the rest. Settings before anything reads a
+ * row: with those of the session (serializable, read only, deferrable) that could wait for a stranger.
  */
 const IDENTITY = ['RESET SESSION AUTHORIZATION', 'RESET ALL']
 /** One row, and one for each statement of an SQL PREPARE. */

@@ -3,19 +3,24 @@
 // single connection but where it goes.
 import type { Config, ServerlessConfig } from '../config/types.ts'
 import { addressKey } from '../config/resolve-serverless.ts'
+import type { House } from '../frontend/types.ts'
 import type { Entrance } from '../frontend/web-entrance.ts'
+import { describePeer } from '../net/peer.ts'
 import {
-  answerJson,
   openWebServer,
   type UpgradeHead,
   type WebRequest,
   type WebResponse,
   type WebServer,
 } from '../net/web-server.ts'
+import type { Log } from '../observe/log.ts'
 import { CloseCode } from '../net/ws-frames.ts'
 import type { WsStream } from '../net/ws-stream.ts'
 import type { SecurableStream } from '../wire/byte-stream.ts'
 import { Doors } from './doors.ts'
+import type { RequestHouse } from './http/request.ts'
+import { SqlDoor } from './http/sql-door.ts'
+import { HttpLogins } from './login.ts'
 
 /** Connections besides clients that are in: logins, keep-alive without a request. */
 const SPARE_CONNECTIONS = 1024
@@ -26,6 +31,8 @@ export interface EndpointParts {
   config(): Config
   /** Takes a WebSocket in as a client. */
   accept(stream: SecurableStream, entrance: Entrance): void
+  readonly house: House & RequestHouse
+  readonly log: Log
 }
 
 export class Endpoint {
@@ -33,10 +40,13 @@ export class Endpoint {
   #server: WebServer | null = null
   #doors: Doors
   #isDraining = false
+  readonly #sql: SqlDoor
 
   constructor(parts: EndpointParts) {
     this.#parts = parts
     this.#doors = new Doors(this.#config)
+    const { house, log } = parts
+    this.#sql = new SqlDoor({ house, log, logins: new HttpLogins(house), config: () => this.#config })
   }
 
   get #config(): ServerlessConfig {
@@ -83,6 +93,7 @@ export class Endpoint {
 
   tick(now: number): void {
     this.#server?.tick(now, this.#config.pingIntervalMs)
+    this.#sql.tick(now)
   }
 
   #onWebSocket(stream: WsStream, { headers, url }: UpgradeHead): void {
@@ -92,8 +103,11 @@ export class Endpoint {
     this.#parts.accept(stream, { pipelinedTls, ...targetOf(url, addresses) })
   }
 
-  #onRequest(_request: WebRequest, response: WebResponse): void {
-    answerJson(response, 404, 'not found: WebSocket on any path, and POST /sql, are here')
+  #onRequest(request: WebRequest, response: WebResponse): void {
+    const doors = this.#doors
+    const socket = { ...describePeer(request.socket, false), encrypted: this.#server?.isTls === true }
+    const caller = doors.caller(request.headers, socket)
+    this.#sql.handle(request, response, { caller, doors })
   }
 }
 

@@ -39,6 +39,8 @@ export class Once {
   readonly isEager: boolean
   /** What it did has been undone. */
   isClean = false
+  /** It could not all be undone at once: the session has to leave its server. */
+  onDirty: () => void = () => {}
 
   constructor(settings: Settings, isEager: boolean) {
     this.settings = settings
@@ -100,7 +102,7 @@ export class VirtualSession {
 
   /** Its server is nobody else's, at the end of a transaction too. */
   get isBound(): boolean {
-    return this.isPinned || this.once?.isClean === false
+    return this.once === null ? this.isPinned : !this.once.isClean
   }
 
   /** An object for a Parse of the unnamed statement that is being sent. */

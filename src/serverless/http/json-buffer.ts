@@ -1,0 +1,97 @@
+// A growing run of bytes that is JSON text in the making. Owns its memory; it knows the rules of JSON
+// strings and nothing else. What it is given must be UTF-8: it is copied, not looked at, but for what JSON
+// has to escape.
+
+const SMALL = 4 * 1024
+/** Runs up to this are copied byte by byte: a call for them costs more. */
+const SHORT = 24
+const QUOTE = 0x22
+const BACKSLASH = 0x5c
+/** Longest that one byte becomes. */
+const ESCAPED_MAX = 6
+
+/** 0: as it is; else the character behind the backslash (`u`: in hex). */
+const ESCAPE = new Uint8Array(256)
+for (let byte = 0; byte < 0x20; byte++) ESCAPE[byte] = 0x75
+for (const [byte, letter] of [
+  [0x08, 0x62],
+  [0x09, 0x74],
+  [0x0a, 0x6e],
+  [0x0c, 0x66],
+  [0x0d, 0x72],
+  [QUOTE, QUOTE],
+  [BACKSLASH, BACKSLASH],
+] as const)
+  ESCAPE[byte] = letter
+const HEX = Buffer.from('0123456789abcdef', 'latin1')
+
+export class JsonBuffer {
+  bytes: Buffer = Buffer.allocUnsafe(SMALL)
+  length = 0
+
+  /** What was written, in memory that is not used for anything else from now on. */
+  take(): Buffer {
+    const taken = this.bytes.subarray(0, this.length)
+    this.bytes = Buffer.allocUnsafe(SMALL)
+    this.length = 0
+    return taken
+  }
+
+  /** Makes room for that many bytes. */
+  reserve(count: number): void {
+    const wanted = this.length + count
+    if (wanted <= this.bytes.length) return
+    const grown = Buffer.allocUnsafe(Math.max(wanted, this.bytes.length * 2))
+    this.bytes.copy(grown, 0, 0, this.length)
+    this.bytes = grown
+  }
+
+  byte(value: number): void {
+    if (this.length === this.bytes.length) this.reserve(1)
+    this.bytes[this.length++] = value
+  }
+
+  /** ASCII only. */
+  ascii(text: string): void {
+    this.reserve(text.length)
+    this.length += this.bytes.write(text, this.length, 'latin1')
+  }
+
+  /** Bytes as they are. */
+  raw(src: Buffer, start: number, stop: number): void {
+    const count = stop - start
+    this.reserve(count)
+    const { bytes, length } = this
+    if (count > SHORT) src.copy(bytes, length, start, stop)
+    else for (let place = 0; place < count; place++) bytes[length + place] = src[start + place]
+    this.length = length + count
+  }
+
+  /** `src[start..stop)` as a JSON string, with its quotes. */
+  string(src: Buffer, start: number, stop: number): void {
+    this.reserve(stop - start + 2)
+    this.bytes[this.length++] = QUOTE
+    let run = start
+    for (let at = start; at < stop; at++) {
+      const letter = ESCAPE[src[at]]
+      if (letter === 0) continue
+      this.raw(src, run, at)
+      this.#escape(src[at], letter, stop - at)
+      run = at + 1
+    }
+    this.raw(src, run, stop)
+    this.byte(QUOTE)
+  }
+
+  #escape(byte: number, letter: number, left: number): void {
+    this.reserve(ESCAPED_MAX + left)
+    const { bytes } = this
+    bytes[this.length++] = BACKSLASH
+    bytes[this.length++] = letter
+    if (letter !== 0x75) return
+    bytes[this.length++] = 0x30
+    bytes[this.length++] = 0x30
+    bytes[this.length++] = HEX[byte >> 4]
+    bytes[this.length++] = HEX[byte & 15]
+  }
+}

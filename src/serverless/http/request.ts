@@ -1,0 +1,388 @@
+// One `POST /sql` on its way: connection string, login, body, settings, run, answer. It owns these steps
+// and their order; each ends in an answer at most once, whatever happens, and a place in the house is
+// always given back.
+import type { ServerlessConfig } from '../../config/types.ts'
+import { Reception } from '../../frontend/reception.ts'
+import type { House, PoolAccess } from '../../frontend/types.ts'
+import type { Log } from '../../observe/log.ts'
+import { type StartupWishes, wishesOf } from '../../session/baseline.ts'
+import type { Settings } from '../../session/settings.ts'
+import type { Admitted, Caller, Logins, RefusedLogin } from '../types.ts'
+import { type Body, parseBody } from './body.ts'
+import type { Target } from './connection-string.ts'
+import {
+  type BatchOptions,
+  batchOptions,
+  beginsTransaction,
+  firstWord,
+  frameOf,
+  refusedStatement,
+  singleFrameOf,
+} from './control.ts'
+import { badRequest, type Problem, problem, refused, RequestError, tooLarge } from './problem.ts'
+import { settledBefore, settledNow, startupOf, targetOf } from './remembered.ts'
+import type { Reply } from './reply.ts'
+import { Run, type RunHouse } from './run.ts'
+import type { SqlRequest } from './sql-door.ts'
+import { askTypes } from './type-question.ts'
+import type { TypeTable } from './types.ts'
+import { batchOf, type Frame, PLAIN } from './wire.ts'
+
+export type RequestHouse = RunHouse & Pick<House, 'isDraining'>
+
+export interface RequestParts {
+  readonly reply: Reply
+  readonly request: SqlRequest
+  readonly caller: Caller
+  readonly id: string
+  readonly door: {
+    readonly house: RequestHouse
+    readonly logins: Logins
+    readonly log: Log
+    config(): ServerlessConfig
+  }
+  typesOf(database: string): TypeTable
+}
+
+/** What the headers ask for. */
+interface Wishes {
+  readonly isRaw: boolean
+  readonly isArrayMode: boolean
+  readonly batch: BatchOptions
+}
+
+const BEARER = /^Bearer +(\S+) *$/i
+/** A piece of a result that is sent while the rest is made. */
+const PIECE = 64 * 1024
+
+export class Request {
+  readonly #parts: RequestParts
+  readonly #config: ServerlessConfig
+  readonly #startedAt: number
+  #admitted: Admitted | null = null
+  #reception: Reception | null = null
+  #run: Run | null = null
+  #question: Run | null = null
+  #wishes: Wishes = {
+    isRaw: true,
+    isArrayMode: true,
+    batch: { isolation: '', isReadOnly: false, isDeferrable: false },
+  }
+  #startup: StartupWishes = { baseline: '', carried: new Map() }
+  #chunks: Buffer[] = []
+  #bytes = 0
+  /** The connection is gone, or an answer is on its way. */
+  #isOver = false
+  #status = 0
+  /** When the answer, or a piece of it, has to be taken; 0: there is none. */
+  #unsent = 0
+  #unsentSince = 0
+
+  constructor(parts: RequestParts) {
+    this.#parts = parts
+    this.#config = parts.door.config()
+    this.#startedAt = parts.door.house.time.now
+  }
+
+  start(): void {
+    this.#try(() => {
+      const target = this.#target()
+      this.#wishes = this.#readWishes()
+      const problem = this.#bodyProblem()
+      if (problem !== null) {
+        this.#refuse(problem)
+        return
+      }
+      const outcome = this.#login(target)
+      if (outcome instanceof Promise) {
+        outcome.then(
+          (found) => this.#try(() => this.#onLogin(found, target)),
+          () => this.#refuse(internal()),
+        )
+      } else this.#onLogin(outcome, target)
+    })
+  }
+
+  /** The connection is gone, or the answer is out. */
+  closed(): void {
+    this.#isOver = true
+    this.#reception?.abandon()
+    this.#run?.abort()
+    this.#question?.abort()
+    this.#leave()
+  }
+
+  /** The response takes more again. */
+  drained(): void {
+    this.#run?.drained()
+  }
+
+  /** Time has passed. */
+  tick(now: number): void {
+    this.#reception?.tick(now)
+    this.#run?.tick(now)
+    this.#question?.tick(now)
+    this.#watchReader(now)
+  }
+
+  /** An answer that is complete here, and of which nothing is taken, is given up. */
+  #watchReader(now: number): void {
+    const { reply, door } = this.#parts
+    const limit = door.house.limits.writeTimeoutMs
+    if (!reply.isEnded || limit === 0) return
+    const { unsent } = reply
+    if (unsent !== this.#unsent || this.#unsentSince === 0) {
+      this.#unsent = unsent
+      this.#unsentSince = now
+    } else if (now - this.#unsentSince > limit) reply.cut()
+  }
+
+  // ---- what is asked for ----
+
+  #header(name: string): string {
+    const value = this.#parts.request.headers[name]
+    return typeof value === 'string' ? value : ''
+  }
+
+  #target(): Target & { readonly token: string | null } {
+    const text = this.#header('neon-connection-string')
+    if (text === '') throw badRequest('invalid header: neon-connection-string')
+    const target = targetOf(text)
+    const token = BEARER.exec(this.#header('authorization'))?.[1] ?? null
+    if (target.user === '' && token === null && target.password === null)
+      throw badRequest('invalid connection string: missing username')
+    return { ...target, token }
+  }
+
+  #readWishes(): Wishes {
+    return {
+      isRaw: this.#header('neon-raw-text-output') === 'true',
+      isArrayMode: this.#header('neon-array-mode') === 'true',
+      batch: batchOptions((name) => this.#header(name)),
+    }
+  }
+
+  /** What can be said of a body before it is read. */
+  #bodyProblem(): Problem | null {
+    const encoding = this.#header('content-encoding')
+    if (encoding !== '' && encoding.toLowerCase() !== 'identity') {
+      const hint = 'Send the body as it is.'
+      return problem(415, '08P01', 'request bodies with a Content-Encoding are not taken', hint)
+    }
+    const { maxRequest } = this.#config
+    return Number(this.#header('content-length')) > maxRequest ? tooLarge(maxRequest) : null
+  }
+
+  // ---- the login ----
+
+  #login(target: Target & { readonly token: string | null }): ReturnType<Logins['login']> {
+    const { door, caller } = this.#parts
+    return door.logins.login(caller, target)
+  }
+
+  #onLogin(outcome: Admitted | RefusedLogin, target: Target): void {
+    if ('refusal' in outcome) {
+      const { status, retryAfter, refusal } = outcome
+      this.#refuse({ ...refused(refusal), status, retryAfter })
+      return
+    }
+    this.#admitted = outcome
+    if (this.#isOver) {
+      this.#leave()
+      return
+    }
+    this.#startup = this.#startupOf(outcome.access, target)
+    const { request } = this.#parts
+    request.on('data', (chunk) => this.#onBody(chunk))
+    request.on('end', () => this.#try(() => this.#onBodyEnd()))
+  }
+
+  #startupOf(access: PoolAccess, { parameters }: Target): StartupWishes {
+    const { caller, door } = this.#parts
+    if (!door.house.limits.addAddress) return startupOf(parameters, access.mode)
+    const from = caller.peer.address
+    const name = parameters.get('application_name') ?? ''
+    const named = new Map(parameters).set('application_name', name === '' ? from : `${name} - ${from}`)
+    return wishesOf(named, access.mode)
+  }
+
+  // ---- the body ----
+
+  #onBody(chunk: Buffer): void {
+    if (this.#isOver) return
+    this.#bytes += chunk.length
+    if (this.#bytes > this.#config.maxRequest) {
+      this.#chunks = []
+      this.#refuse(tooLarge(this.#config.maxRequest))
+    } else this.#chunks.push(chunk)
+  }
+
+  #onBodyEnd(): void {
+    if (this.#isOver || this.#admitted === null) return
+    const bytes = this.#chunks.length === 1 ? this.#chunks[0] : Buffer.concat(this.#chunks)
+    this.#chunks = []
+    const body = parseBody(bytes, this.#config.maxQueries)
+    const problem = refusedStatement(body.statements, body.isBatch)
+    if (problem === null) this.#settle(this.#admitted, body)
+    else this.#refuse(problem)
+  }
+
+  // ---- the run ----
+
+  /** The settings that the parameters of the connection string stand for. */
+  #settle(admitted: Admitted, body: Body): void {
+    const { access } = admitted
+    const settled = settledBefore(access, this.#startup)
+    if (settled !== null) {
+      this.#execute(admitted, body, settled)
+      return
+    }
+    this.#reception = new Reception({
+      access,
+      wishes: this.#startup,
+      names: this.#startup.carried.keys(),
+      onSettled: (welcome, settings) => {
+        this.#reception = null
+        settledNow(access, this.#startup, { welcome, settings })
+        this.#try(() => this.#execute(admitted, body, settings))
+      },
+      onRefused: (refusal) => {
+        this.#reception = null
+        this.#parts.door.house.onRefused(admitted.visitor, refusal)
+        this.#refuse(refused(refusal))
+      },
+    })
+    this.#reception.start()
+  }
+
+  #execute(admitted: Admitted, body: Body, settings: Settings): void {
+    if (this.#isOver) return
+    const { isRaw, isArrayMode } = this.#wishes
+    const frame = this.#frame(admitted, body)
+    const types = isRaw ? null : this.#parts.typesOf(admitted.access.database)
+    const { statements, isBatch } = body
+    const isEager = !isBatch && !beginsTransaction(firstWord(statements[0].text))
+    const plan = { statements, isBatch, before: frame.before.length, isArrayMode, types }
+    this.#run = new Run({ ...this.#runParts(admitted, settings), plan, isEager })
+    this.#run.start(batchOf(statements, frame))
+  }
+
+  #frame({ access, claims }: Admitted, { isBatch }: Body): Frame {
+    if (isBatch) return frameOf(this.#wishes.batch, claims, access.mode === 'statement')
+    return claims === null ? PLAIN : singleFrameOf(claims)
+  }
+
+  #runParts({ access, visitor }: Admitted, settings: Settings) {
+    const { caller, door } = this.#parts
+    const { queryTimeoutMs, maxResponse } = this.#config
+    return {
+      house: door.house,
+      access,
+      visitor,
+      peer: caller.peer,
+      settings,
+      baseline: this.#startup.baseline,
+      maxResponse,
+      deadline: queryTimeoutMs === 0 ? 0 : door.house.time.now + queryTimeoutMs,
+      onProgress: () => this.#onProgress(),
+      onEnd: (found: Problem | null) => this.#onEnd(found),
+    }
+  }
+
+  /** @returns false: no more for now */
+  #onProgress(): boolean {
+    const run = this.#run
+    const { reply } = this.#parts
+    if (run === null) return true
+    const { reader } = run
+    if (reader.missingTypes.length > 0) {
+      if (reader.isDone) this.#askTypes(run)
+      return true
+    }
+    const { length } = reader.out
+    if (length < (reply.isStarted ? PIECE : this.#config.streamFrom) || reader.error !== null) return true
+    run.taken += length
+    return reply.send(reader.out.take(), this.#echo())
+  }
+
+  #onEnd(found: Problem | null): void {
+    const run = this.#run
+    if (found !== null) this.#refuse(found)
+    else if (run !== null) {
+      this.#status = 200
+      this.#parts.reply.finish(run.reader.out.take(), this.#echo())
+      this.#over()
+    }
+  }
+
+  /** A batch is told what it had. */
+  #echo(): Record<string, string> {
+    const { isolation, isReadOnly, isDeferrable } = this.#wishes.batch
+    const echo: Record<string, string> = {}
+    if (isolation !== '') echo['neon-batch-isolation-level'] = isolation
+    if (isReadOnly) echo['neon-batch-read-only'] = 'true'
+    if (isDeferrable) echo['neon-batch-deferrable'] = 'true'
+    return echo
+  }
+
+  #askTypes(run: Run): void {
+    const admitted = this.#admitted
+    if (admitted === null || this.#question !== null) return
+    const { access } = admitted
+    const welcome = access.welcome(this.#startup.baseline)
+    if (welcome === null) return
+    const types = this.#parts.typesOf(access.database)
+    this.#question = askTypes(types, run.reader.missingTypes, {
+      ...this.#runParts(admitted, welcome.settings),
+      onLearned: (found) => {
+        this.#question = null
+        if (found === null) run.goOn()
+        else this.#refuse(found)
+      },
+    })
+  }
+
+  // ---- the end ----
+
+  /** Whatever is thrown is an answer. */
+  #try(step: () => void): void {
+    try {
+      step()
+    } catch (thrown) {
+      if (!(thrown instanceof RequestError)) {
+        this.#refuse(internal())
+        throw thrown
+      }
+      this.#refuse(thrown.problem)
+    }
+  }
+
+  #refuse(found: Problem): void {
+    if (this.#isOver) return
+    this.#status = found.status
+    this.#parts.reply.refuse(found)
+    this.#over()
+  }
+
+  #over(): void {
+    this.#isOver = true
+    this.#leave()
+    const { door, id, caller } = this.#parts
+    if (!door.log.enabled('debug')) return
+    const ms = door.house.time.now - this.#startedAt
+    door.log.debug(
+      { request: id, client: caller.peer.address, status: this.#status, ms },
+      'HTTP request answered',
+    )
+  }
+
+  #leave(): void {
+    const admitted = this.#admitted
+    this.#admitted = null
+    admitted?.leave()
+  }
+}
+
+function internal(): Problem {
+  return problem(500, 'XX000', 'internal error')
+}
