@@ -1,15 +1,17 @@
 // Owns the proof that what `npm pack` makes works in an empty folder, as a program and as a library, and
 // that the start guard deals with an old Node. Must never touch the clone besides dist/, which prepack makes.
 import assert from 'node:assert/strict'
-import { execFile } from 'node:child_process'
+import { execFile, spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { existsSync } from 'node:fs'
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { createInterface } from 'node:readline'
 import { after, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
-import { notRun } from '../support/postgres.ts'
+import { getPostgres, notRun } from '../support/postgres.ts'
 
 const run = promisify(execFile)
 const clone = fileURLToPath(new URL('../..', import.meta.url))
@@ -33,7 +35,14 @@ test('a packed pgmux, installed in an empty folder, runs and can be imported', a
   const { files, tarball } = await packed()
   const strange = files.filter((path) => /^(src|test|bench|node_modules|\.)/.test(path))
   assert.deepEqual(strange, [])
-  for (const path of ['bin/pgmux.js', 'dist/main.js', 'dist/index.js', 'dist/index.d.ts', 'config.yaml']) {
+  for (const path of [
+    'bin/pgmux.js',
+    'dist/main.js',
+    'dist/index.js',
+    'dist/index.d.ts',
+    'config.yaml',
+    'examples/README.md',
+  ]) {
     assert.ok(files.includes(path), `${path} is missing in the package`)
   }
   await writeFile(join(folder, 'package.json'), '{"private":true,"type":"module"}')
@@ -45,6 +54,41 @@ test('a packed pgmux, installed in an empty folder, runs and can be imported', a
     await createPooler({ flags: { mode: 'wrong' } }).catch((e) => console.log(e instanceof ConfigError))`
   const library = await run(process.execPath, ['--input-type=module', '-e', code], { cwd: folder })
   assert.deepEqual(library.stdout.trim().split('\n'), ['function', 'true'])
+})
+
+test('the packed pgmux answers the script of docs/from-neon.md, with both drivers', async () => {
+  const postgres = await getPostgres()
+  const installed = join(folder, 'node_modules')
+  const page = await readFile(join(installed, 'pgmux', 'docs', 'from-neon.md'), 'utf8')
+  const script = /^```js\n(.*?)^```$/ms.exec(page)?.[1]
+  assert.ok(script !== undefined, 'it begins with a script')
+  await writeFile(join(folder, 'ask.mjs'), script)
+  const args = ['--upstream', postgres.url, '--listen', '127.0.0.1:0', '--serverless', '127.0.0.1:0']
+  const bin = join(installed, 'pgmux', 'bin', 'pgmux.js')
+  const child = spawn(process.execPath, [bin, ...args, '--admin', 'off'], { cwd: folder })
+  after(() => child.kill('SIGKILL'))
+  let origin: string | undefined
+  for await (const line of createInterface({ input: child.stdout })) {
+    origin ??= /POST (http:\/\/[^/]+)\/sql/.exec(line)?.[1]
+    if (line.startsWith('pgmux connect')) break
+  }
+  assert.ok(origin !== undefined, 'it says where the endpoint is')
+  const { user, password, database } = postgres
+  const env = {
+    ...process.env,
+    PGMUX_URL: origin,
+    DATABASE_URL: `postgres://${user}:${password}@db/${database}`,
+  }
+  for (const driver of ['@neondatabase/serverless', 'neon-serverless-1.1.0']) {
+    const target = join(installed, '@neondatabase', 'serverless')
+    await rm(target, { recursive: true, force: true })
+    await cp(join(clone, 'node_modules', driver), target, { recursive: true })
+    const { stdout } = await run(process.execPath, ['ask.mjs'], { cwd: folder, env })
+    assert.match(stdout, new RegExp(`^HTTP: PostgreSQL .*\\nWebSocket: ${user} ${database}\\n$`), driver)
+  }
+  const ended = once(child, 'exit')
+  child.kill('SIGTERM')
+  assert.deepEqual(await ended, [0, null])
 })
 
 test('an old Node is refused in one sentence, when there is no newer one beside pgmux', async () => {
