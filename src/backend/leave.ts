@@ -109,7 +109,7 @@ function discard(server: Server): void {
 
 function resetLeft(server: Server): void {
   const { talk, out } = server
-  writeReset(talk, out, null, (left) => {
+  writeReset(talk, out, { wanted: null, isGuard: false }, (left) => {
     if (left === Left.Nothing) return
     if (left === Left.Unknown) server.close(RESET_FAILED)
     else

@@ -200,7 +200,7 @@ export class Requests {
 
   /** Right behind the one request of its session, in the same write. */
   #reset(once: Once): void {
-    writeReset(this.#talk, this.#out, once.settings, (left) => {
+    writeReset(this.#talk, this.#out, { wanted: once.settings, isGuard: false }, (left) => {
       if (left === Left.Nothing) once.isClean = true
       else once.onDirty()
     })

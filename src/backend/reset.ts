@@ -5,6 +5,7 @@
 import { Fate, Reply } from '../pool/replies.ts'
 import { PREFIX } from '../session/statements.ts'
 import type { Settings } from '../session/settings.ts'
+import { errorResponse } from '../wire/error-response.ts'
 import { bind, execute, parse, SYNC } from '../wire/messages.ts'
 import { Status } from '../wire/protocol.ts'
 import { changesBetween, internalExchange, writeQuery, writeSet, writeSetup } from './internal.ts'
@@ -35,23 +36,32 @@ function run(text: string): Buffer {
   return Buffer.concat([bind('', nameOf(text), []), execute('')])
 }
 
-/**
- * Writes the reset. In a transaction block it does nothing that stays, and says so.
- * @param wanted settings to bring the server to, so that its next client need not; null: those of its login
- */
+/** How a reset is done. */
+export interface Resetting {
+  /** Settings to bring the server to, so that its next client need not; null: those of its login. */
+  readonly wanted: Settings | null
+  /** What follows it rests on it. */
+  readonly isGuard: boolean
+}
+
+/** Writes the reset. In a transaction block it does nothing that stays, and says so. */
 export function writeReset(
   talk: Talk,
   out: Output,
-  wanted: Settings | null,
+  { wanted, isGuard }: Resetting,
   then: (left: number) => void,
 ): void {
   const { replies } = talk
-  const before = internalExchange('reset', false, () => {})
-  const exchange = internalExchange('reset', false, (status) => {
+  const before = internalExchange('reset', isGuard, () => {})
+  const exchange = internalExchange('reset', isGuard, (status) => {
     const isDone = before.error === null && exchange.error === null && status === Status.Idle
     if (isDone) talk.hasResets = true
-    then(!isDone ? Left.Unknown : exchange.rows > 1 ? Left.Statements : Left.Nothing)
+    const left = !isDone ? Left.Unknown : exchange.rows > 1 ? Left.Statements : Left.Nothing
+    talk.isClean = left === Left.Nothing
+    if (isGuard && !talk.isClean) exchange.error ??= NOT_CLEAN
+    then(left)
   })
+  if (isGuard) talk.unconfirmed += 2
   if (!talk.hasResets) {
     for (let count = 0; count < TEXTS.length; count++) replies.push(Reply.Parse | Fate.Internal, before)
     out.write(PARSES)
@@ -66,6 +76,13 @@ export function writeReset(
   out.write(SYNC)
   bring(talk, out, wanted)
 }
+
+const NOT_CLEAN = errorResponse({
+  severity: 'ERROR',
+  code: '08006',
+  message: 'the server could not be cleaned of what another session had left',
+  detail: 'Whether the statement was executed is not known; the connection to that server was closed.',
+})
 
 function expect(talk: Talk, statements: number, exchange: object): void {
   for (let count = 0; count < statements; count++) {

@@ -7,13 +7,16 @@ import { isCarried, type Settings } from '../session/settings.ts'
 import { errorResponse } from '../wire/error-response.ts'
 import { Status } from '../wire/protocol.ts'
 import { changesBetween, internalExchange, writeDiff } from './internal.ts'
+import { writeReset } from './reset.ts'
 import type { Server } from './server.ts'
 
 /** Writes the settings diff, if there is a difference. What follows it fails if it does (RULES 1). */
 export function bringSettings(server: Server, lessee: Lessee): void {
   const { talk } = server
   const wanted = lessee.session.settings
-  const present = talk.settings
+  const isReset = lessee.session.once !== null && cleanFirst(server)
+  if (!lessee.isProbe) talk.isClean = false
+  const present = isReset ? talk.loginSettings : talk.settings
   if (wanted === present || present === null) return
   const changes = changesBetween(present, wanted)
   if (changes.length === 0) {
@@ -29,6 +32,16 @@ export function bringSettings(server: Server, lessee: Lessee): void {
     else if (server.lessee === lessee) lessee.session.settings = settings
   })
   writeDiff(talk, server.out, changes, diff)
+}
+
+/**
+ * Whoever comes for one request must not find what a session in transaction mode has left: settings that
+ * Postgres does not report, say. @returns whether the server goes back to the settings of its login
+ */
+function cleanFirst({ talk, out }: Server): boolean {
+  if (talk.isClean) return false
+  writeReset(talk, out, { wanted: null, isGuard: true }, () => {})
+  return true
 }
 
 const NOT_SET = errorResponse({

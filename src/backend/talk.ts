@@ -30,6 +30,8 @@ export class Talk implements TalkView {
   settings: Settings | null = null
   /** What it told at its login, and a RESET brings back. */
   loginSettings: Settings | null = null
+  /** Nobody has used it since its login or the last reset: nothing of a session can be there. */
+  isClean = true
   /** It has the statements of our own that a reset consists of. */
   hasResets = false
   /** Extended messages were sent since the last Sync. */
