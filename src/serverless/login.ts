@@ -14,6 +14,7 @@ import type { House, Visitor } from '../frontend/types.ts'
 import type { Refusal } from '../pool/types.ts'
 import type { Admitted, Caller, Credentials, Logins, RefusedLogin } from './types.ts'
 
+const OVER_TLS = 'Use https; if a proxy has the TLS, name its address in serverless.trust_proxy.'
 /** Somebody else may be served by then. */
 const SOON_S = 1
 const BAD_REQUEST = 400
@@ -81,13 +82,15 @@ export class HttpLogins implements Logins {
     const loopback = peer.loopback
     // The operator may have said that nobody minds.
     const encrypted = peer.encrypted || peer.web?.takesPasswords === true
-    return refusedAtOnce({
+    const method = gate.method === 'trust' && token === null ? 'trust' : 'password'
+    const problem = refusedAtOnce({
       user: '',
-      method: gate.method === 'trust' && token === null ? 'trust' : 'password',
+      method,
       channel: { loopback, encrypted, endPoint: null },
       certificate: judgeCertificate(gate, peer),
       trustsAnywhere: gate.trustsAnywhere,
     })
+    return problem === null || method === 'trust' ? problem : { ...problem, hint: OVER_TLS }
   }
 
   // ---- the proof; from here on the visitor is counted ----
