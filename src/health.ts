@@ -24,7 +24,8 @@ export function gaugesOf(house: House, router: Router): Gauges {
 }
 
 /** Could a client get a server now? */
-export function readiness(router: Router): { ok: boolean; reason: string } {
+export function readiness(house: House, router: Router): { ok: boolean; reason: string } {
+  if (house.isShortOfMemory) return { ok: false, reason: 'memory is nearly used up' }
   let failure = ''
   for (const { pool } of router.entries()) {
     if (pool.idle.length + pool.active.size > 0) return { ok: true, reason: '' }

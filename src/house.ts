@@ -8,13 +8,14 @@ import type { ClientConfig, DatabaseConfig, UserConfig } from './config/types.ts
 import { CancelKeys } from './frontend/cancel-keys.ts'
 import type { Client } from './frontend/client.ts'
 import { type ConsoleDoor, type ConsoleVisit, isConsole } from './frontend/console-door.ts'
-import { tooManyClients } from './frontend/refusals.ts'
+import { outOfMemory, tooManyClients } from './frontend/refusals.ts'
 import { Startup } from './frontend/startup.ts'
 import { type Entrance, TRY_AGAIN_LATER } from './frontend/web-entrance.ts'
 import type { DefaultChange, House as HouseView, PoolAccess, Visitor } from './frontend/types.ts'
 import { reportHandlerError } from './net/handler-errors.ts'
 import type { Counters } from './observe/counters.ts'
 import type { Log } from './observe/log.ts'
+import type { MemoryWatch } from './observe/memory-watch.ts'
 import type { LimitedLog } from './observe/log-limit.ts'
 import type { Refusal } from './pool/types.ts'
 import type { Random } from './util/env.ts'
@@ -43,6 +44,7 @@ export interface HouseParts extends HouseRules {
   readonly limitedLog: LimitedLog
   route(database: string, user: string): PoolAccess | Refusal
   readonly console: ConsoleDoor
+  readonly memory: MemoryWatch
 }
 
 export class House implements HouseView {
@@ -136,6 +138,7 @@ export class House implements HouseView {
   admit(visitor: Visitor): Refusal | null {
     // Whoever has to look why the house is full must get in. The console has a limit of its own.
     if (isConsole(visitor.database)) return null
+    if (this.isShortOfMemory) return outOfMemory()
     const { limits } = this
     const { address } = visitor
     if (isFull(this.#admitted, limits.maxConnections)) return tooManyClients('client.max_connections')
@@ -165,6 +168,11 @@ export class House implements HouseView {
     this.#admitted--
     add(this.#byAddress, visitor.address, -1)
     if (hadLoggedIn) this.#countUser(visitor, -1)
+  }
+
+  /** Nobody comes in until it is well again. */
+  get isShortOfMemory(): boolean {
+    return this.#parts.memory.isShort
   }
 
   route(database: string, user: string): PoolAccess | Refusal {
@@ -241,6 +249,7 @@ export class House implements HouseView {
   }
 
   tick(now: number): void {
+    this.#watchMemory(now)
     for (const visitor of this.visitors) {
       try {
         visitor.tick(now)
@@ -258,6 +267,13 @@ export class House implements HouseView {
         client.stream.destroy('internal error')
       }
     }
+  }
+
+  #watchMemory(now: number): void {
+    const { memory, log } = this.#parts
+    if (!memory.tick(now, this.limits.memoryLimit)) return
+    if (memory.isShort) log.warn({}, 'memory is nearly used up: new clients are refused')
+    else log.info({}, 'there is memory again: new clients are let in')
   }
 
   #tellIfEmpty(): void {

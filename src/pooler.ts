@@ -25,6 +25,7 @@ import { Counters } from './observe/counters.ts'
 import { DatabaseCounters } from './observe/database-counters.ts'
 import type { Log } from './observe/log.ts'
 import { LimitedLog } from './observe/log-limit.ts'
+import { MemoryWatch } from './observe/memory-watch.ts'
 import { type Gauges, Metrics } from './observe/metrics.ts'
 import { StatsLine } from './observe/stats-line.ts'
 import { Limits } from './pool/limits.ts'
@@ -98,6 +99,7 @@ export class Pooler {
       limitedLog: this.#limitedLog,
       route: (database, user) => this.router.get(database, user),
       console: this.#consoleDoor,
+      memory: new MemoryWatch(),
     })
     this.#serverless = new Endpoint({
       config: () => this.#config,
@@ -292,7 +294,9 @@ export class Pooler {
   /** Could a client get a server now? */
   ready(): { ok: boolean; reason: string } {
     const takesClients = !this.house.isDraining && this.#listeners.isOpen
-    return takesClients ? readiness(this.router) : { ok: false, reason: 'the pooler is shutting down' }
+    return takesClients
+      ? readiness(this.house, this.router)
+      : { ok: false, reason: 'the pooler is shutting down' }
   }
 
   #serveAdmin(at: { host: string; port: number }): Promise<Listener> {

@@ -167,6 +167,7 @@ export function resolveClient(context: ResolveContext, file: FileConfig, known: 
     maxPerUser: client.max_per_user,
     maxPerAddress: client.max_per_address,
     maxUnauthenticated: client.max_unauthenticated,
+    memoryLimit: client.memory_limit,
     loginTimeoutMs: client.login_timeout,
     idleTimeoutMs: client.idle_timeout,
     idleTransactionTimeoutMs: client.idle_transaction_timeout,

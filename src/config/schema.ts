@@ -93,6 +93,11 @@ const client = section({
   max_per_user: option(limit, 0, 'Client connections per user; 0: no limit'),
   max_per_address: option(limit, 0, 'Client connections per IP address, and as many at login; 0: no limit'),
   max_unauthenticated: option(limit, 5000, 'Connections that have not logged in yet; 0: no limit'),
+  memory_limit: option(
+    size,
+    '0',
+    'Memory of the process above which new clients are refused; 0: nine tenths of what its container has',
+  ),
   login_timeout: option(duration, '15s', 'Time to log in; 0: no limit'),
   idle_timeout: option(duration, '0', 'A client silent for longer outside a transaction is closed; 0: never'),
   idle_transaction_timeout: option(

@@ -122,6 +122,8 @@ export interface ClientConfig {
   maxPerAddress: number
   /** Connections that have not logged in yet, together. */
   maxUnauthenticated: number
+  /** Bytes of the process above which nobody new comes in; 0: nine tenths of what its container has. */
+  memoryLimit: number
   loginTimeoutMs: number
   idleTimeoutMs: number
   idleTransactionTimeoutMs: number

@@ -66,6 +66,14 @@ export function tooManyClients(limit: string): Refusal {
   }
 }
 
+export function outOfMemory(): Refusal {
+  return {
+    ...refusal('FATAL', '53200', 'out of memory', 'memory'),
+    detail: 'The pooler takes no new clients while its memory is nearly used up.',
+    hint: 'Raise the memory limit of its container or client.memory_limit, or lower client.max_connections.',
+  }
+}
+
 export function shuttingDown(): Refusal {
   return refusal('FATAL', '57P03', 'the database system is shutting down', 'shutdown')
 }

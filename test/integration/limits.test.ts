@@ -38,6 +38,38 @@ async function refused(login: Promise<WireClient>): Promise<string> {
 }
 
 describe('limits on clients', () => {
+  it('client.memory_limit: nobody new while memory is short; whoever looks or is in may stay', async () => {
+    const MUCH = 1024 ** 4
+    const rig = await Rig.start(postgres, {
+      ...ownNames,
+      client: { memoryLimit: MUCH },
+      admin: { users: ['ann'] },
+    })
+    const { pooler } = rig.test
+    await using inside = await rig.client(as('ann'))
+    const limitTo = (memoryLimit: number) =>
+      pooler.reload({ ...pooler.config, client: { ...pooler.config.client, memoryLimit } })
+    limitTo(1024 * 1024)
+    await eventually(() => !pooler.ready().ok)
+    assert.deepEqual(pooler.ready(), { ok: false, reason: 'memory is nearly used up' })
+    const error = await rig.client(as('ann')).catch((cause: Error) => cause)
+    assert.ok(error instanceof LoginError)
+    const last = error.messages.at(-1)
+    assert.equal(last?.type === 'E' ? last.code : '', '53200')
+    assert.deepEqual((await inside.query('select 1')).rows, [['1']])
+    await using admin = await rig.client(as('ann', 'pgmux'))
+    assert.equal((await admin.query('show version')).error, null)
+    limitTo(MUCH)
+    await eventually(() => pooler.ready().ok)
+    await using another = await rig.client(as('ann'))
+    assert.deepEqual((await another.query('select 1')).rows, [['1']])
+    const said = rig.test.lines.filter(({ message }) => /memory/.test(message))
+    assert.deepEqual(
+      said.map(({ level }) => level),
+      ['warn', 'info'],
+    )
+  })
+
   const cases = {
     'client.max_connections': { client: { maxConnections: 2 } },
     'client.max_per_database': { client: { maxPerDatabase: 2 } },

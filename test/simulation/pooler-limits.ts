@@ -42,6 +42,7 @@ export function clientLimits(random: Prng, isChoked: boolean): ClientConfig {
     maxPerDatabase: 0,
     maxPerUser: 0,
     maxPerAddress: 0,
+    memoryLimit: 0,
     maxUnauthenticated: 0,
     loginTimeoutMs: 60_000,
     idleTimeoutMs: 0,

@@ -11,6 +11,7 @@ import type { Server } from '../../src/backend/server.ts'
 import type { PoolMode } from '../../src/config/types.ts'
 import { House } from '../../src/house.ts'
 import { Counters } from '../../src/observe/counters.ts'
+import { MemoryWatch } from '../../src/observe/memory-watch.ts'
 import { LimitedLog } from '../../src/observe/log-limit.ts'
 import { Limits } from '../../src/pool/limits.ts'
 import { PoolEntry } from '../../src/routing/pool-entry.ts'
@@ -144,6 +145,7 @@ export class PoolerWorld implements UserWorld {
       limitedLog: new LimitedLog(SILENT, clock),
       route: () => this.entry,
       console: { enter: () => null },
+      memory: new MemoryWatch(() => ({ rss: 0, limit: 1, heap: 0, heapLimit: 1 })),
     })
     this.#watchCancels()
     this.#plan()
