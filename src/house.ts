@@ -8,7 +8,7 @@ import type { ClientConfig, DatabaseConfig, UserConfig } from './config/types.ts
 import { CancelKeys } from './frontend/cancel-keys.ts'
 import type { Client } from './frontend/client.ts'
 import { type ConsoleDoor, type ConsoleVisit, isConsole } from './frontend/console-door.ts'
-import { outOfMemory, tooManyClients } from './frontend/refusals.ts'
+import { outOfMemory, TOKEN_ENDED, tooManyClients } from './frontend/refusals.ts'
 import { Startup } from './frontend/startup.ts'
 import { type Entrance, TRY_AGAIN_LATER } from './frontend/web-entrance.ts'
 import type { DefaultChange, House as HouseView, PoolAccess, Visitor } from './frontend/types.ts'
@@ -260,7 +260,9 @@ export class House implements HouseView {
       }
     }
     for (const client of this.clients) {
+      const { claims } = client.visitor
       try {
+        if (claims !== undefined && this.auth.tokens.hasEnded(claims)) client.drain(TOKEN_ENDED)
         client.tick(now)
       } catch (thrown) {
         reportHandlerError(thrown, 'the timeouts of a client')

@@ -75,7 +75,6 @@ export class Pooler {
 
   constructor(config: Config, log: Log) {
     this.#config = config
-    this.#auth.failures.configure(config.serverless)
     this.#log = log
     this.#limitedLog = new LimitedLog(log, systemClock)
     this.#certificates = new Certificates({ log, wallClock: Date.now, renew: (side) => this.#renew(side) })
@@ -106,6 +105,9 @@ export class Pooler {
       accept: (stream, entrance) => this.house.accept(stream, entrance),
       house: this.house,
       log,
+      auth: this.#auth,
+      time: this.#time,
+      warn: (error, message) => this.#limitedLog.write('warn', message, { fields: { error }, message }),
     })
     this.#warm(config.users.keys())
     setHandlerErrorReporter((error, where) => {
@@ -142,7 +144,6 @@ export class Pooler {
     this.#config = next
     this.#certificates.follow(next, marks)
     this.house.reconfigure(rules)
-    this.#auth.failures.configure(next.serverless)
     this.#secrets.reconfigure(this.#secretSources(before))
     this.#warm([...report.users.added, ...report.users.changed])
     this.#log.setLevel?.(next.log.level)

@@ -42,6 +42,7 @@ export interface TokenJudge {
    * @param user whom its holder wants to be; '' : whom the token names
    */
   judge(token: string, user: string, address: string): Judged | Promise<Judged>
+  hasEnded(claims: Claims): boolean
 }
 
 export type Judged = Claims | AuthFailure
@@ -50,6 +51,7 @@ export type Judged = Claims | AuthFailure
 export const NO_TOKENS: TokenJudge = {
   isOn: false,
   judge: () => refused('no tokens are taken here'),
+  hasEnded: () => false,
 }
 
 /** Three parts in base64url, the first of them a JSON object: nobody's password by chance. */

@@ -1,5 +1,6 @@
 // From "authenticated" to "logged in": finds the pool, has Postgres judge the startup parameters, and tells
 // the client what Postgres tells at a login. It owns this step only; it ends in a Client or in a refusal.
+import type { Claims } from '../auth/jwt.ts'
 import type { LeasedServer } from '../pool/lease.ts'
 import type { Refusal } from '../pool/types.ts'
 import { type StartupWishes, wishesOf } from '../session/baseline.ts'
@@ -7,9 +8,10 @@ import type { Settings } from '../session/settings.ts'
 import { VirtualSession } from '../session/virtual-session.ts'
 import type { SecurableStream } from '../wire/byte-stream.ts'
 import { backendKeyData, READY_IDLE } from '../wire/messages.ts'
+import { fromText } from '../wire/startup.ts'
 import { Client } from './client.ts'
 import { isConsole } from './console-door.ts'
-import { notReplicated } from './refusals.ts'
+import { notForTokens, notReplicated } from './refusals.ts'
 import { replicationOf } from './replication.ts'
 import { Reception } from './reception.ts'
 import { told } from './told.ts'
@@ -17,6 +19,10 @@ import type { House, PoolAccess, Visitor, Welcome } from './types.ts'
 
 /** Bytes that a client may send before it has been told that it is logged in. */
 const EARLY_MAX = 64 * 1024
+/** Where policies look for what a token says. */
+const CLAIMS_SETTING = 'request.jwt.claims'
+/** What a client with a token does not choose itself. */
+const OF_TOKENS: ReadonlySet<string> = new Set(['role', CLAIMS_SETTING])
 
 export interface EntryParts {
   stream: SecurableStream
@@ -42,17 +48,24 @@ export class Entry {
   }
 
   start(): void {
-    const { house, visitor, parameters } = this.#parts
+    const { house, visitor } = this.#parts
+    const { claims } = visitor
+    const isReplication = replicationOf(this.#parts.parameters.get('replication') ?? '0') === true
+    if (claims !== undefined && (isReplication || isConsole(visitor.database))) {
+      this.#refuse(notForTokens())
+      return
+    }
     if (isConsole(visitor.database)) {
       this.#enterConsole()
       return
     }
-    const access = house.route(visitor.database, visitor.user)
+    const access = house.route(visitor.database, claims?.loginUser ?? visitor.user)
     if ('reason' in access) {
       this.#refuse(access)
       return
     }
-    if (replicationOf(parameters.get('replication') ?? '0') === true) {
+    const parameters = claims === undefined ? this.#parts.parameters : this.#claimed(claims, access)
+    if (isReplication) {
       this.#openOwn(access)
       return
     }
@@ -66,6 +79,18 @@ export class Entry {
       onRefused: (refusal) => this.#refuse(refusal),
     })
     this.#reception.start()
+  }
+
+  /**
+   * With what a token says, as parameters of the login to Postgres: its servers are only for those of whom
+   * the same is said, and no RESET takes it away.
+   */
+  #claimed({ role, json }: Claims, { loginUser }: PoolAccess): ReadonlyMap<string, string> {
+    const parameters = new Map(this.#parts.parameters)
+    for (const name of this.#parts.parameters.keys())
+      if (OF_TOKENS.has(name.toLowerCase())) parameters.delete(name)
+    if (role !== loginUser) parameters.set('role', fromText(role))
+    return parameters.set(CLAIMS_SETTING, fromText(json))
   }
 
   /** With where it comes from in its `application_name`. */

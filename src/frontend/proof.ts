@@ -5,8 +5,10 @@ import { judgeCertificate } from '../auth/certificate.ts'
 import { ClientAuth, type ClientAuthStep, type ClientLogin, refusedAtOnce } from '../auth/client-auth.ts'
 import { type AuthFailure, failure, wrongPassword } from '../auth/failure.ts'
 import type { Tries } from '../auth/failure-limit.ts'
+import { type Claims, type Judged, looksLikeToken } from '../auth/jwt.ts'
 import type { ScramKeys } from '../auth/scram-keys.ts'
 import type { Secret, SecretAnswer } from '../auth/secrets.ts'
+import { authenticationOk, parsePasswordMessage } from '../wire/auth-messages.ts'
 import type { SecurableStream } from '../wire/byte-stream.ts'
 import { Found, Framer } from '../wire/framer.ts'
 import { LOGIN_RULES } from '../wire/protocol.ts'
@@ -21,7 +23,7 @@ export interface ProofParts {
   readonly visitor: Visitor
   readonly gate: Gate
   /** It is who it says. `last` is still to be sent; `early` came behind the password. */
-  onProved(last: Buffer, early: Buffer): void
+  onProved(last: Buffer, early: Buffer, claims: Claims | null): void
   /** It is not, or nobody can tell. `reason` is of the closed list of refusals. */
   onFailed(failure: AuthFailure, reason: string): void
 }
@@ -123,8 +125,35 @@ export class Proof {
         this.#fail(passwordInClear(), 'not_allowed')
         return
       }
+      const token = this.#hasAnswered ? null : this.#tokenIn(body)
       this.#hasAnswered = true
-      this.#onStep(this.#auth.receive(body))
+      if (token === null) this.#onStep(this.#auth.receive(body))
+      else this.#judge(token)
+    }
+  }
+
+  /** A token in the place of a password. Over TCP it is a password like others. */
+  #tokenIn(body: Buffer): string | null {
+    const { house, gate, stream } = this.#parts
+    if (stream.peer.web === undefined || gate.method !== 'password' || !house.auth.tokens.isOn) return null
+    const given = parsePasswordMessage(body)?.toString('latin1') ?? ''
+    return looksLikeToken(given) ? given : null
+  }
+
+  #judge(token: string): void {
+    const { house, visitor } = this.#parts
+    const judged = house.auth.tokens.judge(token, visitor.user, visitor.address)
+    if (judged instanceof Promise) this.#await(judged, (verdict) => this.#onToken(verdict))
+    else this.#onToken(judged)
+  }
+
+  #onToken(judged: Judged): void {
+    if ('sqlstate' in judged) this.#fail(judged, 'auth_failed')
+    else if (this.#login.certificate === 'other user')
+      this.#fail(wrongPassword(this.#parts.visitor.user), 'auth_failed')
+    else {
+      this.#isOver = true
+      this.#parts.onProved(authenticationOk(), this.#framer.takeTail(), judged)
     }
   }
 
@@ -161,7 +190,7 @@ export class Proof {
       return
     }
     this.#isOver = true
-    onProved(last, this.#framer.takeTail())
+    onProved(last, this.#framer.takeTail(), null)
   }
 
   #fail(reason: AuthFailure, word: string): void {

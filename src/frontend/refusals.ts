@@ -94,6 +94,18 @@ export function notReplicated(): Refusal {
   return refusal('FATAL', '0A000', 'the console takes no replication connections', 'bad_startup')
 }
 
+/** Tokens are for statements. */
+export function notForTokens(): Refusal {
+  const message = 'a token opens neither the console nor a replication connection'
+  return refusal('FATAL', '0A000', message, 'not_allowed')
+}
+
+/** What let a client in is over. */
+export const TOKEN_ENDED: Refusal = {
+  ...refusal('FATAL', '28000', 'terminating connection because its token has expired', 'token_expired'),
+  hint: 'Connect again with a new token.',
+}
+
 /** The configuration has no such database any more. */
 export function databaseRemoved(name: string): Refusal {
   return {

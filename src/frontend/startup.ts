@@ -2,6 +2,7 @@
 // until it becomes a Client or closes. Nothing it says reaches a pool or a server before it is authenticated.
 import type { Arrival, Gate } from '../auth/access.ts'
 import type { AuthFailure } from '../auth/failure.ts'
+import type { Claims } from '../auth/jwt.ts'
 import type { Refusal } from '../pool/types.ts'
 import type { SecurableStream, StreamHandler } from '../wire/byte-stream.ts'
 import { errorResponse } from '../wire/error-response.ts'
@@ -239,7 +240,7 @@ export class Startup implements StreamHandler {
         house: this.#house,
         visitor: this.#visitor,
         gate,
-        onProved: (last, tail) => this.#onProved(last, tail),
+        onProved: (last, tail, claims) => this.#onProved(last, tail, claims),
         onFailed: (failure, reason) => this.#refuseLogin(failure, reason),
       },
       early,
@@ -279,7 +280,8 @@ export class Startup implements StreamHandler {
     }
   }
 
-  #onProved(last: Buffer, early: Buffer): void {
+  #onProved(last: Buffer, early: Buffer, claims: Claims | null): void {
+    if (claims !== null) this.#visitor = { ...this.#visitor, claims }
     // Only now: who has not shown that it is this user must not use up the user's places, nor learn of them.
     const refusal = this.#house.admitUser(this.#visitor)
     if (refusal !== null) {

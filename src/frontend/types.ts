@@ -2,6 +2,7 @@
 import type { ClientAuthContext } from '../auth/client-auth.ts'
 import type { Arrival, Gate } from '../auth/access.ts'
 import type { AuthFailure } from '../auth/failure.ts'
+import type { Claims } from '../auth/jwt.ts'
 import type { SecretStore } from '../auth/secrets.ts'
 import type { ClientConfig, PoolMode } from '../config/types.ts'
 import type { Counters } from '../observe/counters.ts'
@@ -36,6 +37,8 @@ export interface DefaultChange {
 export interface PoolAccess {
   readonly database: string
   readonly user: string
+  /** Who its servers log in as: the user, unless the configuration names somebody for all. */
+  readonly loginUser: string
   readonly mode: PoolMode
   readonly pool: Pool<LeasedServer>
   readonly table: SettingsTable
@@ -116,6 +119,8 @@ export interface Visitor {
   readonly database: string
   readonly user: string
   readonly address: string
+  /** What its token says of it; absent: it came with none. */
+  readonly claims?: Claims
 }
 
 export type { Lessee }

@@ -107,6 +107,10 @@ export class PoolEntry implements PoolAccess, ServerOwner {
     return this.#wiring.route.mode
   }
 
+  get loginUser(): string {
+    return this.#wiring.route.user
+  }
+
   /** Where its servers are, in words. */
   get where(): string {
     return this.#wiring.route.where

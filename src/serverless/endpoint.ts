@@ -1,6 +1,7 @@
 // The endpoint for WebSocket and HTTP, put together: its port, its rules, who serves what. WebSockets become
 // ordinary clients of the house, `/sql` is answered by http/. It owns the port; it decides nothing about a
 // single connection but where it goes.
+import type { ClientAuthContext } from '../auth/client-auth.ts'
 import type { Config, ServerlessConfig } from '../config/types.ts'
 import { addressKey } from '../config/resolve-serverless.ts'
 import type { House } from '../frontend/types.ts'
@@ -21,6 +22,7 @@ import { Doors } from './doors.ts'
 import type { RequestHouse } from './http/request.ts'
 import { SqlDoor } from './http/sql-door.ts'
 import { HttpLogins } from './login.ts'
+import { Tokens } from './tokens.ts'
 
 /** Connections besides clients that are in: logins, keep-alive without a request. */
 const SPARE_CONNECTIONS = 1024
@@ -33,12 +35,17 @@ export interface EndpointParts {
   accept(stream: SecurableStream, entrance: Entrance): void
   readonly house: House & RequestHouse
   readonly log: Log
+  /** Learns here which tokens, and how many wrong passwords, are taken. */
+  readonly auth: ClientAuthContext
+  readonly time: { readonly now: number }
+  warn(error: string, message: string): void
 }
 
 export class Endpoint {
   readonly #parts: EndpointParts
   #server: WebServer | null = null
   #doors: Doors
+  readonly #tokens: Tokens
   #isDraining = false
   readonly #sql: SqlDoor
 
@@ -47,6 +54,12 @@ export class Endpoint {
     this.#doors = new Doors(this.#config)
     const { house, log } = parts
     this.#sql = new SqlDoor({ house, log, logins: new HttpLogins(house), config: () => this.#config })
+    const { auth, time, warn } = parts
+    const { jwt } = this.#config
+    this.#tokens = new Tokens(jwt, { failures: auth.failures, time, wallClock: Date.now, warn })
+    this.#tokens.use(jwt, this.#tokens.prepare(jwt))
+    auth.tokens = this.#tokens
+    auth.failures.configure(this.#config)
   }
 
   get #config(): ServerlessConfig {
@@ -78,16 +91,20 @@ export class Endpoint {
     })
   }
 
-  /** Other rules, or files of certificates. @throws CertificateError; then nothing has changed */
+  /** Other rules, or files of certificates. @throws one sentence about a file; then nothing has changed */
   reconfigure({ serverless }: Config): void {
+    const keys = this.#tokens.prepare(serverless.jwt)
     this.#server?.reconfigure({ tls: tlsOf(serverless), keepaliveMs: serverless.keepaliveMs })
     this.#doors = new Doors(serverless)
+    this.#tokens.use(serverless.jwt, keys)
+    this.#parts.auth.failures.configure(serverless)
   }
 
   /** Nobody else comes in. Those who are in are told by the house. */
   async close(): Promise<void> {
     this.#isDraining = true
     for (const stream of this.#server?.sockets ?? []) stream.closeCode = CloseCode.GoingAway
+    this.#tokens.close()
     await this.#server?.close()
   }
 

@@ -160,7 +160,8 @@ export class HttpLogins implements Logins {
       if (!isOver) house.dismiss(visitor, true)
       isOver = true
     }
-    return { access, visitor, claims, leave }
+    const { loginUser } = access
+    return { access, visitor, claims: claims === null ? null : { ...claims, loginUser }, leave }
   }
 
   // ---- refusals ----

@@ -6,6 +6,7 @@ import { type FailureLimit, tooManyFailures } from '../auth/failure-limit.ts'
 import {
   type Believed,
   believe,
+  type Claims,
   claimsOf,
   type Judged,
   keysUnreachable,
@@ -53,6 +54,8 @@ export class Tokens implements TokenJudge {
 
   /** The keys for these rules. @throws KeysError one sentence; then nothing has changed */
   prepare(rules: JwtConfig): PreparedKeys {
+    // Read again for another reason (a certificate): what is in use is good.
+    if (rules === this.#rules && this.#keys !== null) return this.#keys
     if (rules.jwksFile !== '') return keysOfFile(rules.jwksFile)
     if (rules.jwksUrl === '') return null
     if (rules.jwksUrl === this.#rules.jwksUrl && this.#keys instanceof UrlKeys) return this.#keys
@@ -88,11 +91,15 @@ export class Tokens implements TokenJudge {
     )
   }
 
+  hasEnded({ expiresAt }: Claims): boolean {
+    return expiresAt <= this.#parts.wallClock()
+  }
+
   #recall(id: string): Believed | null {
     const known = this.#believed.get(id)
     if (known === undefined) return null
     this.#believed.delete(id)
-    if (known.expiresAt <= this.#parts.wallClock()) return null
+    if (this.#parts.wallClock() >= known.expiresAt) return null
     this.#believed.set(id, known)
     return known
   }
@@ -146,7 +153,7 @@ export class Tokens implements TokenJudge {
 
   #reread(): void {
     try {
-      this.use(this.#rules, this.prepare(this.#rules))
+      this.use(this.#rules, keysOfFile(this.#rules.jwksFile))
     } catch (thrown) {
       const words = 'new keys of tokens cannot be used: the old ones stay in use'
       this.#parts.warn((thrown as Error).message, words)
