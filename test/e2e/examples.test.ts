@@ -1,5 +1,5 @@
-// The examples as they are, each on its platform where that is on this machine, else as the plain function that
-// it is. Must never change an example to make it run: what it is given is what its head says.
+// The examples as they are, each on its platform where that is on this machine, else as the plain function
+// that it is. Must never change an example to make it run: what it is given is what its head says.
 import assert from 'node:assert/strict'
 import { copyFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -13,6 +13,7 @@ import { getPostgres, notRun } from '../support/postgres.ts'
 import { freePort } from '../support/program.ts'
 import { findProgram, runProgram } from '../support/programs.ts'
 import { startServer } from '../support/servers.ts'
+import { AUDIENCE, ISSUER, Issuer, KeyServer } from '../support/tokens.ts'
 
 const EXAMPLES = new URL('../../examples/', import.meta.url)
 const MODULES = new URL('../../node_modules/', import.meta.url)
@@ -20,13 +21,23 @@ const path = (name: string, base = EXAMPLES) => fileURLToPath(new URL(name, base
 
 const postgres = await getPostgres()
 await postgres.admin(readFileSync(new URL('notes.sql', EXAMPLES), 'utf8'))
+await postgres.admin('create role reader nologin; grant select on notes to reader')
 const page = await servePages({
   '/index.html': new URL('browser/index.html', EXAMPLES),
   '/neon.mjs': new URL('@neondatabase/serverless/index.mjs', MODULES),
 })
+const issuer = await Issuer.create()
+const keys = await KeyServer.start(await issuer.keys())
+after(() => keys.stop())
 const { pooler } = await stage(postgres, 'one', {
   pool: { size: 4 },
-  serverless: on({ allowedOrigins: [page] }),
+  serverless: on({
+    allowedOrigins: [page],
+    jwt: {
+      ...{ jwksUrl: keys.url, algorithms: ['ES256'], issuer: ISSUER, audience: AUDIENCE },
+      ...{ roles: ['reader'], loginUser: postgres.user },
+    },
+  }),
 })
 const env = { PGMUX_URL: `http://${endpointOf(pooler)}`, DATABASE_URL: urlOf(postgres) }
 Object.assign(process.env, env)
@@ -202,21 +213,22 @@ suite('on their platforms', () => {
     await server.stop()
   })
 
-  test('a browser', async (t) => {
+  test('a browser, with a token', async (t) => {
     if (NO_BROWSER !== '') return notRun(t, NO_BROWSER)
     const browser = await startBrowser()
     const tab = await browser.newPage()
     await tab.goto(`${page}/index.html`)
     await tab.fill('[name=pgmux]', env.PGMUX_URL)
-    await tab.fill('[name=url]', env.DATABASE_URL)
+    await tab.fill('[name=url]', `postgres://reader@db/${postgres.database}`)
+    await tab.fill('[name=token]', await issuer.token({ claims: { role: 'reader' } }))
     for (const transport of ['http', 'websocket']) {
       await tab.selectOption('[name=transport]', transport)
-      await tab.fill('[name=query]', `select '${transport}' as way`)
+      await tab.fill('[name=query]', `select current_user::text as me, '${transport}' as way`)
       await tab.click('button')
-      await tab.getByText(`"way": "${transport}"`).waitFor()
-      await tab.fill('[name=query]', 'select 1 / 0')
+      await tab.getByText(`"me": "reader",\n    "way": "${transport}"`).waitFor()
+      await tab.fill('[name=query]', 'delete from notes')
       await tab.click('button')
-      await tab.getByText('22012: division by zero').waitFor()
+      await tab.getByText('42501: permission denied for table notes').waitFor()
     }
   })
 })

@@ -1,5 +1,5 @@
-// `pgmux tunnel` as its users start it: psql and other programs that speak TCP, through the WebSocket endpoint
-// of a pooler. What they see must be what they see directly. Must never leave a tunnel running.
+// `pgmux tunnel` as its users start it: psql and other programs that speak TCP, through the WebSocket
+// endpoint of a pooler. What they see must be what they see directly. Must never leave a tunnel running.
 import assert from 'node:assert/strict'
 import { type ChildProcess, spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
