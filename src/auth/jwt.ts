@@ -50,8 +50,13 @@ export type Judged = Claims | AuthFailure
 /** Where no keys are configured. */
 export const NO_TOKENS: TokenJudge = {
   isOn: false,
-  judge: () => refused('no tokens are taken here'),
+  judge: noTokens,
   hasEnded: () => false,
+}
+
+export function noTokens(): AuthFailure {
+  const hint = 'Configure serverless.jwt, or log in with a password.'
+  return { ...refused('no tokens are taken here'), hint }
 }
 
 /** Three parts in base64url, the first of them a JSON object: nobody's password by chance. */

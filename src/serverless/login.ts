@@ -43,7 +43,8 @@ export class HttpLogins implements Logins {
   /** A promise never rejects, but for errors of ours. */
   login(caller: Caller, credentials: Credentials): Outcome | Promise<Outcome> {
     const { tokens } = this.#house.auth
-    const token = tokens.isOn ? tokenOf(credentials) : null
+    // Whoever sends one where none is taken must not come in by something else instead.
+    const token = tokens.isOn ? tokenOf(credentials) : credentials.token
     // Whoever says by a token only who it is has no name yet.
     if (token === null || credentials.user !== '') return this.#enter(caller, credentials, token)
     const judged = tokens.judge(token, '', caller.peer.address)

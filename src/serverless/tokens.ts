@@ -10,6 +10,7 @@ import {
   claimsOf,
   type Judged,
   keysUnreachable,
+  noTokens,
   type TokenJudge,
 } from '../auth/jwt.ts'
 import type { JwtConfig } from '../config/types.ts'
@@ -83,6 +84,7 @@ export class Tokens implements TokenJudge {
   }
 
   judge(token: string, user: string, address: string): Judged | Promise<Judged> {
+    if (this.#keys === null) return noTokens()
     const id = createHash('sha256').update(token).digest('base64')
     const known = this.#recall(id)
     if (known !== null) return claimsOf(known, this.#rules, user)
