@@ -6,6 +6,7 @@ import { type Listener, listen } from '../net/listen.ts'
 import type { ByteStream } from '../wire/byte-stream.ts'
 import { shownUrl } from '../net/ws-dial.ts'
 import { type Arguments, UsageError } from './arguments.ts'
+import { keepYoungGenerationSmall } from './heap.ts'
 import { Pair, refuse } from './tunnel-pair.ts'
 
 /** Where programs connect unless it is said. */
@@ -24,6 +25,7 @@ const FULL = {
 
 /** @returns the exit code, when a signal has ended it. @throws UsageError, or Error where it cannot listen */
 export async function tunnel(given: Arguments): Promise<number> {
+  keepYoungGenerationSmall()
   const url = endpointOf(given.target)
   const { host, port } = localAddress(given)
   const pairs = new Pairs(url)
