@@ -10,6 +10,7 @@ import { endpointOf, on, urlOf } from '../support/neon.ts'
 import { type Overrides, startPooler, type TestPooler } from '../support/pooler.ts'
 import { getPostgres } from '../support/postgres.ts'
 import { AUDIENCE, ISSUER, Issuer, KeyServer } from '../support/tokens.ts'
+import { until } from '../support/waits.ts'
 
 const postgres = await getPostgres()
 await postgres.admin(`
@@ -132,7 +133,11 @@ describe('passwords over HTTP', () => {
       const { status, body } = await send(pooler, {})
       assert.deepEqual([status, body.rows], [200, [['door']]])
     }
-    assert.equal(pooler.pooler.house.clients.size, 0)
+    const { clients } = pooler.pooler.house
+    await until(
+      () => clients.size === 0,
+      () => `${clients.size} clients are counted`,
+    )
   })
 
   it('that are wrong, and users and databases that do not exist, are told in the same words', async () => {
