@@ -5,18 +5,21 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { type AddressInfo, connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { after, suite, type TestContext, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import pg from 'pg'
+import { WebSocketServer } from 'ws'
 import { stage } from '../support/compare.ts'
 import { endpointOf, on } from '../support/neon.ts'
 import { getPostgres, notRun } from '../support/postgres.ts'
 import { findProgram, type Outcome, type RunOptions, runProgram } from '../support/programs.ts'
 import { testCertificate } from '../support/server-files.ts'
 import { asleep, until } from '../support/waits.ts'
+import { WireClient } from '../support/wire-client.ts'
 
 const psql = findProgram('psql')
 const postgres = await getPostgres()
@@ -222,6 +225,39 @@ test('the endpoint goes: psql reads why, and the tunnel serves again when it is 
   const again = { host: '127.0.0.1', port: Number(at.split(':')[1]) }
   await stage(postgres, 'that is back', { serverless: again })
   assert.equal((await ask()).stdout, '42\n')
+})
+
+test('more connections than it carries are refused in words, until one has gone', async () => {
+  const far = new WebSocketServer({ host: '127.0.0.1', port: 0 })
+  await once(far, 'listening')
+  after(() => {
+    for (const socket of far.clients) socket.terminate()
+    far.close()
+  })
+  const { port, errors } = await startTunnel(`ws://127.0.0.1:${(far.address() as AddressInfo).port}/`)
+  const open = () => connect({ host: '127.0.0.1', port })
+  const sockets = Array.from({ length: 500 }, open)
+  after(() => {
+    for (const socket of sockets) socket.destroy()
+  })
+  await until(
+    () => far.clients.size === 500,
+    () => `${far.clients.size} are through`,
+  )
+  const { user, database } = postgres
+  const login = WireClient.connect({ host: '127.0.0.1', port, user, database })
+  await assert.rejects(login, /FATAL 53300: the tunnel has 500 connections open, which is its limit/)
+  assert.equal(errors.length, 1)
+  sockets[0]!.destroy()
+  await until(
+    () => far.clients.size === 499,
+    () => 'it is still there',
+  )
+  sockets.push(open())
+  await until(
+    () => far.clients.size === 500,
+    () => 'nobody else comes in',
+  )
 })
 
 test('a signal ends it: connections are closed and the code is 0', async () => {
