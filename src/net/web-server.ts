@@ -80,6 +80,8 @@ export class WebServer implements Listener {
   readonly #server: Server
   readonly #listener: Listener
   readonly #events: WebServerEvents
+  /** Connections that have not asked for anything yet: Node does not count them as idle. */
+  readonly #silent = new Set<Socket>()
   #lastTick = 0
 
   /** @param server it is bound already */
@@ -90,10 +92,16 @@ export class WebServer implements Listener {
     this.#listener = listenerOf(server)
     this.address = this.#listener.address
     this.port = this.#listener.port
+    server.on(isTls ? 'secureConnection' : 'connection', (socket: Socket) => {
+      this.#silent.add(socket)
+      socket.once('close', () => this.#silent.delete(socket))
+    })
     server.on('request', (request: IncomingMessage, response: ServerResponse) => {
+      this.#silent.delete(request.socket)
       void this.#onRequest(request, response)
     })
     server.on('upgrade', (request: IncomingMessage, socket: Socket, head: Buffer) => {
+      this.#silent.delete(socket)
       this.#onUpgrade(request, socket, head)
     })
     server.on('clientError', onClientError)
@@ -104,6 +112,7 @@ export class WebServer implements Listener {
   async close(): Promise<void> {
     await this.#listener.close()
     this.#server.closeIdleConnections()
+    for (const socket of this.#silent) socket.destroy()
   }
 
   /** New connections are kept for so long, and use these certificates. @throws CertificateError */
