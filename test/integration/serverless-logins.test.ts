@@ -3,8 +3,8 @@
 import assert from 'node:assert/strict'
 import { request } from 'node:http'
 import { after, afterEach, describe, it } from 'node:test'
-import { WebSocket } from 'ws'
 import { PasswordWork } from '../../src/auth/password-work.ts'
+import { knock } from '../support/knock.ts'
 import { isSecret } from '../support/known-secrets.ts'
 import { endpointOf, on, urlOf } from '../support/neon.ts'
 import { type Overrides, startPooler, type TestPooler } from '../support/pooler.ts'
@@ -100,30 +100,18 @@ function send(
   })
 }
 
-const READY = '\0\0\0\x05I'
-
-/** What a WebSocket is told after its startup packet and an unasked password: 'in', or the error as text. */
-function knock(pooler: TestPooler, headers: Record<string, string>, user = 'door'): Promise<string> {
-  const pairs = Buffer.from(`user\0${user}\0database\0${postgres.database}\0\0`)
-  const start = Buffer.alloc(8)
-  start.writeInt32BE(8 + pairs.length, 0)
-  start.writeInt32BE(0x30000, 4)
-  const given = Buffer.from('password-of-door\0')
-  const password = Buffer.alloc(5)
-  password.write('p')
-  password.writeInt32BE(4 + given.length, 1)
-  const socket = new WebSocket(`ws://${endpointOf(pooler)}/v2`, { headers })
-  return new Promise((resolve, reject) => {
-    let told = ''
-    socket.on('error', reject)
-    socket.on('open', () => socket.send(Buffer.concat([start, pairs, password, given])))
-    socket.on('message', (data: Buffer) => {
-      told += data.toString('latin1')
-      // Both are the end of a login.
-      if (told.endsWith(READY) || told.includes('SFATAL')) socket.send(Buffer.from([88, 0, 0, 0, 4]))
-    })
-    socket.on('close', () => resolve(told.endsWith(READY) ? 'in' : told))
+/** What a WebSocket is told after its first message: 'in', or the error as text. */
+async function knocked(pooler: TestPooler, headers: Record<string, string>): Promise<string> {
+  const { isIn, text } = await knock({
+    endpoint: endpointOf(pooler),
+    parameters: [
+      ['user', 'door'],
+      ['database', postgres.database],
+    ],
+    password: 'password-of-door',
+    headers,
   })
+  return isIn ? 'in' : text
 }
 
 describe('passwords over HTTP', () => {
@@ -183,7 +171,7 @@ describe('passwords over HTTP', () => {
       PasswordWork.prototype.keys = derive
     }
     for (let n = 0; n < 20; n++) assert.equal((await send(pooler, {})).status, 200)
-    assert.equal(await knock(pooler, {}), 'in', 'a right one over WebSocket')
+    assert.equal(await knocked(pooler, {}), 'in', 'a right one over WebSocket')
   })
 
   it('do not open the console, nor anything while the pooler stops', async () => {
@@ -296,11 +284,11 @@ describe('pages and names', () => {
     assert.deepEqual([status, body.code], [400, '28000'])
     assert.match(String(body.message), /pages of this web site may not connect/)
     assert.equal(headers['access-control-allow-origin'], undefined)
-    assert.match(await knock(pooler, strange), /SFATAL.*C28000.*pages of this web site may not connect/)
+    assert.match(await knocked(pooler, strange), /SFATAL.*C28000.*pages of this web site may not connect/)
     const listed = { origin: 'https://app.example' }
     const good = await send(pooler, { headers: listed })
     assert.deepEqual([good.status, good.headers['access-control-allow-origin']], [200, 'https://app.example'])
-    assert.equal(await knock(pooler, listed), 'in')
+    assert.equal(await knocked(pooler, listed), 'in')
     const wrong = await send(pooler, { url: door('wrong-password'), headers: listed })
     assert.equal(wrong.headers['access-control-allow-origin'], 'https://app.example', 'errors as well')
   })
@@ -327,13 +315,13 @@ describe('pages and names', () => {
     const user = { url: urlOf(postgres, { username: 'door', password: '' }) }
     for (const host of ['localhost:6480', '127.0.0.1:6480', 'db.example']) {
       assert.equal((await send(pooler, { ...user, headers: { host } })).status, 200, host)
-      assert.equal(await knock(pooler, { host }), 'in', host)
+      assert.equal(await knocked(pooler, { host }), 'in', host)
     }
     const host = 'rebound.evil.example'
     const { status, body } = await send(pooler, { ...user, headers: { host } })
     assert.deepEqual([status, body.code], [400, '28000'])
     assert.match(String(body.hint), /allowed_hosts/)
-    assert.match(await knock(pooler, { host }), /SFATAL.*C28000.*not allowed under this host name/)
+    assert.match(await knocked(pooler, { host }), /SFATAL.*C28000.*not allowed under this host name/)
   })
 })
 
@@ -346,7 +334,7 @@ describe('proxies', () => {
     assert.equal((await send(pooler, user)).status, 200)
     const { status, body } = await send(pooler, { ...user, headers: { 'x-forwarded-for': '127.0.0.1' } })
     assert.deepEqual([status, body.code], [400, '28000'])
-    assert.match(await knock(pooler, { 'x-forwarded-for': '127.0.0.1' }), /SFATAL.*C28000/)
+    assert.match(await knocked(pooler, { 'x-forwarded-for': '127.0.0.1' }), /SFATAL.*C28000/)
   })
 
   it('that are trusted say where a client is, and whether others can read what it says', async () => {
@@ -354,10 +342,10 @@ describe('proxies', () => {
     const https = { 'x-forwarded-for': far, 'x-forwarded-proto': 'https' }
     const http = { 'x-forwarded-for': far, 'x-forwarded-proto': 'http' }
     assert.equal((await send(pooler, { headers: https })).status, 200)
-    assert.equal(await knock(pooler, https), 'in')
+    assert.equal(await knocked(pooler, https), 'in')
     const { status, body } = await send(pooler, { headers: http })
     assert.deepEqual([status, body.code], [400, '28000'])
-    assert.match(await knock(pooler, http), /SFATAL.*C28000.*cleartext passwords are refused/)
+    assert.match(await knocked(pooler, http), /SFATAL.*C28000.*cleartext passwords are refused/)
     await send(pooler, { url: door('wrong-password'), headers: https })
     assert.ok(
       pooler.lines.some(({ fields }) => fields.client === far),

@@ -4,7 +4,8 @@ import assert from 'node:assert/strict'
 import { after, afterEach, describe, it } from 'node:test'
 import * as neon from '@neondatabase/serverless'
 import type { JwtConfig } from '../../src/config/types.ts'
-import { aim, on, resetAfterEach, urlOf } from '../support/neon.ts'
+import { knock } from '../support/knock.ts'
+import { aim, endpointOf, on, resetAfterEach, urlOf } from '../support/neon.ts'
 import { type Overrides, startPooler, type TestPooler } from '../support/pooler.ts'
 import { getPostgres } from '../support/postgres.ts'
 import { AUDIENCE, ISSUER, Issuer, KeyServer } from '../support/tokens.ts'
@@ -208,6 +209,27 @@ describe('servers of holders of tokens', () => {
     const claim = "select current_setting('request.jwt.claims')::json ->> 'sub' as sub, current_user as role"
     assert.deepEqual((await client.query(claim)).rows, [{ sub: 'alice', role: 'web_user' }])
     await client.end()
+  })
+
+  it('do not take them in any spelling', async () => {
+    const pooler = await start()
+    const { code, text } = await knock({
+      endpoint: endpointOf(pooler),
+      parameters: [
+        ['user', 'web_user'],
+        ['database', postgres.database],
+        ['role', 'web_user'],
+        ['ROLE', 'web_admin'],
+        ['request.jwt.claims', '{"sub":"bob"}'],
+        ['Request.JWT.Claims', '{"sub":"bob"}'],
+      ],
+      password: await tokenOf('alice'),
+      query: "select 'it is ' || current_user, current_setting('request.jwt.claims')::json ->> 'sub'",
+    })
+    assert.equal(code, '')
+    assert.match(text, /it is web_user/)
+    assert.match(text, /alice/)
+    assert.doesNotMatch(text, /web_admin|bob/)
   })
 })
 
