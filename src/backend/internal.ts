@@ -51,8 +51,10 @@ const SETUP = Buffer.concat([
   parse(COMMIT, 'COMMIT'),
   SYNC,
 ])
-const BIND_BEGIN = Buffer.concat([bind('', BEGIN, []), execute('')])
-const BIND_COMMIT = Buffer.concat([bind('', COMMIT, []), execute(''), SYNC])
+/** The transaction of an exchange of ours, from here ... */
+export const RUN_BEGIN: Buffer = Buffer.concat([bind('', BEGIN, []), execute('')])
+/** ... to here, with its Sync. */
+export const RUN_COMMIT: Buffer = Buffer.concat([bind('', COMMIT, []), execute(''), SYNC])
 const EXECUTE = execute('')
 
 /** Prepares the statements that the other exchanges use. */
@@ -77,34 +79,28 @@ export function writeDiff(
   const replies = talk.replies
   replies.push(Reply.Bind | Fate.Internal, exchange)
   replies.push(Reply.Execute | Fate.Internal, exchange)
-  out.write(BIND_BEGIN)
-  for (const [name, value] of changes) {
-    replies.push(Reply.Bind | Fate.Internal, exchange)
-    replies.push(Reply.Execute | Fate.Internal, exchange)
-    out.write(bind('', SET, [fromBinary(name), value === null ? null : fromBinary(value)]))
-    out.write(EXECUTE)
-  }
+  out.write(RUN_BEGIN)
+  writeSet(talk, out, changes, exchange)
   replies.push(Reply.Bind | Fate.Internal, exchange)
   replies.push(Reply.Execute | Fate.Internal, exchange)
   replies.push(Reply.Sync | Fate.Internal, exchange)
-  out.write(BIND_COMMIT)
+  out.write(RUN_COMMIT)
   talk.unconfirmed++
 }
 
-/** Sets them for the session, in an exchange of its own on which nothing depends. */
+/** Sets them for the session, within an exchange of ours. */
 export function writeSet(
   talk: Talk,
   out: Output,
   changes: readonly [name: string, value: string | null][],
+  exchange: InternalExchange,
 ): void {
-  const exchange = internalExchange('settings', false, () => {})
   for (const [name, value] of changes) {
     talk.replies.push(Reply.Bind | Fate.Internal, exchange)
     talk.replies.push(Reply.Execute | Fate.Internal, exchange)
     out.write(bind('', SET, [fromBinary(name), value === null ? null : fromBinary(value)]))
     out.write(EXECUTE)
   }
-  writeSync(talk, out, exchange)
 }
 
 /**

@@ -136,7 +136,8 @@ export class NamedRequests {
     const talk = this.#talk
     const session = this.#sessionOf()
     const unnamed = session.takeUnnamed()
-    if (framer.rest > 0 || framer.stop - bodyStart > UNNAMED_MAX) unnamed.setLarge()
+    // A session of one request never comes to another server with it.
+    if (framer.rest > 0 || framer.stop - bodyStart > UNNAMED_MAX || session.once !== null) unnamed.setLarge()
     else unnamed.set(framer.src, bodyStart, framer.stop)
     const ref = new UnnamedParse(unnamed)
     ref.version = talk.changesUnnamed(session, talk.replies.push(Reply.Parse, ref))

@@ -6,19 +6,25 @@ import { Fate, Reply } from '../pool/replies.ts'
 import { PREFIX } from '../session/statements.ts'
 import type { Settings } from '../session/settings.ts'
 import { errorResponse } from '../wire/error-response.ts'
-import { bind, execute, parse, SYNC } from '../wire/messages.ts'
+import { bind, execute, parse } from '../wire/messages.ts'
 import { Status } from '../wire/protocol.ts'
-import { changesBetween, internalExchange, writeQuery, writeSet, writeSetup } from './internal.ts'
+import {
+  changesBetween,
+  type InternalExchange,
+  internalExchange,
+  RUN_BEGIN,
+  RUN_COMMIT,
+  writeQuery,
+  writeSet,
+  writeSetup,
+} from './internal.ts'
 import type { Output } from './output.ts'
 import type { Talk } from './talk.ts'
 
 /** What a reset has left. */
 export const Left = { Nothing: 0, Statements: 1, Unknown: 2 } as const
 
-/**
- * Who it is comes first: it may be somebody who may not do the rest. Settings before anything reads a
- * row: with those of the session (serializable, read only, deferrable) that could wait for a stranger.
- */
+/** Who it is comes first: it may be somebody who may not do the rest. */
 const IDENTITY = ['RESET SESSION AUTHORIZATION', 'RESET ALL']
 /** One row, and one for each statement of an SQL PREPARE. */
 const COUNT_LEFT =
@@ -29,8 +35,8 @@ const TEXTS = [...IDENTITY, ...BELONGINGS]
 
 const nameOf = (text: string): string => `${PREFIX}reset_${TEXTS.indexOf(text)}`
 const PARSES = Buffer.concat(TEXTS.map((text) => parse(nameOf(text), text)))
-const RESET_IDENTITY = Buffer.concat([...IDENTITY.map(run), SYNC])
-const RESET_BELONGINGS = Buffer.concat(BELONGINGS.map(run))
+const RUN_IDENTITY = Buffer.concat(IDENTITY.map(run))
+const RUN_BELONGINGS = Buffer.concat(BELONGINGS.map(run))
 
 function run(text: string): Buffer {
   return Buffer.concat([bind('', nameOf(text), []), execute('')])
@@ -44,37 +50,41 @@ export interface Resetting {
   readonly isGuard: boolean
 }
 
-/** Writes the reset. In a transaction block it does nothing that stays, and says so. */
+/**
+ * Writes the reset, in a transaction of a kind of our own: in one as the session likes them
+ * (serializable, read only, deferrable) it could wait for a stranger. In an open block it does nothing
+ * that stays, and says so.
+ */
 export function writeReset(
   talk: Talk,
   out: Output,
   { wanted, isGuard }: Resetting,
   then: (left: number) => void,
 ): void {
-  const { replies } = talk
-  const before = internalExchange('reset', isGuard, () => {})
+  const { replies, loginSettings } = talk
   const exchange = internalExchange('reset', isGuard, (status) => {
-    const isDone = before.error === null && exchange.error === null && status === Status.Idle
+    const isDone = exchange.error === null && status === Status.Idle
     if (isDone) talk.hasResets = true
     const left = !isDone ? Left.Unknown : exchange.rows > 1 ? Left.Statements : Left.Nothing
     talk.isClean = left === Left.Nothing
     if (isGuard && !talk.isClean) exchange.error ??= NOT_CLEAN
     then(left)
   })
-  if (isGuard) talk.unconfirmed += 2
+  if (isGuard) talk.unconfirmed++
   if (!talk.hasResets) {
-    for (let count = 0; count < TEXTS.length; count++) replies.push(Reply.Parse | Fate.Internal, before)
+    for (let count = 0; count < TEXTS.length; count++) replies.push(Reply.Parse | Fate.Internal, exchange)
     out.write(PARSES)
   }
-  expect(talk, IDENTITY.length, before)
-  replies.push(Reply.Sync | Fate.Internal, before)
-  out.write(RESET_IDENTITY)
-  expect(talk, BELONGINGS.length, exchange)
-  out.write(RESET_BELONGINGS)
-  // Behind the count: the last SELECT must be that one.
+  expect(talk, 1 + IDENTITY.length, exchange)
+  out.write(RUN_BEGIN)
+  out.write(RUN_IDENTITY)
+  // In front of the count: the last SELECT must be that one.
+  if (wanted !== null && loginSettings !== null && wanted !== loginSettings)
+    writeSet(talk, out, changesBetween(loginSettings, wanted), exchange)
+  expect(talk, BELONGINGS.length + 1, exchange)
   replies.push(Reply.Sync | Fate.Internal, exchange)
-  out.write(SYNC)
-  bring(talk, out, wanted)
+  out.write(RUN_BELONGINGS)
+  out.write(RUN_COMMIT)
 }
 
 const NOT_CLEAN = errorResponse({
@@ -84,18 +94,11 @@ const NOT_CLEAN = errorResponse({
   detail: 'Whether the statement was executed is not known; the connection to that server was closed.',
 })
 
-function expect(talk: Talk, statements: number, exchange: object): void {
+function expect(talk: Talk, statements: number, exchange: InternalExchange): void {
   for (let count = 0; count < statements; count++) {
     talk.replies.push(Reply.Bind | Fate.Internal, exchange)
     talk.replies.push(Reply.Execute | Fate.Internal, exchange)
   }
-}
-
-/** Should it fail, Postgres has told the settings that count, and the next client is brought to its own. */
-function bring(talk: Talk, out: Output, wanted: Settings | null): void {
-  const { loginSettings } = talk
-  if (wanted === null || loginSettings === null || wanted === loginSettings) return
-  writeSet(talk, out, changesBetween(loginSettings, wanted))
 }
 
 /** Drops all prepared statements, and prepares our own again. */

@@ -2,7 +2,10 @@
 // strings and nothing else. What it is given must be UTF-8: it is copied, not looked at, but for what JSON
 // has to escape.
 
-const SMALL = 4 * 1024
+const SMALL = 16 * 1024
+/** Blocks that are kept for the next answers: making one costs as much as a short answer. */
+const SPARES_MAX = 64
+const spares: Buffer[] = []
 /** Runs up to this are copied byte by byte: a call for them costs more. */
 const SHORT = 24
 const QUOTE = 0x22
@@ -23,18 +26,34 @@ for (const [byte, letter] of [
   [BACKSLASH, BACKSLASH],
 ] as const)
   ESCAPE[byte] = letter
+const EMPTY = Buffer.alloc(0)
 const HEX = Buffer.from('0123456789abcdef', 'latin1')
 
 export class JsonBuffer {
-  bytes: Buffer = Buffer.allocUnsafe(SMALL)
+  bytes: Buffer = spares.pop() ?? Buffer.allocUnsafeSlow(SMALL)
   length = 0
 
   /** What was written, in memory that is not used for anything else from now on. */
   take(): Buffer {
     const taken = this.bytes.subarray(0, this.length)
-    this.bytes = Buffer.allocUnsafe(SMALL)
+    this.bytes = spares.pop() ?? Buffer.allocUnsafeSlow(SMALL)
     this.length = 0
     return taken
+  }
+
+  /** What was written, as a text, if it is short enough for that to be cheaper; else null. */
+  takeText(): string | null {
+    if (this.bytes.length > SMALL) return null
+    const { length } = this
+    this.length = 0
+    return this.bytes.toString('utf8', 0, length)
+  }
+
+  /** It is not used any more. */
+  dispose(): void {
+    if (this.bytes.length === SMALL && spares.length < SPARES_MAX) spares.push(this.bytes)
+    this.bytes = EMPTY
+    this.length = 0
   }
 
   /** Makes room for that many bytes. */

@@ -3,6 +3,7 @@
 // status: what goes wrong then ends the connection.
 import { isUtf8 } from 'node:buffer'
 import { createGzip, type Gzip, gzip } from 'node:zlib'
+import type { JsonBuffer } from './json-buffer.ts'
 import { notUtf8, type Problem } from './problem.ts'
 
 /** The part of an HTTP response that is used (node:http's ServerResponse has it). */
@@ -25,7 +26,8 @@ export interface ReplyParts {
   readonly response: SqlResponse
   /** On every answer to this request. */
   readonly headers: Record<string, string | number>
-  readonly takesGzip: boolean
+  /** The header `Accept-Encoding`. */
+  readonly acceptEncoding: string
   /** The connection is not used for another request. */
   isLast(): boolean
   /** The response takes more again. */
@@ -67,10 +69,10 @@ export class Reply {
   }
 
   #startStream(extra: Readonly<Record<string, string>>): void {
-    const { response, takesGzip, onDrain } = this.#parts
+    const { response, acceptEncoding, onDrain } = this.#parts
     const headers = this.#headers()
     this.isStarted = true
-    if (!takesGzip) {
+    if (!takesGzip(acceptEncoding)) {
       response.on('drain', onDrain)
       response.writeHead(200, { ...headers, ...extra })
       return
@@ -87,9 +89,20 @@ export class Reply {
     packed.on('error', () => this.cut())
   }
 
-  /** The result is complete; this is the rest of it, or all. */
-  finish(rest: Buffer, extra: Readonly<Record<string, string>>): void {
+  /** The result is complete; `out` has the rest of it, or all. */
+  finish(out: JsonBuffer, extra: Readonly<Record<string, string>>): void {
     if (this.isEnded) return
+    if (!this.isStarted && out.length <= GZIP_FROM && isUtf8(out.bytes.subarray(0, out.length))) {
+      this.isStarted = this.isEnded = true
+      const { length } = out
+      // Head and body leave in one piece where the body is a text.
+      this.#whole(200, [out.takeText() ?? out.take(), length], extra)
+      return
+    }
+    this.#finishLong(out.take(), extra)
+  }
+
+  #finishLong(rest: Buffer, extra: Readonly<Record<string, string>>): void {
     if (this.isStarted) {
       if (rest.length > 0) this.send(rest, extra)
       if (this.isEnded) return
@@ -103,21 +116,25 @@ export class Reply {
       return
     }
     this.isStarted = this.isEnded = true
-    if (this.#parts.takesGzip && rest.length > GZIP_FROM) this.#pack(rest, extra)
-    else this.#whole(200, rest, extra)
+    if (rest.length > GZIP_FROM && takesGzip(this.#parts.acceptEncoding)) this.#pack(rest, extra)
+    else this.#whole(200, [rest, rest.length], extra)
   }
 
   #pack(body: Buffer, extra: Readonly<Record<string, string>>): void {
     gzip(body, GZIP, (error, packed) => {
-      if (error === null) this.#whole(200, packed, { ...extra, ...compressed(this.#parts.headers) })
-      else this.#whole(200, body, extra)
+      if (error !== null) this.#whole(200, [body, body.length], extra)
+      else this.#whole(200, [packed, packed.length], { ...extra, ...compressed(this.#parts.headers) })
     })
   }
 
-  #whole(status: number, body: Buffer, extra: Readonly<Record<string, string>>): void {
+  /** @param body with its length in bytes */
+  #whole(
+    status: number,
+    [body, length]: readonly [Buffer | string, number],
+    extra: Readonly<Record<string, string>>,
+  ): void {
     const { response } = this.#parts
-    const headers = this.#headers()
-    response.writeHead(status, { ...headers, ...extra, 'content-length': body.length })
+    response.writeHead(status, { ...this.#headers(), ...extra, 'content-length': length })
     response.end(body)
   }
 
@@ -130,7 +147,8 @@ export class Reply {
     }
     this.isStarted = this.isEnded = true
     const extra = retryAfter > 0 ? { 'retry-after': String(retryAfter) } : {}
-    this.#whole(status, Buffer.from(JSON.stringify(body)), extra)
+    const text = JSON.stringify(body)
+    this.#whole(status, [text, Buffer.byteLength(text)], extra)
   }
 
   /** Ends the connection: the client must not take what it has for all there is. */
@@ -147,7 +165,7 @@ function compressed(headers: Readonly<Record<string, string | number>>): Record<
 }
 
 /** What `Accept-Encoding` says about gzip. */
-export function takesGzip(header: string): boolean {
+function takesGzip(header: string): boolean {
   for (const part of header.split(',')) {
     const [name, ...rest] = part.trim().toLowerCase().split(';')
     if (name.trim() !== 'gzip' && name.trim() !== '*') continue

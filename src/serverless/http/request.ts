@@ -310,7 +310,8 @@ export class Request {
     if (found !== null) this.#refuse(found)
     else if (run !== null) {
       this.#status = 200
-      this.#parts.reply.finish(run.reader.out.take(), this.#echo())
+      this.#parts.reply.finish(run.reader.out, this.#echo())
+      run.reader.out.dispose()
       this.#over()
     }
   }

@@ -7,7 +7,7 @@ import type { Log } from '../../observe/log.ts'
 import type { Doors, RequestHeaders } from '../doors.ts'
 import type { Caller, Logins } from '../types.ts'
 import { problem } from './problem.ts'
-import { Reply, type SqlResponse, takesGzip } from './reply.ts'
+import { Reply, type SqlResponse } from './reply.ts'
 import { Request, type RequestHouse } from './request.ts'
 import { TypeTable } from './types.ts'
 
@@ -64,7 +64,7 @@ export class SqlDoor {
     const reply = new Reply({
       response,
       headers: common,
-      takesGzip: takesGzip(String(headers['accept-encoding'] ?? '')),
+      acceptEncoding: String(headers['accept-encoding'] ?? ''),
       isLast: () => this.#parts.house.isDraining,
       onDrain: () => handled.drained(),
     })
