@@ -131,6 +131,7 @@ test(`${MINUTES} minutes of faults, seed ${SEED}`, async () => {
     for (const name of ['rss', 'heap'] as const) assert.equal(rise(samples.map((one) => one[name])), '', name)
   } catch (error) {
     console.log(error)
+    await world.tellState().catch((cause: Error) => console.log(`the console: ${cause.message}`))
     throw error
   } finally {
     await tidyUp(world, subject, crowd)

@@ -100,12 +100,23 @@ export class World {
       log: { level },
       databases: Object.fromEntries(databases),
       users: Object.fromEntries(users),
+      admin: { stats_users: roleOf('transaction') },
     }
   }
 
   /** A configuration file with mistakes in it. */
   get broken(): string {
     return BROKEN
+  }
+
+  /** What the console tells, when something has gone wrong. */
+  async tellState(): Promise<void> {
+    const at = { ...this.target('transaction'), database: 'pgmux', host: '127.0.0.1', port: this.port }
+    await using client = await WireClient.connect(at)
+    for (const command of ['show pools', 'show clients', 'show servers']) {
+      console.log(command)
+      for (const row of (await client.query(command)).rows) console.log(row.join(' | '))
+    }
   }
 
   /** How a client of the pooler gets to the database of this mode. */
