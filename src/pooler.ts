@@ -259,6 +259,7 @@ export class Pooler {
 
   #cutOff(): void {
     this.house.closeAll(SHUTDOWN)
+    this.#serverless.cutOff()
     for (const entry of this.router.entries()) entry.hurry()
   }
 
@@ -271,6 +272,7 @@ export class Pooler {
     })
     house.drain()
     if (house.clients.size > 0 || house.visitors.size > 0) await empty
+    await this.#serverless.finished()
     // Servers finish what clients that said goodbye have left with them.
     await untilQuiet(this.router, TICK_MS)
     for (const entry of this.router.entries()) entry.close('shutdown')

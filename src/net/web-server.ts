@@ -29,6 +29,8 @@ const LIMITS = {
   requestTimeout: 30_000,
   connectionsCheckingInterval: 2_000,
 }
+/** What is left to an answer when everything is cut off. */
+const LAST_WORDS_MS = 500
 const HANDSHAKE_MS = 15_000
 /** What RFC 6455 adds to the key of a client. */
 const KEY_SUFFIX = '258EAFA5-E914-47DA-95CA-C5AB0DC85B11'
@@ -80,8 +82,15 @@ export class WebServer implements Listener {
   readonly #server: Server
   readonly #listener: Listener
   readonly #events: WebServerEvents
-  /** Connections that have not asked for anything yet: Node does not count them as idle. */
-  readonly #silent = new Set<Socket>()
+  /**
+   * Connections on which nothing is under way. What Node calls idle leaves out those that have never asked,
+   * and has in it those whose answer is still on its way.
+   */
+  readonly #idle = new Set<Socket>()
+  /** Answers that are made or on their way. */
+  #answers = 0
+  #isClosing = false
+  #finished: (() => void) | null = null
   #lastTick = 0
 
   /** @param server it is bound already */
@@ -93,26 +102,52 @@ export class WebServer implements Listener {
     this.address = this.#listener.address
     this.port = this.#listener.port
     server.on(isTls ? 'secureConnection' : 'connection', (socket: Socket) => {
-      this.#silent.add(socket)
-      socket.once('close', () => this.#silent.delete(socket))
+      this.#idle.add(socket)
+      socket.once('close', () => this.#idle.delete(socket))
     })
     server.on('request', (request: IncomingMessage, response: ServerResponse) => {
-      this.#silent.delete(request.socket)
+      this.#idle.delete(request.socket)
+      this.#answers++
+      response.once('close', () => this.#onAnswered(request.socket))
       void this.#onRequest(request, response)
     })
     server.on('upgrade', (request: IncomingMessage, socket: Socket, head: Buffer) => {
-      this.#silent.delete(socket)
+      this.#idle.delete(socket)
       this.#onUpgrade(request, socket, head)
     })
+    // `close` of Node's calls it.
+    server.closeIdleConnections = () => {}
     server.on('clientError', onClientError)
     server.on('error', (error: Error) => reportHandlerError(error, 'the listener for WebSocket and HTTP'))
   }
 
   /** Nobody else comes in; connections that no request uses are closed, WebSockets live on. */
   async close(): Promise<void> {
+    this.#isClosing = true
     await this.#listener.close()
-    this.#server.closeIdleConnections()
-    for (const socket of this.#silent) socket.destroy()
+    for (const socket of this.#idle) socket.destroy()
+  }
+
+  /** Resolves when no answer is on its way any more. */
+  async finished(): Promise<void> {
+    if (this.#answers === 0) return
+    await new Promise<void>((resolve) => {
+      this.#finished = resolve
+    })
+  }
+
+  /** What is under way is given up; answers that say so have a moment to leave. WebSockets are not meant. */
+  cutOff(): void {
+    if (this.#answers === 0) this.#server.closeAllConnections()
+    else setTimeout(() => this.#server.closeAllConnections(), LAST_WORDS_MS).unref()
+  }
+
+  #onAnswered(socket: Socket): void {
+    this.#answers--
+    if (this.#answers === 0) this.#finished?.()
+    if (socket.destroyed) return
+    if (this.#isClosing) socket.destroySoon()
+    else this.#idle.add(socket)
   }
 
   /** New connections are kept for so long, and use these certificates. @throws CertificateError */

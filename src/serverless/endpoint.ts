@@ -108,6 +108,16 @@ export class Endpoint {
     await this.#server?.close()
   }
 
+  /** Resolves when every answer has gone out. */
+  async finished(): Promise<void> {
+    await this.#server?.finished()
+  }
+
+  /** Answers that are still under way are given up. */
+  cutOff(): void {
+    this.#server?.cutOff()
+  }
+
   tick(now: number): void {
     this.#server?.tick(now, this.#config.pingIntervalMs)
     this.#sql.tick(now)
