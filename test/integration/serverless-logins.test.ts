@@ -325,6 +325,33 @@ describe('pages and names', () => {
   })
 })
 
+describe('headers', () => {
+  // J16
+  it('never become SQL', async () => {
+    const pooler = await start()
+    const body = JSON.stringify({
+      queries: [{ query: 'select current_setting($1)', params: ['transaction_isolation'] }],
+    })
+    const level = (value: string) => send(pooler, { body, headers: { 'neon-batch-isolation-level': value } })
+    for (const value of [
+      'Serializable; drop table notes',
+      'SERIALIZABLE',
+      'serializable',
+      "x'",
+      'constructor',
+      '__proto__',
+    ]) {
+      const { status, body: told } = await level(value)
+      assert.deepEqual([status, told.message], [400, 'invalid isolation level'], value)
+    }
+    const { body: good } = await level('RepeatableRead')
+    assert.deepEqual((good.results as { rows: unknown }[])[0]?.rows, [['repeatable read']])
+    for (const name of ['neon-batch-read-only', 'neon-batch-deferrable'])
+      assert.equal((await send(pooler, { body, headers: { [name]: 'true; drop table notes' } })).status, 200)
+    assert.equal((await postgres.admin('select count(*)::int as n from notes'))[0]?.n, 2)
+  })
+})
+
 describe('proxies', () => {
   const user = { url: urlOf(postgres, { username: 'door', password: '' }) }
   const far = '203.0.113.9'

@@ -1,5 +1,5 @@
-// A hundred wrong passwords a second over HTTP and WebSocket, and the good traffic that they must not hurt. The
-// pooler has a process of its own. Times are judged in the long run only.
+// A hundred wrong passwords a second over HTTP and WebSocket, and the good traffic that they must not hurt.
+// The pooler has a process of its own. Times are judged in the long run only.
 import assert from 'node:assert/strict'
 import { Agent, request } from 'node:http'
 import { after, test } from 'node:test'

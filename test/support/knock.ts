@@ -1,5 +1,6 @@
-// Owns: the first message of a driver on a WebSocket, byte by byte: startup packet, unasked password and a
-// query in one, with whatever headers and parameters. Must never wait for an answer in between: drivers do not.
+// Owns: the first message of a driver on a WebSocket, byte by byte: startup packet, unasked password and
+// a query in one, with whatever headers and parameters. Must never wait for an answer in
+// between: drivers do not.
 import { WebSocket } from 'ws'
 import { isSecret } from './known-secrets.ts'
 
