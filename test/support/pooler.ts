@@ -10,6 +10,7 @@ import { Pooler } from '../../src/pooler.ts'
 import { crumbs } from './chop.ts'
 import { assertNoneOut, isName, isSecret, lookThrough } from './known-secrets.ts'
 import { TestProxy } from './proxy.ts'
+import { OVER_WEB, webPorts } from './web-socket.ts'
 
 /** Everything once more with each byte in a chunk of its own: `npm run test:long`. */
 export const CHOPS: boolean = process.env.PGMUX_TEST_CHOP === '1'
@@ -46,7 +47,12 @@ export async function startPooler(upstream: string, overrides: Overrides = {}): 
   const chopped = CHOPS ? await chop(upstream) : null
   const { config } = loadConfig({
     env: {},
-    flags: { upstream: chopped?.url ?? upstream, listen: '127.0.0.1:0', admin: 'off', serverless: 'off' },
+    flags: {
+      upstream: chopped?.url ?? upstream,
+      listen: '127.0.0.1:0',
+      admin: 'off',
+      serverless: OVER_WEB ? '127.0.0.1:0' : 'off',
+    },
     terminal: false,
   })
   const lines: LogLine[] = []
@@ -62,6 +68,8 @@ export async function startPooler(upstream: string, overrides: Overrides = {}): 
     await chopped?.proxy.close()
     throw error
   })
+  const { postgres, serverless } = pooler.addresses
+  if (serverless !== null) webPorts.set(postgres.port, serverless.port)
   return {
     host: '127.0.0.1',
     port: pooler.addresses.postgres.port,

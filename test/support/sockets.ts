@@ -5,6 +5,7 @@ import { createHash, type X509Certificate } from 'node:crypto'
 import { connect as netConnect, type Socket } from 'node:net'
 import { type ConnectionOptions, connect as tlsConnect, type TLSSocket } from 'node:tls'
 import * as m from './messages.ts'
+import { OVER_WEB, TestWebSocket, type UpgradeOptions, webPorts } from './web-socket.ts'
 
 export interface SocketOptions {
   /** Host name or address; a path that starts with `/` is a Unix socket (the folder or the socket itself). */
@@ -17,6 +18,8 @@ export interface SocketOptions {
    * once.
    */
   ssl?: false | 'request' | 'prefer' | 'direct'
+  /** Over a WebSocket that is opened in this way; `ssl` is inside it. */
+  web?: UpgradeOptions
   /** Options for TLS; certificates are not checked unless `rejectUnauthorized` says so. */
   tls?: ConnectionOptions
 }
@@ -29,11 +32,37 @@ export function certificateHash(socket: TLSSocket): Buffer {
 
 /** Opens a socket, with TLS where asked for. It is paused where SSLRequest was refused under `prefer`. */
 export async function openSocket(options: SocketOptions): Promise<Socket> {
-  const { host = '127.0.0.1', port = 5432, ssl = false, localAddress } = options
+  const { host = '127.0.0.1', port = 5432, localAddress } = options
+  const web = options.web ?? webOf(options)
+  if (web !== null) return secured(await openWebSocket(options, web), options)
   const path = host.startsWith('/') ? (host.includes('.s.PGSQL.') ? host : `${host}/.s.PGSQL.${port}`) : null
   const from = localAddress === undefined ? {} : { localAddress }
   const socket = path === null ? netConnect({ host, port, ...from }) : netConnect({ path })
   await opened(socket, 'connect')
+  return secured(socket, options)
+}
+
+/** Where everything goes over WebSockets, poolers are not reached in any other way. */
+function webOf({ port = 0 }: SocketOptions): UpgradeOptions | null {
+  const web = webPorts.get(port)
+  return OVER_WEB && web !== undefined ? { port: web } : null
+}
+
+/** To a test client any duplex is as good as a socket. */
+async function openWebSocket(
+  { host, port, localAddress }: SocketOptions,
+  web: UpgradeOptions,
+): Promise<Socket> {
+  const at = {
+    ...(host === undefined ? {} : { host }),
+    ...(port === undefined ? {} : { port }),
+    ...(localAddress === undefined ? {} : { localAddress }),
+  }
+  return (await TestWebSocket.open({ ...at, ...web })) as unknown as Socket
+}
+
+async function secured(socket: Socket, options: SocketOptions): Promise<Socket> {
+  const { ssl = false } = options
   if (ssl === false) return socket
   if (ssl !== 'direct') {
     socket.write(m.sslRequest())

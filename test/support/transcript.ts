@@ -2,6 +2,7 @@
 // against each other. Must never hide a difference that a client could see, except where `normalise` says so.
 
 import type { BackendMessage, Column, MessageOf } from './messages.ts'
+import { OVER_WEB } from './web-socket.ts'
 
 const show = (value: Buffer | null) => (value === null ? 'NULL' : value.toString('utf8'))
 
@@ -90,6 +91,7 @@ export function normalise(messages: readonly BackendMessage[], pids: readonly nu
   const mask: Mask = { columns: [], pids: new Set(pids.map(String)) }
   let statuses = 0
   for (const message of messages) {
+    if (isQuestion(message)) continue
     if (message.type === 'T') mask.columns = message.columns
     if (message.type === 'Z') mask.columns = []
     if (message.type === 'S') {
@@ -103,6 +105,11 @@ export function normalise(messages: readonly BackendMessage[], pids: readonly nu
   }
   sortLast(out, statuses)
   return out
+}
+
+/** Over a WebSocket the password is asked for as it is, whatever the method. */
+function isQuestion(message: BackendMessage): boolean {
+  return OVER_WEB && message.type === 'R' && message.method !== 0
 }
 
 function full(message: BackendMessage, mask: Mask): string {

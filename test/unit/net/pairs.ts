@@ -8,7 +8,12 @@ import { type Listener, listen } from '../../../src/net/listen.ts'
 import type { TcpStream } from '../../../src/net/tcp-stream.ts'
 import { ClientContext, type ClientTlsOptions } from '../../../src/net/tls-client.ts'
 import { serverTls } from '../../../src/net/tls-server.ts'
-import type { SecurableStream, TlsSettings } from '../../../src/wire/byte-stream.ts'
+import { openWebServer, type WebServer } from '../../../src/net/web-server.ts'
+import type { WsStream } from '../../../src/net/ws-stream.ts'
+import type { ByteStream, SecurableStream, TlsSettings } from '../../../src/wire/byte-stream.ts'
+import { WebEnd } from '../../support/web-end.ts'
+import { askForUpgrade } from '../../support/web-socket.ts'
+import type { Pair } from './stream-contract.ts'
 
 const certs = new URL('../../support/certs/', import.meta.url).pathname
 export const CERT = { certFile: `${certs}localhost.crt`, keyFile: `${certs}localhost.key` }
@@ -79,5 +84,35 @@ export function tlsPairs(): () => Promise<RealPair> {
     const pair = await connect()
     await Promise.all([secured(pair.b, serverTls(CERT), null), secured(pair.a, clientTls('localhost'), null)])
     return pair
+  }
+}
+
+/** Makes pairs of the two ends of a WebSocket; `a` is the client's, or the server's. */
+export function webPairs(a: 'client' | 'server'): () => Promise<Pair> {
+  let opened: Promise<WebServer> | null = null
+  const accepted: ((stream: WsStream) => void)[] = []
+  const open = new Set<ByteStream>()
+  const events = {
+    onWebSocket: (stream: WsStream): void => {
+      stream.pause()
+      accepted.shift()?.(stream)
+    },
+    onRequest: () => {},
+  }
+  after(async () => {
+    for (const stream of open) stream.destroy('tests over')
+    await (await opened)?.close()
+  })
+  return async () => {
+    const options = { host: '127.0.0.1', port: 0, tls: null, keepaliveMs: 5000, maxConnections: 0 }
+    opened ??= openWebServer(options, events)
+    const { port } = await opened
+    const arrived = new Promise<WsStream>((resolve) => accepted.push(resolve))
+    const { socket } = await askForUpgrade({ port })
+    const client = new WebEnd(socket)
+    const server = await arrived
+    open.add(client).add(server)
+    server.resume()
+    return a === 'client' ? { a: client, b: server } : { a: server, b: client }
   }
 }

@@ -1,7 +1,7 @@
 // Runs the stream contract for everything that carries bytes.
 import { setHandlerErrorReporter } from '../../../src/net/handler-errors.ts'
 import { memoryPair } from '../../support/memory-stream.ts'
-import { realPairs, tlsPairs } from './pairs.ts'
+import { realPairs, tlsPairs, webPairs } from './pairs.ts'
 import { streamContract } from './stream-contract.ts'
 
 // The contract makes handlers throw on purpose.
@@ -24,3 +24,5 @@ streamContract('memory, cut anywhere', async () => {
 streamContract('tcp', realPairs('tcp'))
 streamContract('unix', realPairs('unix'))
 streamContract('tls', tlsPairs())
+streamContract('websocket, what the client sends', webPairs('client'))
+streamContract('websocket, what the server sends', webPairs('server'))
