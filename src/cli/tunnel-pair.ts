@@ -69,7 +69,7 @@ export class Pair {
         if (!this.#near.write(chunk)) far.pause()
       },
       onDrain: () => this.#near.resume(),
-      onEnd: () => {},
+      onEnd: () => far.end(),
       onClose: (reason) =>
         this.#farOver(
           reason === ENDED ? null : { code: '08006', message: `the tunnel lost pgmux: ${reason}` },

@@ -85,6 +85,11 @@ export class WebSocketStream implements ByteStream {
   #wantsDrain = false
   #open = true
   #closed = false
+  #paused = false
+  /** Messages of the piece in which the pause came: the socket has been read that far. */
+  #held: Buffer[] = []
+  /** The far end has closed in good order, and the handler knows. */
+  #ended = false
   #reason = ''
   /** Something came since the last time that we asked. */
   #isAlive = true
@@ -107,7 +112,7 @@ export class WebSocketStream implements ByteStream {
       this.#isAlive = true
     })
     socket.on('error', (error) => this.#stop(errorWords(error)))
-    socket.on('close', (code, reason) => this.#closeNow(code, reason.toString('utf8')))
+    socket.on('close', (code, reason) => this.#onClosed(code, reason.toString('utf8')))
   }
 
   write(bytes: Uint8Array): boolean {
@@ -124,11 +129,15 @@ export class WebSocketStream implements ByteStream {
   }
 
   pause(): void {
+    this.#paused = true
     this.#socket.pause()
   }
 
   resume(): void {
-    this.#socket.resume()
+    if (!this.#paused) return
+    this.#paused = false
+    // Later, not here: the caller is inside some handler, and must not be entered again.
+    process.nextTick(() => this.#deliverHeld())
   }
 
   end(bytes?: Uint8Array): void {
@@ -137,6 +146,8 @@ export class WebSocketStream implements ByteStream {
     this.#open = false
     this.#wantsDrain = false
     this.#reason = ENDED
+    this.#held = []
+    if (this.#ended) process.nextTick(() => this.#tellClosed())
     // The answer to our close frame must be read.
     this.#socket.resume()
     this.#socket.close(1000)
@@ -145,18 +156,37 @@ export class WebSocketStream implements ByteStream {
   destroy(reason: string): void {
     if (this.#closed) return
     this.#stop(reason)
+    if (this.#ended) process.nextTick(() => this.#tellClosed())
     this.#socket.terminate()
   }
 
   #receive(message: Buffer, isBinary: boolean): void {
     this.#isAlive = true
     if (!this.#open) return
+    if (!isBinary) {
+      this.destroy('it sent text, where Postgres sends bytes')
+      return
+    }
+    if (this.#paused) {
+      this.#held.push(message)
+      return
+    }
     try {
-      if (isBinary) this.handler.onData(message)
-      else this.destroy('it sent text, where Postgres sends bytes')
+      this.handler.onData(message)
     } catch (thrown) {
       this.#failed(thrown, 'onData')
     }
+  }
+
+  #deliverHeld(): void {
+    while (!this.#paused && this.#open) {
+      const message = this.#held.shift()
+      if (message === undefined) break
+      this.#receive(message, true)
+    }
+    if (this.#paused || !this.#open) return
+    if (this.#ended) this.#tellEnd()
+    else this.#socket.resume()
   }
 
   #sent(): void {
@@ -185,12 +215,29 @@ export class WebSocketStream implements ByteStream {
     this.#open = false
   }
 
-  #closeNow(code: number, words: string): void {
+  #onClosed(code: number, words: string): void {
     clearInterval(this.#timer)
+    if (this.#reason === '' && ORDERLY.includes(code)) {
+      this.#ended = true
+      if (!this.#paused) this.#tellEnd()
+      return
+    }
+    this.#stop(code === 1006 ? 'the connection broke' : `it closed with code ${code} ${words}`.trimEnd())
+    this.#tellClosed()
+  }
+
+  /** Nothing more comes. What is written from now on goes nowhere, until the owner ends its side too. */
+  #tellEnd(): void {
+    try {
+      this.handler.onEnd()
+    } catch (thrown) {
+      this.#failed(thrown, 'onEnd')
+    }
+  }
+
+  #tellClosed(): void {
+    if (this.#closed) return
     this.#closed = true
-    const isOrderly = ORDERLY.includes(code)
-    const lost = code === 1006 ? 'the connection broke' : `it closed with code ${code} ${words}`.trimEnd()
-    this.#stop(isOrderly ? ENDED : lost)
     try {
       this.handler.onClose(this.#reason)
     } catch (thrown) {
