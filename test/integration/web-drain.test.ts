@@ -42,8 +42,9 @@ suite('the end of the endpoint', () => {
     // Whoever is served has seen the one in front.
     assert.equal((await post(pooler, 'select 1')).statusCode, 200)
     const closed = once(socket, 'close')
-    await pooler.stop()
+    await pooler.pooler.drain(LIMIT_MS)
     await closed
+    await pooler.stop()
   })
 
   test('a query that runs is answered, and the connection is not kept', async () => {
