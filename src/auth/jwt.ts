@@ -1,12 +1,15 @@
 // Tokens (JWT, RFC 7519): whether one is to be believed, and what its holder may be. Pure but for the
 // signature, which is checked by the runtime. Keys and time are given; it never follows an address in a token
 // and never keeps one.
-import { errors, type JWTPayload, type JWTVerifyGetKey, type JWTVerifyOptions, jwtVerify } from 'jose'
+import type { JWTPayload, JWTVerifyGetKey, JWTVerifyOptions } from 'jose'
 import type { JwtConfig } from '../config/types.ts'
 import { type AuthFailure, failure } from './failure.ts'
 
 /** Longest token that is looked at. Its claims fit into a startup packet of Postgres (10,000 bytes). */
 const TOKEN_MAX = 8 * 1024
+
+/** Loaded when tokens are configured: most do without, and it costs 15 MiB. */
+export const jose = (): Promise<typeof import('jose')> => import('jose')
 
 /** What tokens must say. */
 export type TokenRules = Pick<
@@ -80,6 +83,7 @@ export async function believe(
   { rules, keys, now }: TokenCheck,
 ): Promise<Believed | AuthFailure> {
   if (token.length > TOKEN_MAX) return refused(`it is longer than ${TOKEN_MAX} bytes`)
+  const { jwtVerify } = await jose()
   try {
     const { payload } = await jwtVerify(token, keys, {
       algorithms: [...rules.algorithms],
@@ -124,18 +128,25 @@ export function keysUnreachable(): AuthFailure {
   }
 }
 
+/** What jose throws for a token that names no key that there is. */
+export const NO_SUCH_KEY = 'ERR_JWKS_NO_MATCHING_KEY'
+
 /** @returns null: it is nothing about the token */
-function wordsFor(error: Error): string | null {
-  if (error instanceof errors.JWTExpired) return 'it has expired'
-  if (error instanceof errors.JWTClaimValidationFailed) {
-    const { claim } = error
-    return claim === 'nbf'
-      ? 'it is not valid yet'
-      : `its claim "${claim}" is missing or not the one wanted here`
+function wordsFor({ code = '', claim = '' }: Error & { code?: string; claim?: string }): string | null {
+  switch (code) {
+    case 'ERR_JWT_EXPIRED':
+      return 'it has expired'
+    case 'ERR_JWT_CLAIM_VALIDATION_FAILED':
+      if (claim === 'nbf') return 'it is not valid yet'
+      return `its claim "${claim}" is missing or not the one wanted here`
+    case 'ERR_JOSE_ALG_NOT_ALLOWED':
+      return 'its kind of signature is not taken here'
+    case 'ERR_JWS_SIGNATURE_VERIFICATION_FAILED':
+      return 'its signature is wrong'
+    case NO_SUCH_KEY:
+    case 'ERR_JWKS_MULTIPLE_MATCHING_KEYS':
+      return 'it is signed with a key that is not known here'
+    default:
+      return /^ERR_J(OSE|W[EKST]|WKS)_/.test(code) ? 'it is no valid JSON web token' : null
   }
-  if (error instanceof errors.JOSEAlgNotAllowed) return 'its kind of signature is not taken here'
-  if (error instanceof errors.JWSSignatureVerificationFailed) return 'its signature is wrong'
-  if (error instanceof errors.JWKSNoMatchingKey || error instanceof errors.JWKSMultipleMatchingKeys)
-    return 'it is signed with a key that is not known here'
-  return error instanceof errors.JOSEError ? 'it is no valid JSON web token' : null
 }

@@ -1,6 +1,7 @@
 // The keys that sign tokens: where they come from (a file, or one address of the configuration), and when
 // they are read again. It keeps the last good ones. It judges no token and asks no address that one names.
-import { createLocalJWKSet, errors, type JSONWebKeySet, type JWTVerifyGetKey } from 'jose'
+import type { JSONWebKeySet, JWTVerifyGetKey } from 'jose'
+import { jose, NO_SUCH_KEY } from '../auth/jwt.ts'
 import { readFileNow } from '../util/read-file.ts'
 
 /** Longest set of keys. */
@@ -34,10 +35,12 @@ export function keySetOf(text: string): JWTVerifyGetKey {
   const usable = keys.filter(isUsable)
   if (usable.length === 0)
     throw new KeysError('none of its keys can be used: each needs "kid", and must be public')
-  const get = createLocalJWKSet({ keys: usable } as JSONWebKeySet)
-  return (header, token) => {
+  let get: JWTVerifyGetKey | null = null
+  return async (header, token) => {
     // Without it any key of a fitting kind would do.
-    if (typeof header.kid !== 'string') throw new errors.JWKSNoMatchingKey()
+    if (typeof header.kid !== 'string')
+      throw Object.assign(new Error('the token names no key'), { code: NO_SUCH_KEY })
+    get ??= (await jose()).createLocalJWKSet({ keys: usable } as JSONWebKeySet)
     return get(header, token)
   }
 }
@@ -91,7 +94,7 @@ export class UrlKeys implements KeySource {
       return await this.#keyOf(header, token)
     } catch (thrown) {
       // A new key: its issuer has begun to sign with it.
-      const isNew = thrown instanceof errors.JWKSNoMatchingKey && typeof header.kid === 'string'
+      const isNew = (thrown as { code?: string }).code === NO_SUCH_KEY && typeof header.kid === 'string'
       if (!isNew || !(await this.#read())) throw thrown
       return await this.#keyOf(header, token)
     }

@@ -8,6 +8,7 @@ import {
   believe,
   type Claims,
   claimsOf,
+  jose,
   type Judged,
   keysUnreachable,
   noTokens,
@@ -74,6 +75,7 @@ export class Tokens implements TokenJudge {
     this.#rules = rules
     this.#keys = keys
     this.#forget()
+    if (keys !== null) void jose()
     const files = rules.jwksFile === '' ? [] : [rules.jwksFile]
     this.#watch.follow(files, marksOf(files))
     if (keys instanceof UrlKeys) keys.warm()
