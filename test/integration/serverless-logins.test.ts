@@ -4,6 +4,7 @@ import assert from 'node:assert/strict'
 import { request } from 'node:http'
 import { after, afterEach, describe, it } from 'node:test'
 import { PasswordWork } from '../../src/auth/password-work.ts'
+import { hbaRules } from '../support/hba.ts'
 import { knock } from '../support/knock.ts'
 import { isSecret } from '../support/known-secrets.ts'
 import { endpointOf, on, urlOf } from '../support/neon.ts'
@@ -172,6 +173,45 @@ describe('passwords over HTTP', () => {
     }
     for (let n = 0; n < 20; n++) assert.equal((await send(pooler, {})).status, 200)
     assert.equal(await knocked(pooler, {}), 'in', 'a right one over WebSocket')
+  })
+
+  it('are looked up in Postgres for users that are not configured', async (t) => {
+    const { user, password } = postgres
+    const authQuery = { user, password, database: postgres.database }
+    const client = { auth: 'scram-sha-256' as const, authQuery }
+    const pooler = await start({ failureRate: 0 }, { client, users: new Map() })
+    for (let n = 0; n < 2; n++) assert.deepEqual((await send(pooler, {})).body.rows, [['door']])
+    const wrong = await send(pooler, { url: door('wrong-password') })
+    assert.equal(wrong.body.message, 'password authentication failed for user "door"')
+    await postgres.admin("alter role door password 'password-of-today'")
+    t.after(() => postgres.admin("alter role door password 'password-of-door'"))
+    // The first one with it lets pgmux doubt what it knows.
+    await until(
+      async () => (await send(pooler, { url: door('password-of-today') })).status === 200,
+      () => 'the new password is not taken',
+    )
+  })
+
+  it('obey the lines of pg_hba.conf for their address and their way', async () => {
+    const { database } = postgres
+    const hbaFile = hbaRules(
+      `host ${database} ${postgres.user} 127.0.0.1/32 reject`,
+      `hostssl ${database} door all reject`,
+      `host ${database} door 127.0.0.1/32 scram-sha-256`,
+    )
+    const client = { auth: 'hba' as const, hbaFile }
+    const pooler = await start({ trustProxy: ['127.0.0.1'], insecurePasswords: true }, { client })
+    assert.equal((await send(pooler, {})).status, 200)
+    assert.equal(await knocked(pooler, {}), 'in')
+    for (const { headers = {}, url = door() } of [
+      { url: urlOf(postgres) },
+      { headers: { 'x-forwarded-for': '203.0.113.9' } },
+      { headers: { 'x-forwarded-proto': 'https' } },
+    ] as { headers?: Record<string, string>; url?: string }[]) {
+      const { status, body } = await send(pooler, { url, headers })
+      assert.deepEqual([status, body.code], [400, '28000'], body.message)
+      assert.match(String(body.message), /pg_hba\.conf/)
+    }
   })
 
   it('do not open the console, nor anything while the pooler stops', async () => {
