@@ -6,6 +6,7 @@ import type { TLSSocket } from 'node:tls'
 import type { StreamHandler, TlsSettings } from '../wire/byte-stream.ts'
 import { TcpStream } from './tcp-stream.ts'
 import { type HandshakeEnd, startTls } from './tls.ts'
+import { CloseCode } from './ws-frames.ts'
 
 /** The WebSocket below. */
 export interface Carrier {
@@ -15,6 +16,7 @@ export interface Carrier {
   enough(): void
   more(): void
   finish(): void
+  fail(code: number, problem: string): void
   destroy(reason: string): void
 }
 
@@ -55,7 +57,8 @@ export class InsideTls {
     // To Node's TLS any duplex is as good as a socket.
     const pipe = this.#pipe as unknown as Socket
     const secured = startTls(pipe, this.#settings, this.#early, (error, shown) => {
-      if (error !== null) carrier.destroy(error.message)
+      // Not at once: what TLS says about it is on its way.
+      if (error !== null) carrier.fail(CloseCode.Protocol, error.message)
       else this.#isSecure = true
       done(error, shown)
     })

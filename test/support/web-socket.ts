@@ -193,6 +193,7 @@ export class TestWebSocket extends Duplex {
       this.#settle(null)
       this.destroy()
     })
+    socket.resume()
   }
 
   static async open(options: UpgradeOptions): Promise<TestWebSocket> {
@@ -251,7 +252,7 @@ export class TestWebSocket extends Duplex {
   }
 
   override _final(done: (error?: Error | null) => void): void {
-    if (!this.#hasSaidClose) this.sayClose()
+    if (!this.#hasSaidClose && this.socket.writable) this.sayClose()
     done()
   }
 
