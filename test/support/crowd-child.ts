@@ -2,6 +2,7 @@
 // work is that of the pooler under test. Must only do what its parent asks over the channel between them.
 import { connect, type Socket } from 'node:net'
 import * as m from './messages.ts'
+import { frame, upgradeHead } from './web-socket.ts'
 
 /** What the parent sends. */
 export type CrowdOrder =
@@ -16,6 +17,8 @@ interface Door {
   port: number
   user?: string
   database?: string
+  /** Over WebSockets. */
+  isWeb?: boolean
 }
 
 /** What the parent gets: how many are there, how many were refused or lost, and how long each took, in ms. */
@@ -34,16 +37,21 @@ class Member {
   owed = 0
   onSettled: () => void = () => {}
   readonly #socket: Socket
+  readonly #isWeb: boolean
   #tail = Buffer.alloc(0)
 
   constructor(door: Door) {
-    const { host, port, user, database = '' } = door
+    const { host, port, user, database = '', isWeb = false } = door
+    this.#isWeb = isWeb
     this.#socket = connect({ host, port, noDelay: true })
     this.owed = user === undefined ? 0 : 1
     this.#socket.on('connect', () => {
       if (user === undefined) this.#settle()
+      else if (isWeb) this.#socket.write(upgradeHead({}))
       else this.#socket.write(m.startup({ user, database }))
     })
+    if (isWeb && user !== undefined)
+      this.#socket.once('data', () => this.#socket.write(frame(m.startup({ user, database }))))
     this.#socket.on('data', (chunk: Buffer) => this.#onData(chunk))
     this.#socket.on('error', () => {})
     this.#socket.on('close', () => {
@@ -54,7 +62,7 @@ class Member {
 
   ask(bytes: Buffer): void {
     this.owed = 1
-    this.#socket.write(bytes)
+    this.#socket.write(this.#isWeb ? frame(bytes) : bytes)
   }
 
   destroy(): void {

@@ -19,7 +19,7 @@ export type Gauges = Pick<ReturnType<TestPooler['pooler']['gauges']>, 'clients' 
 
 /** What the parent gets. `rss` is in bytes, after a collection; `peak` is the most the process ever had. */
 export type Reply =
-  | { port: number }
+  | { port: number; webPort: number }
   | { rss: number; peak: number }
   | { gauges: Gauges }
   | { cpu: number }
@@ -39,7 +39,7 @@ process.on('message', async (order: Order) => {
   if ('start' in order) {
     const { upstream, overrides } = order.start
     test = await startPooler(upstream, overrides)
-    send({ port: test.port })
+    send({ port: test.port, webPort: test.pooler.addresses.serverless?.port ?? 0 })
   } else if ('memory' in order) {
     // The log that tests read is none of the pooler's own memory.
     test?.lines.splice(0)

@@ -9,6 +9,8 @@ import type { Gauges, Order, Reply } from './pooler-child.ts'
 export interface PoolerProcess {
   readonly host: string
   readonly port: number
+  /** For WebSocket and HTTP; 0: there is none. */
+  readonly webPort: number
   readonly pid: number
   /** Bytes of memory after a garbage collection, and the most that the process ever had. */
   memory(): Promise<{ rss: number; peak: number }>
@@ -51,10 +53,11 @@ export async function startPoolerProcess(
     if (reply === null) throw new Error('the pooler process has ended')
     return reply as T
   }
-  const { port } = await ask<{ port: number }>({ start: { upstream, overrides } })
+  const { port, webPort } = await ask<{ port: number; webPort: number }>({ start: { upstream, overrides } })
   return {
     host: overrides.listen?.hosts?.[0] ?? '127.0.0.1',
     port,
+    webPort,
     pid: child.pid ?? 0,
     memory: () => ask<{ rss: number; peak: number }>({ memory: true }),
     gauges: async () => (await ask<{ gauges: Gauges }>({ gauges: true })).gauges,

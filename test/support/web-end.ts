@@ -1,5 +1,5 @@
-// Owns: the client's end of a WebSocket as a ByteStream, so that the contract of streams can be held against the
-// server's end. Must never be kinder to that end than a browser is.
+// Owns: the client's end of a WebSocket as a ByteStream, so that the contract of streams can be held against
+// the server's end. Must never be kinder to that end than a browser is.
 import type { Socket } from 'node:net'
 import { TcpStream } from '../../src/net/tcp-stream.ts'
 import type { ByteStream, PeerInfo, StreamHandler } from '../../src/wire/byte-stream.ts'

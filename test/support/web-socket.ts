@@ -1,6 +1,6 @@
 // Owns: the client's end of a WebSocket for tests, frame by frame, as a socket that any test client can use.
-// Must never import from src nor use a library: it sends what a library would not, and it has to fail where the
-// program's own idea of frames is wrong.
+// Must never import from src nor use a library: it sends what a library would not, and it has to fail where
+// the program's own idea of frames is wrong.
 import { createHash, randomBytes } from 'node:crypto'
 import { connect as netConnect, type Socket } from 'node:net'
 import { Duplex } from 'node:stream'
@@ -156,8 +156,8 @@ export interface Received {
 }
 
 /**
- * An open WebSocket. What is written to it leaves as masked binary frames; what is read of it is the payload of
- * the binary frames that come.
+ * An open WebSocket. What is written to it leaves as masked binary frames; what is read of it is the payload
+ * of the binary frames that come.
  */
 export class TestWebSocket extends Duplex {
   readonly socket: Socket
