@@ -149,18 +149,19 @@ suite('the command', () => {
     assert.match(complaint(await run({ DATABASE_URL: `mysql://x:${SECRET}@y/z` })), /DATABASE_URL/)
   })
 
-  test('a port that is taken, for clients and for the admin port', async () => {
+  test('a port that is taken, for clients, for the admin port, for WebSocket and HTTP', async () => {
     const taken = createServer()
     await new Promise<void>((resolve) => taken.listen(0, '127.0.0.1', resolve))
     const address = taken.address()
     const at = `127.0.0.1:${typeof address === 'object' ? address?.port : ''}`
     const upstream = ['--upstream', `postgres://app:${SECRET}@127.0.0.1:1/app`]
-    const [clients, admin] = await Promise.all([
+    const [clients, admin, web] = await Promise.all([
       pgmux([...upstream, '--listen', at, '--admin', 'off', '--serverless', 'off']),
       pgmux([...upstream, '--listen', '127.0.0.1:0', '--admin', at, '--serverless', 'off']),
+      pgmux([...upstream, '--listen', '127.0.0.1:0', '--admin', 'off', '--serverless', at]),
     ])
     taken.close()
-    for (const outcome of [clients, admin]) {
+    for (const outcome of [clients, admin, web]) {
       const said = complaint(outcome)
       assert.match(said, /in use|taken/)
       assert.ok(said.includes(at.split(':')[1] ?? '-'), said)
