@@ -235,6 +235,9 @@ suite('the command, rightly configured', () => {
       await using client = await WireClient.connect({ ...to, ssl, password: postgres.password })
       assert.deepEqual((await client.query('select 1')).rows, [['1']])
     }
+    const web = { port: Number(/serverless: ws:\/\/127\.0\.0\.1:(\d+) /.exec(said)?.[1]) }
+    await using overWeb = await WireClient.connect({ ...to, web, password: postgres.password })
+    assert.deepEqual((await overWeb.query('select 2')).rows, [['2']])
     await assert.rejects(
       WireClient.connect({ ...to, password: 'wrong' }),
       (error: LoginError) => error.code === '28P01',
