@@ -88,12 +88,12 @@ export function latencyOf(values: Iterable<number>): Latency | null {
 }
 
 /** The runs of a cell that have figures. */
-export function runsOf(cell: Cell): Run[] {
+export function runsOf(cell: Pick<Cell, 'outcomes'>): Run[] {
   return cell.outcomes.filter((outcome) => outcome.kind === 'run')
 }
 
 /** Why the first run without figures has none; null: all have. */
-export function missingOf(cell: Cell): Missing | null {
+export function missingOf(cell: Pick<Cell, 'outcomes'>): Missing | null {
   return cell.outcomes.find((outcome) => outcome.kind !== 'run') ?? null
 }
 

@@ -1,10 +1,10 @@
 // The arguments of `npm run bench`: their names, limits and defaults. It reads nothing but its argument.
 import { parseArgs } from 'node:util'
-import { SCENARIOS, type Scenario } from './scenarios.ts'
+import { SCENARIOS, type Scenario, USUAL } from './scenarios.ts'
 
 export const HELP = `npm run bench -- [options]    direct, pgmux, PgBouncer and others in alternation
 
-  --scenario A,B    what to measure (all); may be given several times
+  --scenario A,B    what to measure (all but the last three); may be given several times
                     ${SCENARIOS.join(', ')}
   --only=A,B        the same
   --seconds N       length of a run (3)
@@ -127,7 +127,7 @@ function whole(name: string, text: string, most: number): number {
 
 function scenariosOf(...lists: readonly (readonly string[])[]): Scenario[] {
   const given = lists.flat()
-  if (given.length === 0) return [...SCENARIOS]
+  if (given.length === 0) return [...USUAL]
   const names = given.flatMap((text) => text.split(','))
   const strange = names.find((name) => !(SCENARIOS as readonly string[]).includes(name))
   if (strange !== undefined) {

@@ -8,6 +8,8 @@ import type { CopyJob } from './load/copy.ts'
 import type { LoginFigures, LoginJob } from './load/logins.ts'
 import type { GoodFigures, GoodJob, StormFigures, StormJob } from './load/storm.ts'
 import type { TransactionJob } from './load/transactions.ts'
+import type { WebJob } from './load/web.ts'
+import type { WebGoodFigures, WebGoodJob, WebStormJob } from './load/web-storm.ts'
 import { scaleOf } from './database.ts'
 import type { Load } from './scenarios.ts'
 
@@ -33,6 +35,9 @@ interface Answers {
   logins: { job: LoginJob; figures: LoginFigures }
   storm: { job: StormJob; figures: StormFigures }
   good: { job: GoodJob; figures: GoodFigures }
+  web: { job: WebJob; figures: Measured }
+  'web-storm': { job: WebStormJob; figures: StormFigures }
+  'web-good': { job: WebGoodJob; figures: WebGoodFigures }
 }
 
 const MAIN = fileURLToPath(new URL('load/main.ts', import.meta.url))

@@ -22,6 +22,8 @@ export interface Peer {
   /** '' where nobody has told. */
   readonly version: string
   readonly target: Target
+  /** Where it takes WebSocket and HTTP; 0: nowhere. */
+  readonly webPort: number
   /** What we have started; null: Postgres itself, or a pooler that somebody else has started. */
   readonly child: Child | null
   /** Of the pooler; 0: there is none in between, or its process is not known. */
@@ -55,6 +57,8 @@ export interface PoolerSettings {
   readonly maxClients: number
   /** Where Node writes its CPU profile when pgmux ends; '' for none. */
   readonly profileFolder: string
+  /** It takes WebSocket and HTTP too; absent: it does not. */
+  readonly isWeb?: boolean
 }
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url))
@@ -91,14 +95,14 @@ export function trusting(ground: Ground, profileFolder = ''): PoolerSettings {
 export function direct(ground: Ground): Peer {
   const { login, postgres } = ground
   const { version } = postgres
-  return { name: 'direct', target: login, version, child: null, pid: 0, cannot: () => '' }
+  return { name: 'direct', target: login, webPort: 0, version, child: null, pid: 0, cannot: () => '' }
 }
 
 /** @param version what stands in the report */
 export async function startPgmux(ground: Ground, settings: PoolerSettings, version: string): Promise<Peer> {
   const { children, login, options, folder } = ground
   const { host, port, user, password } = login
-  const { label, auth, users, maxClients, profileFolder } = settings
+  const { label, auth, users, maxClients, profileFolder, isWeb = false } = settings
   const config = {
     listen: { host: '127.0.0.1', port: 0 },
     // PgBouncer has no limit on those that have not logged in yet.
@@ -107,7 +111,7 @@ export async function startPgmux(ground: Ground, settings: PoolerSettings, versi
     pool: { mode: 'transaction', size: options.pool },
     users: Object.fromEntries([...users].map(([name, secret]) => [name, { secret }])),
     admin: { host: 'off' },
-    serverless: { host: 'off' },
+    serverless: { host: isWeb ? '127.0.0.1' : 'off', port: 0 },
     log: { level: 'error', format: 'json' },
   }
   const file = join(folder, `pgmux-${label}.yaml`)
@@ -119,7 +123,8 @@ export async function startPgmux(ground: Ground, settings: PoolerSettings, versi
   const child = children.start('pgmux', command, { cwd: folder })
   const [, told] = await child.said(/^pgmux clients: .*:(\d+),/)
   const target = { ...login, port: Number(told) }
-  return { name: 'pgmux', target, version, child, pid: child.pid, cannot: () => '' }
+  const [, web = '0'] = isWeb ? await child.said(/^pgmux serverless: \S+:(\d+) on any path/) : []
+  return { name: 'pgmux', target, webPort: Number(web), version, child, pid: child.pid, cannot: () => '' }
 }
 
 async function findPgbouncer(children: Children): Promise<Ground['pgbouncer']> {
@@ -146,7 +151,7 @@ export async function startPgbouncer(ground: Ground, settings: PoolerSettings): 
   await child.said(/process up/)
   const reason = `PgBouncer ${version} knows no prepared statements in transaction mode (1.21 and newer do)`
   const cannot = (load: Load): string => (load === 'prepared' && !knowsPrepared ? reason : '')
-  return { name: 'pgbouncer', target: { ...login, port }, version, child, pid: child.pid, cannot }
+  return { name: 'pgbouncer', target: { ...login, port }, webPort: 0, version, child, pid: child.pid, cannot }
 }
 
 /**
@@ -161,7 +166,7 @@ export async function meetOther(ground: Ground, other: OtherPeer): Promise<Peer>
     try {
       const connection = await open(target, new KeyRing(target.password))
       connection.leave()
-      return { name, version: '', target, child: null, pid, cannot: () => '' }
+      return { name, version: '', target, webPort: 0, child: null, pid, cannot: () => '' }
     } catch (error) {
       if (ground.children.stopping) throw new BenchError('stopped before its end')
       if (performance.now() > until) {

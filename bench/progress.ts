@@ -8,6 +8,8 @@ export const WARM_UP = 1
 const LOGIN_RUN = 3
 /** s of one phase of auth-storm, of which a run has two. */
 export const STORM_PHASE = 3
+/** s of one run of web-storm, half of them with wrong passwords. */
+export const STORM_SECONDS = 10
 /** s until everything has started and the tables are filled; more for the large ones of TPC-B. */
 const START = 10
 /** s in which the poolers of the logins and of the storm start and are warmed up. */
@@ -24,6 +26,10 @@ export interface Plan {
   /** Peers in one round of these; 0: not measured. */
   readonly loginRuns: number
   readonly stormRuns: number
+  /** Rows of the scenarios about WebSocket and HTTP. */
+  readonly webRows: number
+  /** 1: web-storm is measured. */
+  readonly webStorms: number
 }
 
 /** @returns s of one counted run of a load */
@@ -31,20 +37,28 @@ export function runLength(seconds: number): number {
   return seconds + OVERHEAD
 }
 
-/** @returns s of one run of logins and of auth-storm */
-export function fixedLength(scenario: 'logins' | 'auth-storm'): number {
-  return scenario === 'logins' ? LOGIN_RUN : 2 * (STORM_PHASE + OVERHEAD) + 1
+/** @returns s of one run of logins and of a storm */
+export function fixedLength(scenario: 'logins' | 'auth-storm' | 'web-storm'): number {
+  if (scenario === 'logins') return LOGIN_RUN
+  return scenario === 'web-storm' ? STORM_SECONDS + 2 : 2 * (STORM_PHASE + OVERHEAD) + 1
 }
 
 /** @returns s until the first run and s of all runs, and the number of counted runs */
 export function planned(plan: Plan): { start: number; seconds: number; runs: number } {
-  const { seconds, rounds, cells, hasTpcb, loginRuns, stormRuns } = plan
+  const { seconds, rounds, cells, hasTpcb, loginRuns, stormRuns, webRows, webStorms } = plan
   const start = START + (hasTpcb ? START_TPCB : 0)
-  const loads = cells * (runLength(WARM_UP) + rounds * runLength(seconds))
-  const own = (loginRuns > 0 ? 2 * LOGIN_START : 0) + (stormRuns > 0 ? LOGIN_START : 0)
+  const loads = (cells + webRows) * (runLength(WARM_UP) + rounds * runLength(seconds))
+  const own =
+    (loginRuns > 0 ? 2 * LOGIN_START : 0) +
+    (stormRuns > 0 ? LOGIN_START : 0) +
+    webStorms * (LOGIN_START + fixedLength('web-storm'))
   const logins = rounds * loginRuns * fixedLength('logins')
-  const storms = rounds * stormRuns * fixedLength('auth-storm')
-  return { start, seconds: loads + own + logins + storms, runs: rounds * (cells + loginRuns + stormRuns) }
+  const storms = rounds * (stormRuns * fixedLength('auth-storm') + webStorms * fixedLength('web-storm'))
+  return {
+    start,
+    seconds: loads + own + logins + storms,
+    runs: rounds * (cells + loginRuns + stormRuns + webRows + webStorms),
+  }
 }
 
 /** @returns as in `6 min 10 s` */

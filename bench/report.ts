@@ -6,7 +6,6 @@ import {
   type PeerName,
   type Run,
   runsOf,
-  type Spread,
   spreadOf,
   spreadOver,
   total,
@@ -15,7 +14,10 @@ import {
 import { type Check, type LoginCell, runsIn, type StormCell, stormRatio } from './login-figures.ts'
 import type { Machine } from './machine.ts'
 import type { BenchOptions } from './options.ts'
+import { shown, table } from './report-table.ts'
 import { FACTS, isBulk } from './scenarios.ts'
+import type { WebCell, WebStormRound } from './web-figures.ts'
+import { webTables } from './web-report.ts'
 
 /** Everything that one bench found out; the .json file is this. */
 export interface Results {
@@ -29,7 +31,9 @@ export interface Results {
   readonly verdicts: readonly Verdict[]
   readonly logins: readonly LoginCell[]
   readonly storms: readonly StormCell[]
-  /** Of logins and auth-storm. */
+  readonly web: readonly WebCell[]
+  readonly webStorms: readonly WebStormRound[]
+  /** Of all that is not compared with PgBouncer by its rate. */
   readonly checks: readonly Check[]
   readonly notMeasured: readonly string[]
 }
@@ -85,6 +89,7 @@ export function tables(results: Results): string {
     const title = '500 wrong passwords a second, and p99 of good traffic without and with them:'
     parts.push(title, table([STORM_HEAD, ...storms.flatMap(stormRows)]))
   }
+  parts.push(...webTables(results.web, results.webStorms))
   return parts.join('\n\n')
 }
 
@@ -101,7 +106,7 @@ export function page(results: Results, chart: string): string {
     `CPU: ${machine.cpu}, ${machine.cores} cores; memory ${machine.memoryGib} GiB; ${machine.system}`,
     `pgmux ${machine.pgmux} on Node ${machine.node}`,
     `Postgres ${machine.postgres}, PgBouncer ${machine.pgbouncer ?? '(none)'}`,
-    `load by ${results.generator}; COPY and logins by a generator of the bench's own`,
+    `load by ${results.generator}; COPY, logins, WebSocket and HTTP by a generator of the bench's own`,
     `load average before ${machine.loadBefore.join(' ')}, after ${machine.loadAfter.join(' ')}`,
   ]
   return [
@@ -238,22 +243,8 @@ function stormRows(cell: StormCell): string[][] {
   })
 }
 
-function shown(values: Spread | null, digits: number): string {
-  if (values === null) return 'not measured'
-  const { median, least, most } = values
-  return `${median.toFixed(digits)} (${least.toFixed(digits)}-${most.toFixed(digits)})`
-}
-
 function ratio(value: number | null): string {
   return value === null ? '-' : value.toFixed(3)
-}
-
-function table(rows: readonly string[][]): string {
-  const widths = rows[0]!.map((_cell, column) => Math.max(...rows.map((row) => row[column]!.length)))
-  const line = (row: readonly string[]): string =>
-    `| ${row.map((cell, column) => cell.padEnd(widths[column]!)).join(' | ')} |`
-  const rule = `|${widths.map((width) => '-'.repeat(width + 2)).join('|')}|`
-  return [line(rows[0]!), rule, ...rows.slice(1).map(line)].join('\n')
 }
 
 function list(items: readonly string[]): string {

@@ -74,12 +74,12 @@ async function measure(scene: Scene, peer: Peer, load: Load, seconds: number): P
   const { ground, generator, own } = scene
   const { options, children, login } = ground
   if (load === 'tpcb') await tidyTpcb(login)
-  const before = readings(scene, peer)
+  const before = readings(ground, peer)
   if (peer.pid !== 0) resetPeakMemory(peer.pid)
   const clients = isBulk(load) ? COPY_CLIENTS : options.clients
   const target = { ...peer.target, database: databaseOf(load) }
   const measured = await (isBulk(load) ? own : generator).run({ target, load, clients, seconds })
-  const after = readings(scene, peer)
+  const after = readings(ground, peer)
   if (children.stopping) throw new BenchError('stopped before its end')
   if (peer.child !== null && !peer.child.running) {
     throw new BenchError(`${peer.name} ended while it was measured: ${peer.child.lastWords}`)
@@ -92,13 +92,15 @@ async function measure(scene: Scene, peer: Peer, load: Load, seconds: number): P
   return { kind: 'run', ...measured, cpu, postgres, generator: load_, peakMemory }
 }
 
+/** CPU time of each side. */
 interface Readings {
   readonly pooler: CpuTime | null
   readonly postgres: CpuTime | null
   readonly generator: CpuTime | null
 }
 
-function readings({ ground }: Scene, peer: Peer): Readings {
+/** What each side has used so far. */
+export function readings(ground: Ground, peer: Peer): Readings {
   return {
     pooler: peer.pid === 0 ? null : cpuTimeOf(peer.pid),
     postgres: cpuTimeOf(ground.postgres.pid),

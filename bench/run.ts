@@ -30,7 +30,9 @@ import { profileAll } from './profile-runs.ts'
 import { inMinutes, planned, Progress } from './progress.ts'
 import { conclusions, notMeasured, page, type Results, tables } from './report.ts'
 import { allRounds } from './rounds.ts'
-import { isLoad, type Load } from './scenarios.ts'
+import { isLoad, type Load, type Scenario } from './scenarios.ts'
+import { checkWeb, checkWebStorm } from './web-figures.ts'
+import { allWeb, allWebStorms, webRows } from './web-rounds.ts'
 
 const RESULTS = fileURLToPath(new URL('results', import.meta.url))
 /** Connections of Postgres beside those of the load and of the poolers. */
@@ -101,16 +103,20 @@ async function measureAll(ground: Ground, generator: Generator, own: Generator):
   const total = planned(planOf(ground, peers, loads))
   const length = inMinutes(total.start + total.seconds)
   say(`load by ${generator.name}; this will take about ${length}: ${total.runs} runs`)
-  await fill(login, loads)
+  // What is asked over WebSocket and HTTP is the select of `simple`.
+  const isWeb = needsAccounts(options.scenarios)
+  await fill(login, isWeb ? [...loads, 'simple'] : loads)
   const progress = new Progress(total, () => performance.now())
   const loadBefore = loadNow()
   const scene = { ground, peers, generator, own, progress, say }
   const cells = await allRounds(scene, loads)
   // What follows has poolers of its own; those of the loads would only hold memory.
   for (const peer of peers) await peer.child?.stop()
-  const has = (name: 'logins' | 'auth-storm'): boolean => options.scenarios.includes(name)
+  const has = (name: Scenario): boolean => options.scenarios.includes(name)
   const logins = has('logins') ? await allLogins(scene, version) : []
   const storms = has('auth-storm') ? await allStorms(scene, version) : []
+  const web = isWeb ? await allWeb(scene, version) : []
+  const webStorms = has('web-storm') ? await allWebStorms(scene, version) : []
   const { seconds, rounds, clients, pool, scenarios } = options
   return {
     date: new Date().toISOString(),
@@ -128,9 +134,19 @@ async function measureAll(ground: Ground, generator: Generator, own: Generator):
     verdicts: verdictsOf(cells, loads),
     logins,
     storms,
-    checks: checksOf(logins, storms),
+    web,
+    webStorms,
+    checks: [
+      ...checksOf(logins, storms),
+      ...checkWeb(web),
+      ...(has('web-storm') ? checkWebStorm(webStorms) : []),
+    ],
     notMeasured: notMeasured(cells, { pgbouncer: pgbouncer !== null, cpu: hasProcessFigures() }),
   }
+}
+
+function needsAccounts(scenarios: readonly Scenario[]): boolean {
+  return webRows(scenarios).length > 0 || scenarios.includes('web-storm')
 }
 
 async function startPeers(ground: Ground, version: string): Promise<Peer[]> {
@@ -155,6 +171,8 @@ function planOf(ground: Ground, peers: readonly Peer[], loads: readonly Load[]) 
     // With each of two ways to authenticate.
     loginRuns: scenarios.includes('logins') ? 2 * both : 0,
     stormRuns: scenarios.includes('auth-storm') ? both : 0,
+    webRows: webRows(scenarios).length,
+    webStorms: scenarios.includes('web-storm') ? 1 : 0,
   }
 }
 

@@ -4,8 +4,11 @@
 export const LOADS = ['simple', 'extended', 'prepared', 'tpcb', 'connect', 'copy-out', 'copy-in'] as const
 export type Load = (typeof LOADS)[number]
 
+/** What is measured unless something else is asked for. */
+export const USUAL = [...LOADS, 'logins', 'auth-storm'] as const
+
 /** Everything that `--scenario` knows. */
-export const SCENARIOS = [...LOADS, 'logins', 'auth-storm'] as const
+export const SCENARIOS = [...USUAL, 'websocket', 'http', 'web-storm'] as const
 export type Scenario = (typeof SCENARIOS)[number]
 
 export interface LoadFacts {

@@ -5,8 +5,10 @@ import { type CopyJob, runCopy } from './copy.ts'
 import { type LoginJob, runLogins } from './logins.ts'
 import { type GoodJob, runGood, runStorm, type StormJob } from './storm.ts'
 import { runTransactions, type TransactionJob } from './transactions.ts'
+import { runWeb, type WebJob } from './web.ts'
+import { runWebGood, runWebStorm, type WebGoodJob, type WebStormJob } from './web-storm.ts'
 
-export type Job = TransactionJob | CopyJob | LoginJob | StormJob | GoodJob
+export type Job = TransactionJob | CopyJob | LoginJob | StormJob | GoodJob | WebJob | WebStormJob | WebGoodJob
 
 function run(job: Job): Promise<unknown> {
   switch (job.kind) {
@@ -20,6 +22,12 @@ function run(job: Job): Promise<unknown> {
       return runStorm(job)
     case 'good':
       return runGood(job)
+    case 'web':
+      return runWeb(job)
+    case 'web-storm':
+      return runWebStorm(job)
+    case 'web-good':
+      return runWebGood(job)
   }
 }
 

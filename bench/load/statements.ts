@@ -4,9 +4,11 @@ import { ACCOUNTS_PER_SCALE, TELLERS_PER_SCALE } from '../scenarios.ts'
 
 /** Leading zeros change nothing in a number, and leave its place as long as it is. */
 const DIGITS = 9
-const HOLE = '0'.repeat(DIGITS)
+/** Where the number of a template stands. */
+export const HOLE = '0'.repeat(DIGITS)
 const NAME = 'bench_select'
-const SELECT = 'SELECT abalance FROM pgbench_accounts WHERE aid ='
+/** Ends with the place of the number. */
+export const SELECT = 'SELECT abalance FROM pgbench_accounts WHERE aid ='
 
 /** Bytes with a number in them that changes each time. */
 export class Template {

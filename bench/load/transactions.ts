@@ -19,7 +19,7 @@ export interface TransactionJob {
 type Done = (trouble: Trouble | null) => void
 
 /** Runs one transaction. */
-type Step = (done: Done) => void
+export type Step = (done: Done) => void
 
 /** @throws Error with the server's words where one transaction fails */
 export async function runTransactions(job: TransactionJob): Promise<Measured> {
@@ -36,7 +36,8 @@ export async function runTransactions(job: TransactionJob): Promise<Measured> {
   return { amount: times.length, rate: times.length / seconds, latency }
 }
 
-function loop(step: Step, until: number, times: number[]): Promise<void> {
+/** Steps one after another until then. @param times ms of each */
+export function loop(step: Step, until: number, times: number[]): Promise<void> {
   return new Promise((resolve, reject) => {
     let began = performance.now()
     const next = (trouble: Trouble | null): void => {

@@ -127,6 +127,8 @@ describe('report', () => {
     generator: 'pgbench 15.1',
     logins: [],
     storms: [],
+    web: [],
+    webStorms: [],
     checks: [],
     notMeasured: notMeasured(cells, { pgbouncer: true, cpu: true }),
   }

@@ -3,13 +3,14 @@ import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { BenchError, parseOptions } from '../../../bench/options.ts'
 import { inMinutes, planned, Progress } from '../../../bench/progress.ts'
-import { FACTS, LOADS, SCENARIOS } from '../../../bench/scenarios.ts'
+import { FACTS, LOADS, USUAL } from '../../../bench/scenarios.ts'
+import { WEB_ROWS } from '../../../bench/web-scenarios.ts'
 
 describe('options', () => {
   it('have defaults: everything is measured', () => {
     const { seconds, rounds, clients, pool, logins, scenarios, assert: asserts } = parseOptions([])
     assert.deepEqual([seconds, rounds, clients, pool, logins, asserts], [3, 4, 64, 10, 5000, true])
-    assert.deepEqual(scenarios, SCENARIOS)
+    assert.deepEqual(scenarios, USUAL)
   })
 
   it('take scenarios by two names, in one list or several, and keep their order', () => {
@@ -59,13 +60,15 @@ describe('options', () => {
 
 describe('how long it takes', () => {
   const { seconds, rounds } = parseOptions([])
-  const plan = { seconds, rounds, hasTpcb: true, loginRuns: 4, stormRuns: 2 }
+  const plan = { seconds, rounds, hasTpcb: true, loginRuns: 4, stormRuns: 2, webRows: 0, webStorms: 0 }
 
-  it('is below 8 minutes for everything', () => {
+  it('is below 8 minutes for all that is usual', () => {
     // Direct, pgmux and a PgBouncer that can do all.
     const all = planned({ ...plan, cells: LOADS.length * 3 })
     assert.ok(all.start + all.seconds < 480, inMinutes(all.start + all.seconds))
     assert.equal(all.runs, rounds * (LOADS.length * 3 + 4 + 2))
+    const web = planned({ ...plan, cells: 0, hasTpcb: false, webRows: WEB_ROWS.length, webStorms: 1 })
+    assert.ok(web.start + web.seconds < 600, inMinutes(web.start + web.seconds))
   })
 
   it('is told in words', () => {
