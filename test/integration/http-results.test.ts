@@ -103,19 +103,10 @@ describe('a single query', () => {
   })
 
   it('takes the values that other clients send', async () => {
-    const params = [
-      1.5,
-      12345678901234567890n,
-      true,
-      null,
-      ['a\nb', 'c"\\', null, [1, 'x']],
-      { k: [1, null] },
-    ]
-    const body = JSON.stringify({ query: 'select $1, $2, $3, $4, $5, $6', params: params.map(String) })
-    assert.equal((await ask.post(body, AS_DRIVERS)).status, 200)
     const raw =
-      '{"query":"select $1, $2, $3, $4::int, $5, $6, $7::text[]","params":[1.50,12345678901234567890,true,null,' +
-      '[["a\\nb","c\\"\\\\",null,1e3]],{"k":[12345678901234567890,null]},["NULL","a\\nb"]]}'
+      '{"query":"select $1, $2, $3, $4::int, $5, $6, $7::text[]","params":[1.50,' +
+      '12345678901234567890,true,null,[["a\\nb","c\\"\\\\",null,1e3]],{"k":[12345678901234567890,null]},' +
+      '["NULL","a\\nb"]]}'
     const { rows } = (await ask.post(raw, AS_DRIVERS)).body
     assert.deepEqual(rows, [
       [
