@@ -169,8 +169,9 @@ export class Pooler {
   /** Files of certificates are others now. @throws CertificateError; then the old ones stay in use */
   #renew(side: Side): void {
     if (side === 'client') {
+      const rules = rulesOf(this.#config)
       this.#serverless.reconfigure(this.#config)
-      this.house.reconfigure(rulesOf(this.#config))
+      this.house.reconfigure(rules)
     } else {
       // What was read belongs to a configuration: the same once more.
       const next = { ...this.#config }

@@ -76,6 +76,11 @@ function inBoth<T>(map: ReadonlyMap<string, T>, other: ReadonlyMap<string, T>): 
   return new Map([...map].filter(([name]) => other.has(name)))
 }
 
+/** A port that is open goes on with TLS, or without it. */
+function hasOtherTls(before: Config, after: Config): boolean {
+  return (before.serverless.tls.certFile === '') !== (after.serverless.tls.certFile === '')
+}
+
 /** Compares what a process runs with and what its configuration says now. */
 export function changesBetween(before: Config, after: Config): Changes {
   const databases = compareNames(before.databases, after.databases)
@@ -86,17 +91,24 @@ export function changesBetween(before: Config, after: Config): Changes {
     users: inBoth(one.users, other.users),
   })
   const names = namesWithOtherValues(common(before, after), common(after, before))
+  const isFixed = (name: string): boolean =>
+    AT_START.test(name) || (hasOtherTls(before, after) && name.startsWith('serverless.tls.'))
   return {
     config: {
       ...after,
       listen: before.listen,
       embedded: before.embedded,
-      serverless: { ...after.serverless, host: before.serverless.host, port: before.serverless.port },
+      serverless: {
+        ...after.serverless,
+        host: before.serverless.host,
+        port: before.serverless.port,
+        tls: hasOtherTls(before, after) ? before.serverless.tls : after.serverless.tls,
+      },
       admin: { ...after.admin, host: before.admin.host, port: before.admin.port },
       log: { ...after.log, format: before.log.format },
     },
-    changed: names.filter((name) => !AT_START.test(name)),
-    needsRestart: names.filter((name) => AT_START.test(name)),
+    changed: names.filter((name) => !isFixed(name)),
+    needsRestart: names.filter(isFixed),
     databases,
     users,
   }

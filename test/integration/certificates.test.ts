@@ -5,6 +5,7 @@ import { X509Certificate } from 'node:crypto'
 import { copyFileSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import type { TLSSocket } from 'node:tls'
 import { after, describe, it, type TestContext } from 'node:test'
 import { setTimeout as pause } from 'node:timers/promises'
 import { Authority, type Issued, NO_OPENSSL } from '../support/authority.ts'
@@ -13,6 +14,7 @@ import { merge, type TestPooler } from '../support/pooler.ts'
 import { eventually, Rig } from '../support/rig.ts'
 import { testCertificate, useTls } from '../support/server-files.ts'
 import { openSocket } from '../support/sockets.ts'
+import { openRaw } from '../support/web-socket.ts'
 
 const postgres = await getPostgres()
 const folder = mkdtempSync(join(tmpdir(), 'pgmux-certificates-'))
@@ -71,6 +73,37 @@ describe('our certificate for clients', () => {
     assert.deepEqual(seen, new Set([serialOf(old), serialOf(fresh)]))
     assert.equal(told(rig.test, KEPT).length, 1)
     assert.equal((await inside.query('select 1')).error, null)
+    await rig.stop()
+  })
+
+  it('of the port for WebSocket and HTTP: the new pair counts, who is in stays in', async (t) => {
+    if (!canIssue(t)) return
+    const authority = new Authority()
+    const [old, fresh, third] = ['/CN=old', '/CN=new', '/CN=third'].map((name) => authority.issue(name))
+    put(old!)
+    const serverless = { host: '127.0.0.1', port: 0, tls: pair }
+    const rig = await Rig.start(postgres, { client: { auth: 'trust' }, serverless })
+    const { pooler } = rig.test
+    const web = { port: pooler.addresses.serverless?.port ?? 0, secure: true }
+    const seen = async (): Promise<string> => {
+      const socket = (await openRaw(web)) as TLSSocket
+      const serial = socket.getPeerX509Certificate()?.serialNumber
+      socket.destroy()
+      return serial ?? ''
+    }
+    await using inside = await rig.client({ web })
+    assert.equal(await seen(), serialOf(old!))
+    put(fresh!)
+    await eventually(async () => (await seen()) === serialOf(fresh!))
+    put(third!)
+    pooler.reload(merge(pooler.config, { pool: { size: 5 } }))
+    assert.equal(await seen(), serialOf(third!))
+    const without = merge(pooler.config, { serverless: { tls: { certFile: '', keyFile: '' } } })
+    const { needsRestart } = pooler.reload(without)
+    assert.deepEqual(needsRestart, ['serverless.tls.cert_file', 'serverless.tls.key_file'])
+    assert.equal(await seen(), serialOf(third!), 'a port does not lose its TLS while it is open')
+    assert.equal((await inside.query('select 1')).error, null)
+    assert.ok(pooler.gauges().certificates?.has(pair.certFile))
     await rig.stop()
   })
 
