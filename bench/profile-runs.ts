@@ -10,6 +10,7 @@ import { type CpuProfile, profileClock, topFunctions } from './profile.ts'
 import { WARM_UP } from './progress.ts'
 import type { Scene } from './rounds.ts'
 import { COPY_CLIENTS, isBulk, isLoad, type Load } from './scenarios.ts'
+import { measureWeb, webRows, webSettings } from './web-rounds.ts'
 
 const TOP = 25
 
@@ -28,7 +29,8 @@ export async function profileAll(scene: Omit<Scene, 'progress' | 'peers'>, into:
         const words = run.kind === 'run' ? `p99 ${run.latency?.p99.toFixed(1)} ms` : run.reason
         await show({ ground, say, peer, folder, into, from }, `logins-${auth}`, words)
       }
-    } else say(`no profile of ${scenario}: choose logins`)
+    } else if (scenario === 'websocket' || scenario === 'http') await profileWeb(scene, scenario, into)
+    else say(`no profile of ${scenario}: choose logins, or http and websocket`)
   }
 }
 
@@ -49,6 +51,23 @@ async function profileLoad(
   const measured = await by.run({ ...order, seconds })
   const words = 'kind' in measured ? measured.reason : `${measured.rate.toFixed(0)}/s under the profiler`
   await show({ ground, say, peer, folder, into, from }, load, words)
+}
+
+/** What the scenario is held to: visits over WebSocket, queries over HTTP. */
+async function profileWeb(
+  scene: Omit<Scene, 'progress' | 'peers'>,
+  scenario: 'websocket' | 'http',
+  into: string,
+): Promise<void> {
+  const { ground, say } = scene
+  const folder = join(ground.folder, `profile-${scenario}`)
+  const row = webRows([scenario]).find(({ way }) => way === scenario)!
+  const peer = await startPgmux(ground, webSettings(ground, row.auth, folder), '')
+  await measureWeb(scene, peer, row, WARM_UP)
+  const from = profileClock()
+  const run = await measureWeb(scene, peer, row, ground.options.seconds)
+  const words = run.kind === 'run' ? `${run.rate.toFixed(0)}/s under the profiler` : run.reason
+  await show({ ground, say, peer, folder, into, from }, scenario, words)
 }
 
 interface Profiled {
