@@ -2,11 +2,13 @@
 // and that are under way when the pooler stops. In each the server is well and somebody else's before
 // long.
 import assert from 'node:assert/strict'
+import type { IncomingMessage } from 'node:http'
 import { after, describe, it } from 'node:test'
 import { type Overrides, startPooler } from '../support/pooler.ts'
 import { getPostgres } from '../support/postgres.ts'
 import { eventually } from '../support/rig.ts'
 import { AS_DRIVERS, Asker, ON, readAnswer, urlFor } from '../support/sql-over-http.ts'
+import { Prng } from '../support/prng.ts'
 import { asleep } from '../support/waits.ts'
 
 const postgres = await getPostgres()
@@ -211,6 +213,38 @@ describe('connections', () => {
       answers,
       answers.map((_, n) => `${n}`),
     )
+  })
+
+  it('and a crowd whose members vanish: every answer is of its own request, and nobody stays', async () => {
+    const crowd = await start({ serverless: ON, pool: { size: 3 } })
+    const prng = new Prng(7)
+    let answers = 0
+    const member = async (n: number): Promise<void> => {
+      const query = `select set_config('app.who', '${n}', false), $1::int, pg_sleep(${prng.next() / 200})`
+      const sent = crowd.ask.open(JSON.stringify({ query, params: [n] }), AS_DRIVERS)
+      const answered = new Promise<IncomingMessage | null>((resolve) => {
+        sent.on('response', resolve)
+        sent.on('error', () => resolve(null))
+      })
+      let hasGone = false
+      const go = () => {
+        hasGone = true
+        sent.destroy()
+      }
+      if (prng.next() < 0.3) setTimeout(go, prng.next() * 20)
+      const response = await answered
+      const found = response === null ? null : await readAnswer(response).catch(() => null)
+      if (hasGone) return
+      assert.deepEqual(found?.body.rows, [[`${n}`, `${n}`, '']])
+      answers++
+    }
+    await Promise.all(Array.from({ length: 600 }, (_, n) => member(n)))
+    assert.ok(answers > 300, `${answers} answers`)
+    const { house } = crowd.pooler.pooler
+    await eventually(() => house.clients.size === 0)
+    await eventually(() => crowd.pooler.pooler.gauges().servers.active === 0)
+    for (let round = 0; round < 6; round++)
+      assert.equal(await crowd.ask.value("select coalesce(current_setting('app.who', true), '')"), '')
   })
 
   it('with a request under way are told, when the pooler stops, that it is the last', async () => {

@@ -79,6 +79,14 @@ describe('a single query', () => {
     assert.equal(body.fields[0]?.name, 'a"b\\c\u00e9\n')
   })
 
+  it('may be long, as text and as value', async () => {
+    const long = 'abc"\\\n\u00e9'.repeat(300_000)
+    assert.equal(await ask.value('select $1::text', [long]), long)
+    assert.equal(await ask.value(`select length($1) /* ${'x'.repeat(600_000)} */`, ['abc']), '3')
+    const quoted = `'${'y'.repeat(400_000)}'`
+    assert.equal(await ask.value(`select length(${quoted})`), '400000')
+  })
+
   it('has no columns, the same column twice, 1,664 of them', async () => {
     assert.deepEqual((await ask.sql('select')).body.rows, [[]])
     assert.deepEqual((await ask.sql('select 1 as a, 2 as a')).body.rows, [['1', '2']])
