@@ -99,7 +99,11 @@ export class Startup implements StreamHandler {
   tick(now: number): void {
     if (now <= this.#deadline) this.#entry?.tick(now)
     else if (this.#goodbye !== null) this.#leave()
-    else this.#refuse(timedOut('login'))
+    else {
+      this.#refuse(timedOut('login'))
+      // Who never said what it wants does not wait for an answer either.
+      if (this.#request === null) this.#leave()
+    }
   }
 
   /** Something went wrong with it here. */

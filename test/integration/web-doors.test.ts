@@ -202,6 +202,17 @@ describe('the end of the pooler', () => {
     assert.equal((await talk.socket.closeFrame)?.code, 1000)
   })
 
+  it('who never says what it wants is closed in time, and told so', async () => {
+    const rig = await rigWith({ client: { loginTimeoutMs: 300 } })
+    const talks = await Promise.all(Array.from({ length: 50 }, () => Talk.open(rig)))
+    assert.equal(rig.test.pooler.house.visitors.size, 50)
+    for (const talk of talks) {
+      assert.equal((await talk.socket.closeFrame)?.code, 1000)
+      assert.deepEqual([talk.types, talk.error?.code], ['E', '08P01'])
+    }
+    assert.equal(rig.test.pooler.house.visitors.size, 0)
+  })
+
   it('a full door too, at once', async () => {
     const rig = await rigWith({ client: { maxUnauthenticated: 2 } })
     const silent = [await Talk.open(rig), await Talk.open(rig)]
