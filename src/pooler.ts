@@ -288,7 +288,9 @@ export class Pooler {
   /** The numbers of this moment, counted anew from the lists. */
   gauges(): Gauges {
     const logLinesLost = this.#log.lost?.() ?? 0
-    return { ...gaugesOf(this.house, this.router), certificates: this.#certificates.ends, logLinesLost }
+    const { webSockets } = this.#serverless
+    const { ends: certificates } = this.#certificates
+    return { ...gaugesOf(this.house, this.router), certificates, logLinesLost, webSockets }
   }
 
   metrics(): Promise<string> {

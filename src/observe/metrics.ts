@@ -12,6 +12,8 @@ export interface Gauges {
   readonly waiting: number
   /** When certificates of ours end, in seconds since 1970, by file. */
   readonly certificates?: ReadonlyMap<string, number>
+  /** WebSockets that are open, logged in or not. */
+  readonly webSockets?: number
   /** Lines of the log that nobody took. */
   readonly logLinesLost?: number
 }
@@ -171,6 +173,9 @@ export class Metrics {
     this.#gauge(expiry, 'When a certificate of ours ends', ['file'], (gauge) => {
       for (const read of this.#gauges)
         for (const [file, end] of read().certificates ?? []) gauge.set({ file }, end)
+    })
+    this.#gauge('pgmux_websockets', 'WebSockets that are open, logged in or not', [], (gauge) => {
+      for (const read of this.#gauges) gauge.inc(read().webSockets ?? 0)
     })
     this.#gauge('pgmux_client_waiting', 'Clients that wait for a server', [], (gauge) => {
       for (const read of this.#gauges) gauge.inc(read().waiting)

@@ -206,6 +206,7 @@ describe('the end of the pooler', () => {
     const rig = await rigWith({ client: { loginTimeoutMs: 300 } })
     const talks = await Promise.all(Array.from({ length: 50 }, () => Talk.open(rig)))
     assert.equal(rig.test.pooler.house.visitors.size, 50)
+    assert.match(await rig.test.pooler.metrics(), /^pgmux_websockets 50$/m)
     for (const talk of talks) {
       assert.equal((await talk.socket.closeFrame)?.code, 1000)
       assert.deepEqual([talk.types, talk.error?.code], ['E', '08P01'])
