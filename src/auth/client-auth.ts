@@ -29,6 +29,9 @@ import type { Md5Secret, PlainSecret, Secret } from './secrets.ts'
 /** Iterations for passwords given in plain and for users that do not exist: Postgres' default. */
 export const SCRAM_ITERATIONS = 4096
 const SALT_BYTES = 16
+/** Salts that are remembered, and the longest name that Postgres knows. */
+const SALTS_MAX = 1000
+const NAME_MAX = 63
 const MD5_SALT_BYTES = 4
 
 /** Who wants to log in, and how that may be done. */
@@ -84,6 +87,8 @@ export class ClientAuthContext {
   tokens: TokenJudge = NO_TOKENS
   /** Makes the salts of users without one, so that asking twice shows the same salt; new in each process. */
   readonly #key: KeyObject
+  /** Those asked for last. */
+  readonly #salts = new Map<string, Buffer>()
   #hasVerifiers = false
   #hasOthers = false
 
@@ -93,9 +98,15 @@ export class ClientAuthContext {
     this.#key = createSecretKey(random.bytes(32))
   }
 
-  /** The salt shown for a user that has no verifier. */
+  /** The salt shown for a user that has no verifier. Whoever is there is asked for as often as who is not. */
   saltOf(user: string): Buffer {
-    return this.#mac('salt', user).subarray(0, SALT_BYTES)
+    const known = this.#salts.get(user)
+    if (known !== undefined) return known
+    const salt = this.#mac('salt', user).subarray(0, SALT_BYTES)
+    if (user.length > NAME_MAX) return salt
+    if (this.#salts.size >= SALTS_MAX) this.#salts.clear()
+    this.#salts.set(user, salt)
+    return salt
   }
 
   /** Unknown users are asked in the way of those that there are. */

@@ -1,6 +1,6 @@
 // The expensive part of SCRAM: PBKDF2, in the thread pool, bounded and remembered. Never runs it on the event
 // loop and never keeps a password (only the keys that came out, under a digest of what went in).
-import { createHash, pbkdf2 } from 'node:crypto'
+import { hash, pbkdf2 } from 'node:crypto'
 import { preparePassword } from './saslprep.ts'
 import { KEY_LENGTH, keysOfSaltedPassword, type ScramKeys } from './scram-keys.ts'
 
@@ -115,8 +115,11 @@ export class PasswordWork {
 
 /** Lengths in front, so that no two different questions read the same. */
 function identity(password: string, salt: Buffer, iterations: number): string {
-  const hash = createHash('sha256').update(`${iterations}:${salt.length}:`).update(salt).update(password)
-  return hash.digest('base64')
+  const bytes = Buffer.from(`${iterations}:${salt.length}:${salt.toString('hex')}:${password}`, 'utf8')
+  const id = hash('sha256', bytes, 'base64')
+  // The memory is used again for something else.
+  bytes.fill(0)
+  return id
 }
 
 function always(): boolean {

@@ -1,6 +1,6 @@
 // The arithmetic of SCRAM-SHA-256 (RFC 5802, RFC 7677) that both roles share. Pure; knows no messages and no
 // state.
-import { createHash, createHmac, createSecretKey } from 'node:crypto'
+import { createHmac, createSecretKey, hash } from 'node:crypto'
 
 export const SCRAM_SHA_256 = 'SCRAM-SHA-256'
 /** Bound to the TLS connection below it. */
@@ -21,7 +21,7 @@ export interface ScramVerifierKeys {
 }
 
 export function sha256(data: Uint8Array): Buffer {
-  return createHash('sha256').update(data).digest()
+  return hash('sha256', data, 'buffer')
 }
 
 /** Strings are taken as latin1: SCRAM messages are kept that way so that each byte stays what it was. */

@@ -34,6 +34,14 @@ const ASKED_BY_DRIVERS = [
 /** Headers with which a proxy says whom it speaks for. */
 const FORWARDING = ['x-forwarded-for', 'x-forwarded-proto', 'x-real-ip', 'forwarded']
 
+/** Who sent a request, and what that was concluded from. */
+export interface KnownCaller {
+  readonly caller: Caller
+  readonly doors: Doors
+  readonly host: RequestHeaders[string]
+  readonly origin: RequestHeaders[string]
+}
+
 /** The rules of one configuration. */
 export class Doors {
   readonly #proxies: readonly Network[]
@@ -46,6 +54,17 @@ export class Doors {
     this.#origins = new Set(rules.allowedOrigins)
     this.#hosts = new Set(rules.allowedHosts)
     this.#insecurePasswords = rules.insecurePasswords
+  }
+
+  /**
+   * The same, where it is the same as for the request before on this connection: the same names, and nobody
+   * says that they forward somebody else.
+   * @returns null: it has to be worked out
+   * @param before what was said of that one; undefined: there was none
+   */
+  sameCaller(headers: RequestHeaders, before: KnownCaller | undefined): Caller | null {
+    if (before === undefined || before.doors !== this || headers.host !== before.host) return null
+    return headers.origin === before.origin && !isForwarded(headers) ? before.caller : null
   }
 
   /** Who sent a request with these headers. @param socket the other end of the connection it came on */
@@ -68,8 +87,7 @@ export class Doors {
   #origin(headers: RequestHeaders, socket: PeerInfo): PeerInfo {
     if (!this.#isProxy(parseIp(socket.address))) {
       // Somebody forwards others to us and nobody told us whom to believe: they are not of this machine.
-      const isForwarded = socket.loopback && FORWARDING.some((name) => headers[name] !== undefined)
-      return isForwarded ? { ...socket, loopback: false } : socket
+      return socket.loopback && isForwarded(headers) ? { ...socket, loopback: false } : socket
     }
     const forwarded = listOf(headers['x-forwarded-for'])
     let address = socket.address
@@ -125,6 +143,12 @@ export class Doors {
   #allows(origin: string): boolean {
     return this.#origins.has(origin) || this.#origins.has(ANY_ORIGIN)
   }
+}
+
+/** A proxy says whom it speaks for. */
+export function isForwarded(headers: RequestHeaders): boolean {
+  for (const name of FORWARDING) if (headers[name] !== undefined) return true
+  return false
 }
 
 function textOf(value: string | readonly string[] | undefined): string | null {

@@ -18,11 +18,12 @@ import type { Log } from '../observe/log.ts'
 import { CloseCode } from '../net/ws-frames.ts'
 import type { WsStream } from '../net/ws-stream.ts'
 import type { SecurableStream } from '../wire/byte-stream.ts'
-import { Doors } from './doors.ts'
+import { Doors, isForwarded, type KnownCaller } from './doors.ts'
 import type { RequestHouse } from './http/request.ts'
 import { SqlDoor } from './http/sql-door.ts'
 import { HttpLogins } from './login.ts'
 import { Tokens } from './tokens.ts'
+import type { Caller } from './types.ts'
 
 /** Connections besides clients that are in: logins, keep-alive without a request. */
 const SPARE_CONNECTIONS = 1024
@@ -48,6 +49,8 @@ export class Endpoint {
   readonly #tokens: Tokens
   #isDraining = false
   readonly #sql: SqlDoor
+  /** Of the last request of each connection. */
+  readonly #callers = new WeakMap<object, KnownCaller>()
 
   constructor(parts: EndpointParts) {
     this.#parts = parts
@@ -132,9 +135,18 @@ export class Endpoint {
 
   #onRequest(request: WebRequest, response: WebResponse): void {
     const doors = this.#doors
-    const socket = { ...describePeer(request.socket, false), encrypted: this.#server?.isTls === true }
-    const caller = doors.caller(request.headers, socket)
+    const { headers, socket } = request
+    const caller = doors.sameCaller(headers, this.#callers.get(socket)) ?? this.#callerOf(request)
     this.#sql.handle(request, response, { caller, doors })
+  }
+
+  #callerOf({ headers, socket }: WebRequest): Caller {
+    const doors = this.#doors
+    const peer = { ...describePeer(socket, false), encrypted: this.#server?.isTls === true }
+    const caller = doors.caller(headers, peer)
+    if (!isForwarded(headers))
+      this.#callers.set(socket, { caller, doors, host: headers.host, origin: headers.origin })
+    return caller
   }
 }
 

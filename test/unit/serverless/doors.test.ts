@@ -78,6 +78,20 @@ describe('where a request comes from', () => {
     }
   })
 
+  it('is not worked out again for a connection on which the same is said', () => {
+    const rules = doors({ trustProxy: ['10.0.0.1'] })
+    const headers = { host: 'localhost', origin: 'https://a.example' }
+    const first = rules.caller(headers, from('10.0.0.1'))
+    const before = { caller: first, doors: rules, ...headers }
+    assert.equal(rules.sameCaller({ ...headers }, before), first)
+    assert.equal(rules.sameCaller(headers, undefined), null)
+    // Other rules count at once, and each request may be of somebody else.
+    assert.equal(doors().sameCaller(headers, before), null)
+    for (const name of ['x-forwarded-for', 'x-forwarded-proto', 'x-real-ip', 'forwarded', 'host', 'origin'])
+      assert.equal(rules.sameCaller({ ...headers, [name]: '' }, before), null, name)
+    assert.equal(rules.sameCaller({ host: 'localhost' }, before), null)
+  })
+
   it('takes passwords where nobody can read them, or the operator does not mind', () => {
     const takes = (insecurePasswords: boolean, address: string) =>
       caller({ insecurePasswords }, {}, address).peer.web?.takesPasswords
