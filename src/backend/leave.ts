@@ -107,14 +107,16 @@ function discard(server: Server): void {
   writeConnectQuery(server, () => {})
 }
 
-function resetLeft(server: Server): void {
+function resetLeft(server: Server, isAgain = false): void {
   const { talk, out } = server
   writeReset(talk, out, { wanted: null, isGuard: false }, (left) => {
     if (left === Left.Nothing) return
-    if (left === Left.Unknown) server.close(RESET_FAILED)
+    if (left === Left.Unknown || isAgain) server.close(RESET_FAILED)
     else
       writeDeallocation(talk, out, (isDone) => {
-        if (!isDone) server.close(RESET_FAILED)
+        // What was done may have been done by statements that were not ours.
+        if (isDone) resetLeft(server, true)
+        else server.close(RESET_FAILED)
       })
   })
 }

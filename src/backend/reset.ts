@@ -26,20 +26,38 @@ export const Left = { Nothing: 0, Statements: 1, Unknown: 2 } as const
 
 /** Who it is comes first: it may be somebody who may not do the rest. */
 const IDENTITY = ['RESET SESSION AUTHORIZATION', 'RESET ALL']
-/** One row, and one for each statement of an SQL PREPARE. */
-const COUNT_LEFT =
-  'SELECT 1 FROM pg_catalog.pg_advisory_unlock_all() UNION ALL ' +
-  'SELECT 1 FROM pg_catalog.pg_prepared_statement() WHERE from_sql'
-const BELONGINGS = ['CLOSE ALL', 'UNLISTEN *', COUNT_LEFT, 'DISCARD TEMP', 'DISCARD SEQUENCES']
+const BELONGINGS = [
+  'CLOSE ALL',
+  'UNLISTEN *',
+  'SELECT pg_catalog.pg_advisory_unlock_all()',
+  'DISCARD TEMP',
+  'DISCARD SEQUENCES',
+]
 const TEXTS = [...IDENTITY, ...BELONGINGS]
 
 const nameOf = (text: string): string => `${PREFIX}reset_${TEXTS.indexOf(text)}`
 const PARSES = Buffer.concat(TEXTS.map((text) => parse(nameOf(text), text)))
 const RUN_IDENTITY = Buffer.concat(IDENTITY.map(run))
 const RUN_BELONGINGS = Buffer.concat(BELONGINGS.map(run))
+/**
+ * One row for each statement of an SQL PREPARE. Such a one may have taken the name of ours and do nothing,
+ * or put everything back before anybody looks: so this is parsed each time and comes in front of the others,
+ * which are not believed unless there is none.
+ */
+const COUNT_LEFT = runAfresh('SELECT 1 FROM pg_catalog.pg_prepared_statement() WHERE from_sql')
+/** The same where something follows: it meets a failed transaction if there is one. */
+const GUARD_BEGIN = runAfresh('BEGIN ISOLATION LEVEL READ COMMITTED')
+const GUARD_COUNT = runAfresh(
+  'SELECT pg_catalog.int4div(1, pg_catalog.int4(NOT from_sql)) ' +
+    'FROM pg_catalog.pg_prepared_statement() WHERE from_sql',
+)
 
 function run(text: string): Buffer {
   return Buffer.concat([bind('', nameOf(text), []), execute('')])
+}
+
+function runAfresh(text: string): Buffer {
+  return Buffer.concat([parse('', text), bind('', '', []), execute('')])
 }
 
 /** How a reset is done. */
@@ -63,27 +81,34 @@ export function writeReset(
 ): void {
   const { replies, loginSettings } = talk
   const exchange = internalExchange('reset', isGuard, (status) => {
-    const isDone = exchange.error === null && status === Status.Idle
+    const isDone = exchange.error === null && count.error === null && status === Status.Idle
     if (isDone) talk.hasResets = true
-    const left = !isDone ? Left.Unknown : exchange.rows > 1 ? Left.Statements : Left.Nothing
+    const left = !isDone ? Left.Unknown : count.rows > 0 ? Left.Statements : Left.Nothing
     talk.isClean = left === Left.Nothing
     if (isGuard && !talk.isClean) exchange.error ??= NOT_CLEAN
     then(left)
   })
+  // Rows of what may not be ours must not be counted with it.
+  const count = internalExchange('reset', false, () => {})
   if (isGuard) talk.unconfirmed++
   if (!talk.hasResets) {
-    for (let count = 0; count < TEXTS.length; count++) replies.push(Reply.Parse | Fate.Internal, exchange)
+    for (let place = 0; place < TEXTS.length; place++) replies.push(Reply.Parse | Fate.Internal, exchange)
     out.write(PARSES)
   }
-  expect(talk, 1 + IDENTITY.length, exchange)
-  out.write(RUN_BEGIN)
+  if (isGuard) replies.push(Reply.Parse | Fate.Internal, exchange)
+  expect(talk, 1, exchange)
+  out.write(isGuard ? GUARD_BEGIN : RUN_BEGIN)
+  replies.push(Reply.Parse | Fate.Internal, count)
+  expect(talk, 1, count)
+  out.write(isGuard ? GUARD_COUNT : COUNT_LEFT)
+  talk.unnamedOf = null
+  expect(talk, IDENTITY.length, exchange)
   out.write(RUN_IDENTITY)
-  // In front of the count: the last SELECT must be that one.
   if (wanted !== null && loginSettings !== null && wanted !== loginSettings)
     writeSet(talk, out, changesBetween(loginSettings, wanted), exchange)
   expect(talk, BELONGINGS.length + 1, exchange)
-  replies.push(Reply.Sync | Fate.Internal, exchange)
   out.write(RUN_BELONGINGS)
+  replies.push(Reply.Sync | Fate.Internal, exchange)
   out.write(RUN_COMMIT)
 }
 
@@ -95,13 +120,16 @@ const NOT_CLEAN = errorResponse({
 })
 
 function expect(talk: Talk, statements: number, exchange: InternalExchange): void {
-  for (let count = 0; count < statements; count++) {
+  for (let done = 0; done < statements; done++) {
     talk.replies.push(Reply.Bind | Fate.Internal, exchange)
     talk.replies.push(Reply.Execute | Fate.Internal, exchange)
   }
 }
 
-/** Drops all prepared statements, and prepares our own again. */
+/**
+ * Drops all prepared statements, and prepares our own again. A reset before it may have been done by others:
+ * another one has to follow.
+ */
 export function writeDeallocation(talk: Talk, out: Output, then: (isDone: boolean) => void): void {
   const drop = internalExchange('reset', false, () => {})
   writeQuery(talk, out, 'DEALLOCATE ALL', drop)

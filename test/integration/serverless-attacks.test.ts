@@ -1,0 +1,74 @@
+// Owns: somebody who has come in over HTTP and wants what is others': their server, their memory, their
+// place. Each attack worked once.
+import assert from 'node:assert/strict'
+import { after, describe, it } from 'node:test'
+import { through } from '../support/compare.ts'
+import { startPooler } from '../support/pooler.ts'
+import { getPostgres } from '../support/postgres.ts'
+import { Asker, ON, urlFor } from '../support/sql-over-http.ts'
+import { WireClient } from '../support/wire-client.ts'
+
+const postgres = await getPostgres()
+const pooler = await startPooler(postgres.url, { serverless: ON, pool: { size: 1 } })
+after(() => pooler.stop())
+const ask = new Asker(pooler, urlFor(postgres))
+
+describe('statements of pgmux itself, replaced by others of the same name', () => {
+  const names = "select name from pg_prepared_statements where name ~ '^pgmux_[a-z]' and not from_sql"
+  const found = `select current_user as who, current_setting('search_path') as path,
+    (select relpersistence from pg_class where oid = 'notes'::regclass) as notes,
+    (select count(*) from pg_listening_channels()) as channels,
+    (select count(*) from pg_prepared_statements where from_sql) as prepared`
+  /** What the replaced ones do is up to the attacker. */
+  const replace = (text: string) => `do $$ declare one text; begin
+    for one in ${names} loop
+      execute 'deallocate ' || one;
+      execute format('prepare %s as ${text}', one, one);
+    end loop;
+    execute 'create temp table notes (a text)';
+    execute 'listen stolen';
+    execute 'set role thief';
+    execute 'set search_path = pg_temp, public';
+  end $$`
+
+  it('reset nothing, and are noticed', async () => {
+    await postgres.admin('create role thief')
+    await postgres.admin('create table notes (a text)')
+    await postgres.admin('grant all on notes to public')
+    const clean = await ask.rows(found)
+    for (const text of ['select 1', 'select 1 where false', 'select 1 from generate_series(1, 3)']) {
+      assert.equal((await ask.sql(replace(text))).status, 200)
+      assert.deepEqual(await ask.rows(found), clean, text)
+    }
+  })
+
+  it('reset nothing and take themselves away in time, and are noticed', async () => {
+    await postgres.admin(`create function vanish() returns int language plpgsql as $$ declare one text; begin
+      for one in select name from pg_prepared_statements where from_sql loop
+        execute 'deallocate ' || one;
+      end loop;
+      return 1; end $$`)
+    const clean = await ask.rows(found)
+    for (const name of ['pgmux_begin', 'pgmux_reset_6', 'pgmux_commit']) {
+      const vanish = `prepare ${name} as select public.vanish()`
+      const last = `do $$ begin execute 'deallocate ${name}'; execute '${vanish}'; end $$`
+      const { body } = await ask.batch([replace('select 1').replace('set role thief', 'select 1'), last])
+      assert.equal(body.message, undefined)
+      assert.deepEqual(await ask.rows(found), clean, name)
+    }
+  })
+
+  it('by a session: a request does not run there', async () => {
+    await postgres.admin('create table stolen (a text)')
+    await postgres.admin(`create function steal() returns trigger language plpgsql as $$ begin
+      insert into public.stolen values (new.a); return new; end $$`)
+    const tcp = await WireClient.connect(through(pooler, postgres))
+    const trap = "execute 'create trigger steal before insert on notes for each row execute function steal()'"
+    await tcp.query(replace('select 1').replace("execute 'set role thief'", trap))
+    const { body } = await ask.sql("insert into notes values ('secret')")
+    assert.equal(body.code, '08006', JSON.stringify(body))
+    assert.deepEqual(await ask.rows('select * from stolen'), [])
+    assert.equal((await ask.sql("insert into notes values ('secret')")).status, 200)
+    await tcp.end()
+  })
+})
