@@ -54,7 +54,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   'certificates.ts': ['config/types.ts', 'observe', 'util'],
   'pooler.ts': [...UPPER, ...BESIDES, 'routing', 'serverless', 'admin', 'embedded'],
   'index.ts': ['pooler.ts', 'listeners.ts', 'reload.ts', 'config', 'observe', 'util'],
-  cli: [...UPPER, 'routing', 'embedded', 'pooler.ts'],
+  cli: [...UPPER, 'routing', 'embedded', 'pooler.ts', 'serverless/jwks.ts'],
   'main.ts': [...UPPER, 'routing', 'embedded', 'pooler.ts', 'cli'],
 }
 

@@ -3,9 +3,11 @@
 import { PasswordWork } from '../auth/password-work.ts'
 import { loadConfig } from '../config/load.ts'
 import type { Config } from '../config/types.ts'
+import { readPair } from '../net/tls-files.ts'
 import { serverTls } from '../net/tls-server.ts'
 import { poolLimitsOf } from '../routing/precedence.ts'
 import { readUpstreamTls } from '../routing/upstream-tls.ts'
+import { keysOfFile } from '../serverless/jwks.ts'
 import { probe, type ProbeResult } from './probe.ts'
 import type { Arguments } from './arguments.ts'
 
@@ -14,6 +16,7 @@ export async function check(given: Arguments): Promise<number> {
   const { config, file, warnings } = loadConfig({ flags: given.flags })
   for (const warning of warnings) process.stdout.write(`warning: ${warning}\n`)
   if (config.client.tls.mode !== 'disable') serverTls(config.client.tls)
+  checkServerless(config)
   readUpstreamTls(config)
   process.stdout.write(`${file ?? 'the configuration'} is valid\n`)
   if (!given.connect) return 0
@@ -30,6 +33,12 @@ export async function check(given: Arguments): Promise<number> {
     if (!result.ok) isWell = false
   }
   return isWell ? 0 : 1
+}
+
+/** The files of the endpoint, as its start would read them. @throws one sentence */
+function checkServerless({ serverless: { tls, jwt } }: Config): void {
+  if (tls.certFile !== '') readPair(tls.certFile, tls.keyFile)
+  if (jwt.jwksFile !== '') keysOfFile(jwt.jwksFile)
 }
 
 /** One login for each database, as the user that it would have. */

@@ -115,16 +115,24 @@ function checkListener(context: ResolveContext, file: FileConfig): void {
   rule(context, [at('port'), at('host')], clash(admin.host, admin.port), text)
 }
 
+function resolveTls(context: ResolveContext, { tls }: FileConfig['serverless']): ServerlessConfig['tls'] {
+  const half = (tls.cert_file === '') !== (tls.key_file === '')
+  rule(context, [at('tls', 'cert_file'), at('tls', 'key_file')], half, 'needs cert_file and key_file')
+  return {
+    certFile: readableFile(context, at('tls', 'cert_file'), tls.cert_file),
+    keyFile: readableFile(context, at('tls', 'key_file'), tls.key_file),
+    minVersion: tls.min_version,
+  }
+}
+
 /** Everything about the endpoint for WebSocket and HTTP. */
 export function resolveServerless(context: ResolveContext, file: FileConfig): ServerlessConfig {
   const { serverless: said } = file
   checkListener(context, file)
-  const half = (said.tls.cert_file === '') !== (said.tls.key_file === '')
-  rule(context, [at('tls', 'cert_file'), at('tls', 'key_file')], half, 'needs cert_file and key_file')
   return {
     host: said.host === 'off' ? '' : said.host,
     port: said.port,
-    tls: { certFile: said.tls.cert_file, keyFile: said.tls.key_file, minVersion: said.tls.min_version },
+    tls: resolveTls(context, said),
     trustProxy: resolveProxies(context, said.trust_proxy),
     allowedOrigins: resolveOrigins(context, said.allowed_origins),
     allowedHosts: resolveHosts(context, said.allowed_hosts),

@@ -108,6 +108,23 @@ suite('the command', () => {
     assert.match(said, /broken\.txt:2|broken\.txt.*line 2/)
   })
 
+  test('files of the endpoint for WebSocket and HTTP that cannot be used', async () => {
+    const { certFile } = testCertificate()
+    write('{"keys": []}', 'no-keys.json')
+    const rules = 'issuer: i, audience: a, roles: r'
+    for (const [section, expected] of [
+      [
+        'tls: { cert_file: gone.crt, key_file: gone.key }',
+        /serverless\.tls\.cert_file: cannot read gone\.crt/,
+      ],
+      [`tls: { cert_file: ${certFile}, key_file: no-keys.json }`, /no-keys\.json holds no PEM key/],
+      [`jwt: { jwks_file: no-keys.json, ${rules} }`, /cannot use the keys in .*no-keys\.json/],
+    ] as const) {
+      const path = write(`${UPSTREAM}serverless:\n  ${section}\n`)
+      assert.match(complaint(await pgmux(['check', '--config', path])), expected)
+    }
+  })
+
   test('a key that belongs to another certificate', async () => {
     const { certFile } = testCertificate()
     const key = write('-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n', 'other.key')

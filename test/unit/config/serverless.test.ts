@@ -57,6 +57,20 @@ describe('the lists of the endpoint for WebSocket and HTTP', () => {
   })
 })
 
+describe('its certificate', () => {
+  it('is found from the folder of the configuration, and missed there', () => {
+    writeFileSync(join(folder, 'tls.crt'), '')
+    writeFileSync(join(folder, 'tls.key'), '')
+    const { tls } = load('{ tls: { cert_file: tls.crt, key_file: tls.key } }')
+    assert.deepEqual([tls.certFile, tls.keyFile], [join(folder, 'tls.crt'), join(folder, 'tls.key')])
+    assert.match(
+      problem('{ tls: { cert_file: tls.crt, key_file: gone.key } }'),
+      /:2: serverless\.tls\.key_file: cannot read gone\.key: there is no such file/,
+    )
+    assert.match(problem('{ tls: { key_file: tls.key } }'), /needs cert_file and key_file/)
+  })
+})
+
 describe('the rules for tokens', () => {
   const RULES = 'issuer: i, audience: a, roles: "web_user, web_admin"'
 
