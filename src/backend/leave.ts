@@ -89,12 +89,20 @@ export function settleLeaving(server: Server, isAtBoundary: boolean): void {
   if (leaving.undoing !== 'nothing') {
     const { undoing } = leaving
     leaving.undoing = 'nothing'
+    limit(server, leaving)
     if (undoing === 'discard') discard(server)
     else resetLeft(server)
     return
   }
   if (talk.isFree) server.release()
   else server.close('the state of the server is not known')
+}
+
+/** From here on nobody wants anything of it: it need not have the time of what a client has asked for. */
+function limit(server: Server, leaving: Leaving): void {
+  const { cancelTimeoutMs } = server.parts.route
+  if (cancelTimeoutMs === 0 || leaving.isCancelled) return
+  leaving.deadline = Math.min(leaving.deadline, server.talk.time.now + cancelTimeoutMs)
 }
 
 function discard(server: Server): void {

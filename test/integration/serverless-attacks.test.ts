@@ -2,6 +2,7 @@
 // place. Each attack worked once.
 import assert from 'node:assert/strict'
 import { after, describe, it } from 'node:test'
+import { targetOf } from '../../src/serverless/http/remembered.ts'
 import { through } from '../support/compare.ts'
 import { startPooler } from '../support/pooler.ts'
 import { getPostgres } from '../support/postgres.ts'
@@ -70,5 +71,32 @@ describe('statements of pgmux itself, replaced by others of the same name', () =
     assert.deepEqual(await ask.rows('select * from stolen'), [])
     assert.equal((await ask.sql("insert into notes values ('secret')")).status, 200)
     await tcp.end()
+  })
+
+  it('take their time: the server is given up', async () => {
+    const short = { size: 1, cancelTimeoutMs: 200 }
+    const held = await startPooler(postgres.url, { serverless: ON, pool: short })
+    after(() => held.stop())
+    const asker = new Asker(held, urlFor(postgres))
+    const sleep = replace('select pg_sleep(1000)')
+    for (const leavesIt of [() => asker.sql(sleep), () => asker.batch(['select 1', sleep])]) {
+      await asker.value('select 1')
+      assert.equal((await leavesIt()).status, 200)
+      assert.equal(await asker.value('select 1'), '1')
+    }
+  })
+})
+
+describe('connection strings of strangers', () => {
+  it('that are long are not kept', () => {
+    const many = Array.from({ length: 5000 }, (_, place) => place.toString(36)).join('&')
+    const kept = (text: string) => {
+      const first = targetOf(text)
+      return targetOf(text) === first
+    }
+    assert.equal(kept('postgres://u:p@h/db?application_name=a'), true)
+    assert.equal(kept(`postgres://u:p@h/db?${many}`.slice(0, 16_000)), false)
+    assert.equal(kept(`postgres://u:p@h/db?${many}`.slice(0, 1000)), false)
+    assert.equal(kept(`postgres://u:${'p'.repeat(2000)}@h/db`), false)
   })
 })

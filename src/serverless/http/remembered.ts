@@ -7,6 +7,9 @@ import type { Settings } from '../../session/settings.ts'
 import { parseConnectionString, type Target } from './connection-string.ts'
 
 const TARGETS_MAX = 1000
+/** What is longer, or says more, is read each time: strangers can send what is kept here. */
+const TEXT_MAX = 1024
+const PARAMETERS_MAX = 16
 const targets = new Map<string, Target>()
 
 /** @throws RequestError with status 400 */
@@ -14,6 +17,7 @@ export function targetOf(text: string): Target {
   const known = targets.get(text)
   if (known !== undefined) return known
   const target = parseConnectionString(text)
+  if (text.length > TEXT_MAX || target.parameters.size > PARAMETERS_MAX) return target
   if (targets.size >= TARGETS_MAX) targets.clear()
   targets.set(text, target)
   return target

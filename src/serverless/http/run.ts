@@ -41,9 +41,17 @@ export interface RunParts {
 
 /** Goes when what it asked for is answered and its server is clean. */
 class RequestClient extends Client {
+  /** When a server that is not clean yet is cancelled, then closed; 0: its answer is not out, or never. */
+  cleanBy = 0
+
   override onLeaseEnd(): void {
     super.onLeaseEnd()
     this.leave('terminated', 'answered')
+  }
+
+  override tick(now: number): void {
+    if (this.cleanBy > 0 && now > this.cleanBy) this.leave('cut', 'its server was not clean in time')
+    else super.tick(now)
   }
 
   override onServerLost(loss: ServerLoss): void {
@@ -179,7 +187,9 @@ export class Run implements ByteStream, ClientHouse {
     else this.#finish(reader.isSplit ? splitBatch() : null)
     // Else it goes when its server is clean.
     const { server, session } = this.#client
+    const { cancelTimeoutMs } = this.#parts.access
     if (server === null || !reader.isIdle || session.once?.isEager !== true) this.#leaveSoon('terminated')
+    else if (cancelTimeoutMs > 0) this.#client.cleanBy = this.time.now + cancelTimeoutMs
     return true
   }
 
