@@ -288,9 +288,9 @@ export class Pooler {
   /** The numbers of this moment, counted anew from the lists. */
   gauges(): Gauges {
     const logLinesLost = this.#log.lost?.() ?? 0
-    const { webSockets } = this.#serverless
+    const { webSockets, httpRequests } = this.#serverless
     const { ends: certificates } = this.#certificates
-    return { ...gaugesOf(this.house, this.router), certificates, logLinesLost, webSockets }
+    return { ...gaugesOf(this.house, this.router), certificates, logLinesLost, webSockets, httpRequests }
   }
 
   metrics(): Promise<string> {

@@ -72,6 +72,25 @@ export class LabelledCounts {
   }
 }
 
+/** What came over HTTP. */
+export class HttpCounters {
+  /** Requests by the status of their answer; 0: they went before they had one. */
+  readonly answers = new Map<number, number>()
+  /** Of bodies, as they were on the way: answers may be compressed. */
+  bytesFromClients = 0
+  bytesToClients = 0
+
+  answered(status: number, count = 1): void {
+    this.answers.set(status, (this.answers.get(status) ?? 0) + count)
+  }
+
+  addAll(other: HttpCounters): void {
+    for (const [status, count] of other.answers) this.answered(status, count)
+    this.bytesFromClients += other.bytesFromClients
+    this.bytesToClients += other.bytesToClients
+  }
+}
+
 const ERRORS_MAX = 256
 const CLOSES_MAX = 64
 
@@ -101,6 +120,9 @@ export class Counters {
   binds = 0
   /** CancelRequests that matched a client. */
   cancels = 0
+  /** WebSockets that were opened. */
+  webSockets = 0
+  readonly http = new HttpCounters()
   readonly waits = new WaitHistogram()
   /** Times that the configuration was read again, by result (`ok`, `failed`). */
   readonly reloads = new LabelledCounts(2)
@@ -129,6 +151,8 @@ export class Counters {
     this.parsesToServers += other.parsesToServers
     this.binds += other.binds
     this.cancels += other.cancels
+    this.webSockets += other.webSockets
+    this.http.addAll(other.http)
     this.waits.addAll(other.waits)
     this.reloads.addAll(other.reloads)
     this.errors.addAll(other.errors)

@@ -14,6 +14,8 @@ export interface Gauges {
   readonly certificates?: ReadonlyMap<string, number>
   /** WebSockets that are open, logged in or not. */
   readonly webSockets?: number
+  /** Queries over HTTP that are not answered to the last byte. */
+  readonly httpRequests?: number
   /** Lines of the log that nobody took. */
   readonly logLinesLost?: number
 }
@@ -39,6 +41,7 @@ export class Metrics {
     collectDefaultMetrics({ register: this.#registry })
     this.#defineCounters()
     this.#defineLabelledCounters()
+    this.#defineWebCounters()
     this.#defineGauges()
     this.#defineWaits()
     this.#defineDelay()
@@ -130,6 +133,29 @@ export class Metrics {
     )
   }
 
+  #defineWebCounters(): void {
+    this.#counter('pgmux_websockets_total', 'WebSockets that were opened', (total) => total.webSockets)
+    this.#labelled(
+      'pgmux_http_requests_total',
+      'HTTP requests, by status of the answer',
+      ['status'],
+      (total) =>
+        Array.from(total.http.answers, ([status, value]) => ({
+          labels: { status: status === 0 ? 'none' : String(status) },
+          value,
+        })),
+    )
+    this.#labelled(
+      'pgmux_http_bytes_total',
+      'Bytes of HTTP bodies, by direction',
+      ['direction'],
+      ({ http }) => [
+        { labels: { direction: 'from_clients' }, value: http.bytesFromClients },
+        { labels: { direction: 'to_clients' }, value: http.bytesToClients },
+      ],
+    )
+  }
+
   #counter(name: string, help: string, value: (total: Counters) => number): void {
     const read = () => value(this.#total)
     new Counter({
@@ -176,6 +202,9 @@ export class Metrics {
     })
     this.#gauge('pgmux_websockets', 'WebSockets that are open, logged in or not', [], (gauge) => {
       for (const read of this.#gauges) gauge.inc(read().webSockets ?? 0)
+    })
+    this.#gauge('pgmux_http_requests', 'Queries over HTTP that are under way', [], (gauge) => {
+      for (const read of this.#gauges) gauge.inc(read().httpRequests ?? 0)
     })
     this.#gauge('pgmux_client_waiting', 'Clients that wait for a server', [], (gauge) => {
       for (const read of this.#gauges) gauge.inc(read().waiting)

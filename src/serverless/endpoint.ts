@@ -80,6 +80,11 @@ export class Endpoint {
     return this.#server?.sockets.size ?? 0
   }
 
+  /** Queries over HTTP that are not answered to the last byte. */
+  get httpRequests(): number {
+    return this.#sql.size
+  }
+
   /** @throws one clear sentence when the port cannot be opened */
   async open(): Promise<void> {
     const { host, port, keepaliveMs } = this.#config
@@ -127,6 +132,7 @@ export class Endpoint {
   }
 
   #onWebSocket(stream: WsStream, { headers, url }: UpgradeHead): void {
+    this.#parts.house.counters.webSockets++
     stream.peer = this.#doors.caller(headers, stream.peer).peer
     if (this.#isDraining) stream.closeCode = CloseCode.GoingAway
     const { addresses, pipelinedTls } = this.#config

@@ -3,6 +3,7 @@
 // status: what goes wrong then ends the connection.
 import { isUtf8 } from 'node:buffer'
 import { createGzip, type Gzip, gzip } from 'node:zlib'
+import type { HttpCounters } from '../../observe/counters.ts'
 import type { JsonBuffer } from './json-buffer.ts'
 import { notUtf8, type Problem } from './problem.ts'
 
@@ -28,6 +29,7 @@ export interface ReplyParts {
   readonly headers: Record<string, string | number>
   /** The header `Accept-Encoding`. */
   readonly acceptEncoding: string
+  readonly counters: HttpCounters
   /** The connection is not used for another request. */
   isLast(): boolean
   /** The response takes more again. */
@@ -65,13 +67,14 @@ export class Reply {
       return true
     }
     if (!this.isStarted) this.#startStream(extra)
-    return this.#gzip === null ? this.#parts.response.write(chunk) : this.#gzip.write(chunk)
+    return this.#gzip === null ? this.#write(chunk) : this.#gzip.write(chunk)
   }
 
   #startStream(extra: Readonly<Record<string, string>>): void {
-    const { response, acceptEncoding, onDrain } = this.#parts
+    const { response, acceptEncoding, counters, onDrain } = this.#parts
     const headers = this.#headers()
     this.isStarted = true
+    counters.answered(200)
     if (!takesGzip(acceptEncoding)) {
       response.on('drain', onDrain)
       response.writeHead(200, { ...headers, ...extra })
@@ -82,11 +85,16 @@ export class Reply {
     this.#gzip = packed
     packed.on('drain', onDrain)
     packed.on('data', (piece: Buffer) => {
-      if (!response.write(piece)) packed.pause()
+      if (!this.#write(piece)) packed.pause()
     })
     response.on('drain', () => packed.resume())
     packed.on('end', () => response.end())
     packed.on('error', () => this.cut())
+  }
+
+  #write(piece: Buffer): boolean {
+    this.#parts.counters.bytesToClients += piece.length
+    return this.#parts.response.write(piece)
   }
 
   /** The result is complete; `out` has the rest of it, or all. */
@@ -133,7 +141,9 @@ export class Reply {
     [body, length]: readonly [Buffer | string, number],
     extra: Readonly<Record<string, string>>,
   ): void {
-    const { response } = this.#parts
+    const { response, counters } = this.#parts
+    counters.answered(status)
+    counters.bytesToClients += length
     response.writeHead(status, { ...this.#headers(), ...extra, 'content-length': length })
     response.end(body)
   }
@@ -149,6 +159,11 @@ export class Reply {
     const extra = retryAfter > 0 ? { 'retry-after': String(retryAfter) } : {}
     const text = JSON.stringify(body)
     this.#whole(status, [text, Buffer.byteLength(text)], extra)
+  }
+
+  /** The connection is over, or the answer out. */
+  closed(): void {
+    if (!this.isStarted) this.#parts.counters.answered(0)
   }
 
   /** Ends the connection: the client must not take what it has for all there is. */

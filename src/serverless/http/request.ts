@@ -28,7 +28,7 @@ import { askTypes } from './type-question.ts'
 import type { TypeTable } from './types.ts'
 import { batchOf, type Frame, PLAIN } from './wire.ts'
 
-export type RequestHouse = RunHouse & Pick<House, 'isDraining'>
+export type RequestHouse = RunHouse & Pick<House, 'isDraining' | 'counters'>
 
 export interface RequestParts {
   readonly reply: Reply
@@ -211,6 +211,7 @@ export class Request {
   #onBody(chunk: Buffer): void {
     if (this.#isOver) return
     this.#bytes += chunk.length
+    this.#parts.door.house.counters.http.bytesFromClients += chunk.length
     if (this.#bytes > this.#config.maxRequest) {
       this.#chunks = []
       this.#refuse(tooLarge(this.#config.maxRequest))

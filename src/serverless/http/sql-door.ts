@@ -65,6 +65,7 @@ export class SqlDoor {
       response,
       headers: common,
       acceptEncoding: String(headers['accept-encoding'] ?? ''),
+      counters: this.#parts.house.counters.http,
       isLast: () => this.#parts.house.isDraining,
       onDrain: () => handled.drained(),
     })
@@ -72,8 +73,11 @@ export class SqlDoor {
     const path = pathOf(url)
     if (path !== '/sql')
       reply.refuse(problem(404, '08P01', 'not found: WebSocket on any path, and POST /sql, are here'))
-    else if (method === 'OPTIONS') preflight(response, common, doors.preflight(headers))
-    else if (method !== 'POST') {
+    else if (method === 'OPTIONS') {
+      const answer = doors.preflight(headers)
+      this.#parts.house.counters.http.answered(answer.status)
+      preflight(response, common, answer)
+    } else if (method !== 'POST') {
       common.allow = 'OPTIONS, POST'
       reply.refuse(problem(405, '08P01', `${method} is not answered here: send POST /sql`))
     } else {
@@ -81,6 +85,7 @@ export class SqlDoor {
       response.on('close', () => {
         this.#requests.delete(handled)
         handled.closed()
+        reply.closed()
       })
       handled.start()
     }

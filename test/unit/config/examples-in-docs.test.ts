@@ -1,4 +1,4 @@
-// The configurations that the pages show, as somebody would who copies them: each is taken. Must never look at
+// The configurations that the pages show, as somebody would who copies them: each is taken. Must never judge
 // what they do.
 import assert from 'node:assert/strict'
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'

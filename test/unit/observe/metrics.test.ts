@@ -41,6 +41,8 @@ describe('counters', () => {
     one.errors.add(['53300', 'limit'])
     one.closes.add(['idle'])
     one.waits.record(7)
+    one.http.answered(200)
+    one.http.bytesToClients = 3
     const sum = new Counters()
     sum.addAll(one)
     sum.addAll(one)
@@ -50,6 +52,8 @@ describe('counters', () => {
     assert.equal(sum.errors.get(['53300', 'limit']), 2)
     assert.equal(sum.closes.get(['idle']), 2)
     assert.equal(sum.waits.sumMs, 14)
+    assert.deepEqual([...sum.http.answers], [[200, 2]])
+    assert.equal(sum.http.bytesToClients, 6)
   })
 })
 
