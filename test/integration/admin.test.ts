@@ -141,6 +141,12 @@ suite('admin port', () => {
     const client = await WireClient.connect(through(admin.test, postgres))
     await check()
     client.send(m.query('select pg_sleep(10)'))
+    // A cancel that is there before the query finds nothing to cancel.
+    const running = "select 1 from pg_stat_activity where state = 'active' and query = 'select pg_sleep(10)'"
+    await until(
+      async () => (await postgres.admin(running)).length === 1,
+      () => 'the query does not run',
+    )
     await client.cancel()
     await client.until()
     await client.query('select pg_terminate_backend(pg_backend_pid())')
