@@ -156,10 +156,11 @@ suite('auth_query', () => {
   test('a slow query ends at its time; the next one finds a connection that works', async (t) => {
     if (!hasOwnServer) return notRun(t, postgres.missing)
     const query = "select $1::text, case when $1 = 'ann' then '' || pg_sleep(60) else 'x' end"
-    await withPooler({ query: { query, timeoutMs: 300 } }, async (pooler) => {
+    // Byte by byte the login of the connection that asks takes its time too.
+    await withPooler({ query: { query, timeoutMs: CHOPS ? 2000 : 500 } }, async (pooler) => {
       const began = performance.now()
       assert.equal(await login(pooler, 'ann', right), '08001')
-      assert.ok(performance.now() - began < 2000)
+      assert.ok(performance.now() - began < 5000)
       assert.equal(await login(pooler, 'other', { password: 'wrong' }), '28P01')
       const running = "select 1 from pg_stat_activity where wait_event = 'PgSleep'"
       await until(
