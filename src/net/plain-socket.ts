@@ -157,6 +157,8 @@ export class PlainSocket implements Bytes {
   /** It belongs to a socket of Node's now. */
   #isLent = false
   #onClose: (() => void) | null = null
+  /** For whoever counts connections. Not called for one that was given to a socket of Node's. */
+  onClosed: (() => void) | null = null
 
   constructor(handle: Handle, known: Binding) {
     this.handle = handle
@@ -268,6 +270,7 @@ export class PlainSocket implements Bytes {
   #onClosed(): void {
     this.handle.connection = undefined
     this.#onClose?.()
+    this.onClosed?.()
     this.owner.onGone()
   }
 }

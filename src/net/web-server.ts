@@ -1,10 +1,8 @@
 // Owns the HTTP server of the endpoint for WebSocket and HTTP: its limits and timeouts, TLS, the upgrade. It
 // hands out WebSockets as streams and plain requests as they are. Must never know who may come in, what is
 // asked for, nor answer an upgrade that is in order with anything but a WebSocket.
-import { createHash } from 'node:crypto'
 import {
   createServer as createHttpServer,
-  type IncomingHttpHeaders,
   type IncomingMessage,
   type Server,
   type ServerResponse,
@@ -15,12 +13,16 @@ import type { Duplex } from 'node:stream'
 import type { PeerInfo, StreamHandler } from '../wire/byte-stream.ts'
 import { reportHandlerError } from './handler-errors.ts'
 import { KEEPALIVE_MS } from './dial.ts'
+import { FirstLooks } from './first-look.ts'
 import { bind, type Listener, listenError, listenerOf } from './listen.ts'
-import { describePeer, errorCode } from './peer.ts'
+import { errorCode } from './peer.ts'
+import { acceptPlain, type PlainOwner, type PlainSocket } from './plain-socket.ts'
 import { TcpStream } from './tcp-stream.ts'
 import { readPair } from './tls-files.ts'
+import { names, type Problem, problemOf, switching, type UpgradeHead } from './upgrade-head.ts'
 import { WsStream } from './ws-stream.ts'
 
+export type { UpgradeHead } from './upgrade-head.ts'
 export type { IncomingMessage as WebRequest, ServerResponse as WebResponse } from 'node:http'
 
 const LIMITS = {
@@ -32,13 +34,8 @@ const LIMITS = {
 /** What is left to an answer when everything is cut off. */
 const LAST_WORDS_MS = 500
 const HANDSHAKE_MS = 15_000
-/** What RFC 6455 adds to the key of a client. */
-const KEY_SUFFIX = '258EAFA5-E914-47DA-95CA-C5AB0DC85B11'
-const KEY = /^[+/0-9A-Za-z]{22}==$/
-const VERSION = '13'
-/** The one subprotocol that some tunnels ask for: it means what is sent here anyway. */
-const SUBPROTOCOL = 'binary'
 const NOBODY: StreamHandler = { onData() {}, onDrain() {}, onEnd() {}, onClose() {} }
+const NO_OWNER: PlainOwner = { onChunk() {}, onHalfClosed() {}, onFailed() {}, onGone() {} }
 /** How often open WebSockets are looked at. */
 const TICK_MS = 1000
 
@@ -47,12 +44,6 @@ export interface WebTls {
   readonly certFile: string
   readonly keyFile: string
   readonly minVersion: 'TLSv1.2' | 'TLSv1.3'
-}
-
-/** An upgrade that is in order. */
-export interface UpgradeHead {
-  readonly headers: IncomingHttpHeaders
-  readonly url: string
 }
 
 export interface WebServerEvents {
@@ -87,6 +78,10 @@ export class WebServer implements Listener {
    * and has in it those whose answer is still on its way.
    */
   readonly #idle = new Set<Socket>()
+  /** Connections that have not said anything. */
+  readonly #looks: FirstLooks
+  /** Connections that are open, whatever became of them; with TLS Node counts. */
+  #connections = 0
   /** Answers that are made or on their way. */
   #answers = 0
   #isClosing = false
@@ -98,6 +93,17 @@ export class WebServer implements Listener {
     this.#server = server
     this.#events = events
     this.isTls = isTls
+    const { headersTimeout: limitMs, connectionsCheckingInterval: everyMs } = LIMITS
+    this.#looks = new FirstLooks(
+      {
+        onUpgrade: (connection, head, rest) => this.#onPlainUpgrade(connection, head, rest),
+        onOther: (connection, chunk) => this.#onOther(connection, chunk),
+        onSilent: (connection) => refuse(new TcpStream(connection, false), TOO_LATE),
+      },
+      { limitMs, everyMs },
+    )
+    if (!isTls)
+      acceptPlain(server, { keepaliveMs: KEEPALIVE_MS }, (connection) => this.#onAccepted(connection))
     this.#listener = listenerOf(server)
     this.address = this.#listener.address
     this.port = this.#listener.port
@@ -125,6 +131,7 @@ export class WebServer implements Listener {
   async close(): Promise<void> {
     this.#isClosing = true
     await this.#listener.close()
+    this.#looks.close()
     for (const socket of this.#idle) socket.destroy()
   }
 
@@ -179,26 +186,67 @@ export class WebServer implements Listener {
     }
   }
 
-  #onUpgrade(request: IncomingMessage, socket: Socket, head: Buffer): void {
+  #onAccepted(connection: PlainSocket): void {
+    const most = this.#server.maxConnections ?? 0
+    if (most > 0 && this.#connections >= most) {
+      connection.owner = NO_OWNER
+      connection.destroy()
+      return
+    }
+    this.#connections++
+    connection.onClosed = () => this.#onGone()
+    this.#looks.add(connection)
+  }
+
+  /** What is not a WebSocket as drivers open it is read by Node, from its first byte. */
+  #onOther(connection: PlainSocket, chunk: Buffer): void {
+    const socket = connection.toSocket()
+    socket.once('close', () => this.#onGone())
+    socket.unshift(chunk)
+    this.#server.emit('connection', socket)
+  }
+
+  #onGone(): void {
+    this.#connections--
+  }
+
+  #onPlainUpgrade(connection: PlainSocket, head: UpgradeHead, rest: Buffer): void {
+    const carrier = new TcpStream(connection, false)
+    const stream = this.#open(carrier, head)
+    connection.onClosed = () => {
+      this.sockets.delete(stream)
+      this.#onGone()
+    }
+    if (rest.length > 0) carrier.onChunk(rest)
+  }
+
+  #onUpgrade(request: IncomingMessage, socket: Socket, early: Buffer): void {
     const problem = problemOf(request)
     if (problem !== null) {
-      refuse(socket, problem)
+      // Node's parser has no more to do with it.
+      socket.removeAllListeners('data')
+      refuse(new TcpStream(socket, false), problem)
       return
     }
     const { headers, url = '/' } = request
-    const peer: PeerInfo = { ...describePeer(socket, false), kind: 'websocket', encrypted: this.isTls }
-    if (head.length > 0) socket.unshift(head)
-    const carrier = new TcpStream(socket, false)
-    carrier.write(Buffer.from(switching(headers), 'latin1'))
+    if (early.length > 0) socket.unshift(early)
+    const stream = this.#open(new TcpStream(socket, false), { headers, url })
+    socket.once('close', () => this.sockets.delete(stream))
+  }
+
+  /** Answers the upgrade. */
+  #open(carrier: TcpStream, head: UpgradeHead): WsStream {
+    const peer: PeerInfo = { ...carrier.peer, kind: 'websocket', encrypted: this.isTls }
+    carrier.write(Buffer.from(switching(head.headers), 'latin1'))
     const stream = new WsStream(carrier, peer)
     this.sockets.add(stream)
-    socket.once('close', () => this.sockets.delete(stream))
     try {
-      this.#events.onWebSocket(stream, { headers, url })
+      this.#events.onWebSocket(stream, head)
     } catch (thrown) {
       const error = reportHandlerError(thrown, 'a new websocket connection')
       stream.destroy(`internal error: ${error.message}`)
     }
+    return stream
   }
 }
 
@@ -240,63 +288,23 @@ export function answerJson(response: ServerResponse, status: number, message: st
   response.end(body)
 }
 
-/** Whether a header is a list in which this stands. */
-function names(header: string | undefined, wanted: string): boolean {
-  return header?.split(',').some((name) => name.trim().toLowerCase() === wanted) === true
-}
-
-interface Problem {
-  readonly status: string
-  readonly message: string
-  readonly headers?: string
-}
-
 const NOT_HTTP: Problem = { status: '400 Bad Request', message: 'this is not HTTP/1.1 as it should be' }
+const TOO_LATE: Problem = { status: '408 Request Timeout', message: 'the request did not come in time' }
 /** What is told of errors that Node names. */
 const CLIENT_ERRORS: Readonly<Record<string, Problem>> = {
   HPE_HEADER_OVERFLOW: {
     status: '431 Request Header Fields Too Large',
     message: 'the headers are longer than 32 KiB',
   },
-  ERR_HTTP_REQUEST_TIMEOUT: { status: '408 Request Timeout', message: 'the request did not come in time' },
-}
-
-/** What is wrong with an upgrade. */
-function problemOf({ method, headers, httpVersion }: IncomingMessage): Problem | null {
-  const bad = (message: string): Problem => ({ status: '400 Bad Request', message })
-  if (!names(headers.upgrade, 'websocket')) return bad('only WebSocket is spoken besides HTTP/1.1')
-  if (method !== 'GET') return bad('a WebSocket is opened with GET')
-  if (httpVersion !== '1.1') return bad('a WebSocket is opened with HTTP/1.1')
-  if (!names(headers.connection, 'upgrade')) return bad('the header Connection does not say Upgrade')
-  if (headers['sec-websocket-version'] !== VERSION) {
-    return {
-      status: '426 Upgrade Required',
-      message: `only version ${VERSION} of the WebSocket protocol is spoken`,
-      headers: `Sec-WebSocket-Version: ${VERSION}\r\n`,
-    }
-  }
-  if (!KEY.test(headers['sec-websocket-key'] ?? '')) return bad('Sec-WebSocket-Key is not 16 bytes in base64')
-  return null
-}
-
-function switching(headers: IncomingHttpHeaders): string {
-  const accept = createHash('sha1').update(`${headers['sec-websocket-key']}${KEY_SUFFIX}`).digest('base64')
-  const isOffered = names(headers['sec-websocket-protocol'], SUBPROTOCOL)
-  return (
-    'HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n' +
-    `Sec-WebSocket-Accept: ${accept}\r\n${isOffered ? `Sec-WebSocket-Protocol: ${SUBPROTOCOL}\r\n` : ''}\r\n`
-  )
+  ERR_HTTP_REQUEST_TIMEOUT: TOO_LATE,
 }
 
 /** Answers and lets go: what still comes is read and thrown away, or the answer could be lost. */
-function refuse(socket: Socket, { status, message, headers = '' }: Problem): void {
+function refuse(stream: TcpStream, { status, message, headers = '' }: Problem): void {
   const body = Buffer.from(JSON.stringify({ message }))
   const text =
     `HTTP/1.1 ${status}\r\n${headers}Content-Type: application/json\r\nContent-Length: ${body.length}\r\n` +
     `Connection: close\r\n\r\n${body.toString()}`
-  // Node's parser has no more to do with it.
-  socket.removeAllListeners('data')
-  const stream = new TcpStream(socket, false)
   stream.handler = NOBODY
   stream.end(Buffer.from(text))
 }
@@ -305,6 +313,11 @@ function refuse(socket: Socket, { status, message, headers = '' }: Problem): voi
 function onClientError(error: Error, socket: Duplex): void {
   const code = errorCode(error)
   const problem = CLIENT_ERRORS[code] ?? (code.startsWith('HPE_') ? NOT_HTTP : null)
-  if (problem === null || !socket.writable || socket.destroyed) socket.destroy()
-  else refuse(socket as Socket, problem)
+  if (problem === null || !socket.writable || socket.destroyed) {
+    socket.destroy()
+    return
+  }
+  // Node's parser has no more to do with it.
+  socket.removeAllListeners('data')
+  refuse(new TcpStream(socket as Socket, false), problem)
 }
