@@ -15,6 +15,8 @@ export class EventQueue implements Clock {
   readonly #random: Prng
   /** A binary heap. */
   readonly #heap: Event[] = []
+  /** What an event has put off until its end. */
+  readonly #soon: (() => void)[] = []
   #now = 0
 
   constructor(random: Prng) {
@@ -43,6 +45,11 @@ export class EventQueue implements Clock {
     heap[place] = event
   }
 
+  /** Runs `run` at the end of the present event, as a microtask of the process does. */
+  soon(run: () => void): void {
+    this.#soon.push(run)
+  }
+
   /** Runs the next event. @returns false when there is none */
   step(): boolean {
     const heap = this.#heap
@@ -52,7 +59,19 @@ export class EventQueue implements Clock {
     if (heap.length > 0) this.#sink(last)
     this.#now = top.at
     top.run()
+    for (let run = this.#soon.shift(); run !== undefined; run = this.#soon.shift()) run()
     return true
+  }
+
+  /** Runs with the microtasks of the process in the place of our own. */
+  owningMicrotasks(run: () => void): void {
+    const before = globalThis.queueMicrotask
+    globalThis.queueMicrotask = (task) => this.soon(task)
+    try {
+      run()
+    } finally {
+      globalThis.queueMicrotask = before
+    }
   }
 
   #sink(event: Event): void {

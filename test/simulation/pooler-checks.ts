@@ -19,7 +19,7 @@ import { bookOf, teachNonces } from './statements.ts'
 export class Violation extends Error {}
 
 /** Errors that a client gets because of a fault, and the faults that explain each. */
-const EXPLAINED: Record<string, readonly Fault[]> = {
+export const EXPLAINED: Record<string, readonly Fault[]> = {
   '08006': ['crash', 'reset', 'outage', 'kill', 'refuseDial', 'choke', 'cancel', 'die'],
   '08007': ['crash', 'reset', 'outage', 'kill'],
   '08001': ['choke', 'crash', 'reset', 'outage', 'refuseDial', 'kill'],

@@ -1,5 +1,6 @@
-// The limits that a seed gives to a world. Owns nothing.
-import type { ClientConfig } from '../../src/config/types.ts'
+// The limits and the way to Postgres that a seed gives to a world. Owns nothing.
+import type { Dial, Route } from '../../src/backend/route.ts'
+import type { ClientConfig, PoolMode } from '../../src/config/types.ts'
 import type { PoolLimits } from '../../src/pool/types.ts'
 import type { Prng } from '../support/prng.ts'
 
@@ -55,5 +56,29 @@ export function clientLimits(random: Prng, isChoked: boolean): ClientConfig {
     batchTimeoutMs: isChoked ? 500 : 30_000,
     goneGraceMs: 0,
     abandonGraceMs: 500,
+  }
+}
+
+/** The way to the model. */
+export function routeTo(dial: Dial, mode: PoolMode, random: Prng): Route {
+  return {
+    dial,
+    where: 'the model',
+    dbname: 'app',
+    user: 'app',
+    credential: () => null,
+    onCredentialRefused: () => false,
+    tlsMode: 'disable',
+    tls: null,
+    checksCertificate: false,
+    isDirectTls: false,
+    channelBinding: 'disable',
+    connectTimeoutMs: 30_000,
+    cancelTimeoutMs: 1000,
+    goneGraceMs: random.pick([0, 200]),
+    abandonGraceMs: random.pick([50, 500]),
+    mode,
+    maxPreparedStatements: random.pick([1, 2, 4, 100]),
+    connectQuery: '',
   }
 }

@@ -10,6 +10,7 @@ import {
   Registry,
   ServerStatements,
 } from '../../src/session/statements.ts'
+import { Run } from '../../src/serverless/http/run.ts'
 import { SYNC } from '../../src/wire/messages.ts'
 import { FromClient, Status } from '../../src/wire/protocol.ts'
 import type { Plant } from './pooler-world.ts'
@@ -219,6 +220,72 @@ export const PLANTED: Record<string, PlantedBug> = {
       patch(Client.prototype, 'onServerLost', (before: Client['onServerLost']) => {
         return function (this: Client, loss: Parameters<Client['onServerLost']>[0]): void {
           before.call(this, { ...loss, exchanges: Math.max(0, loss.exchanges - 1) })
+        }
+      }),
+  },
+  'a request that is given up leaves its server as it is': {
+    server: (server) => {
+      const { abandon } = server
+      server.abandon = (how) => {
+        const once = server.lessee?.session.once ?? null
+        if (once !== null && how === 'cut') once.isClean = true
+        abandon.call(server, how)
+      }
+    },
+  },
+  'a request that has failed is not cleaned up after': {
+    server: (server) => {
+      const { abandon } = server
+      server.abandon = (how) => {
+        const once = server.lessee?.session.once ?? null
+        if (once !== null && server.talk.status !== Status.Idle) once.isClean = true
+        abandon.call(server, how)
+      }
+    },
+  },
+  'what a reset has left does not matter': {
+    install: (patch) =>
+      patch(Run.prototype, 'start', (before: Run['start']) => {
+        return function (this: Run, request: Buffer): void {
+          const once = (this.handler as Client).session.once!
+          once.onDirty = () => {
+            once.isClean = true
+          }
+          before.call(this, request)
+        }
+      }),
+  },
+  'a server is released before its reset was answered': {
+    server: (server) => {
+      const { talk } = server
+      Object.defineProperty(talk, 'isFree', {
+        get: () => {
+          const isAnswered = talk.status === Status.Idle && talk.exchanges === 0 && !talk.isBatchOpen
+          const isOfRequest = server.lessee !== null && server.lessee.session.once !== null
+          return isOfRequest ? isAnswered : isAnswered && talk.replies.size === 0 && talk.restOut === 0
+        },
+      })
+      const { lease } = server
+      server.lease = (lessee) => {
+        const { once } = lessee.session
+        if (once !== null) Object.defineProperty(once, 'isClean', { get: () => true, set: () => {} })
+        lease.call(server, lessee)
+      }
+    },
+  },
+  'nobody cleans up in front of a request': {
+    server: ({ talk }) => {
+      Object.defineProperty(talk, 'isClean', { get: () => true, set: () => {} })
+    },
+  },
+  'who has all of an answer does not read on': {
+    install: (patch) =>
+      patch(Run.prototype, 'write', (before: Run['write']) => {
+        return function (this: Run, bytes: Uint8Array): boolean {
+          const wasBlocked = (this.handler as Client).watch.blockedSince
+          const takesMore = before.call(this, bytes)
+          if (wasBlocked > 0) (this.handler as Client).watch.blockedSince = wasBlocked
+          return takesMore
         }
       }),
   },

@@ -6,7 +6,7 @@ import { Access } from '../../src/auth/access.ts'
 import { ClientAuthContext } from '../../src/auth/client-auth.ts'
 import { SecretKeeper } from '../../src/routing/secret-keeper.ts'
 import { PasswordWork } from '../../src/auth/password-work.ts'
-import type { Dial, Route } from '../../src/backend/route.ts'
+import type { Dial } from '../../src/backend/route.ts'
 import type { Server } from '../../src/backend/server.ts'
 import type { PoolMode } from '../../src/config/types.ts'
 import { House } from '../../src/house.ts'
@@ -21,9 +21,11 @@ import { Prng } from '../support/prng.ts'
 import { EventQueue } from './event-queue.ts'
 import { checkEnd, checkEvent, Violation } from './pooler-checks.ts'
 import { SimUser, type UserWorld } from './pooler-user.ts'
-import { clientLimits, poolLimits } from './pooler-limits.ts'
+import { clientLimits, poolLimits, routeTo } from './pooler-limits.ts'
+import { checkCrowd } from './request-checks.ts'
+import { RequestCrowd } from './request-crowd.ts'
 import { type Script, writeScript } from './script.ts'
-import { teachNonces } from './statements.ts'
+import { teachLitter, teachNonces } from './statements.ts'
 
 /** Changes something in the pooler on purpose; called for each server that has logged in. */
 export type Plant = (server: Server, world: PoolerWorld) => void
@@ -65,6 +67,7 @@ export class PoolerWorld implements UserWorld {
   readonly mode: PoolMode
   readonly poolSize: number
   readonly users: SimUser[] = []
+  readonly crowd: RequestCrowd
   readonly faults = new Set<Fault>()
   readonly time = { now: START_MS }
   readonly counters = new Counters()
@@ -96,6 +99,7 @@ export class PoolerWorld implements UserWorld {
     this.capacity = random.pick([500, 4096, 65536])
     this.cluster = new FakeCluster({ schedule: (ms, run) => this.after(ms, run), random: random.fork() })
     teachNonces(this.cluster)
+    teachLitter(this.cluster)
     if (this.has('slow') || this.has('cancel'))
       this.cluster.duration = () => (random.chance(0.3) ? random.between(1, 100) : 0)
     this.cluster.loginDelay = random.pick([0, 5, 40])
@@ -106,7 +110,7 @@ export class PoolerWorld implements UserWorld {
       database: 'app',
       user: 'app',
       wiring: {
-        route: this.#route(),
+        route: routeTo(this.#dial, this.mode, this.random),
         identity: 'app',
         limits: {
           ...poolLimits(this.random, this.poolSize, this.has('choke')),
@@ -147,8 +151,10 @@ export class PoolerWorld implements UserWorld {
       console: { enter: () => null },
       memory: new MemoryWatch(() => ({ rss: 0, limit: 1, heap: 0, heapLimit: 1 })),
     })
+    this.crowd = new RequestCrowd(this, SILENT)
     this.#watchCancels()
     this.#plan()
+    if (seed % 2 === 0) this.crowd.plan(random.between(4, 16))
   }
 
   /** Tells clients when a cancel of theirs has come. */
@@ -163,30 +169,6 @@ export class PoolerWorld implements UserWorld {
 
   has(fault: Fault): boolean {
     return this.faults.has(fault)
-  }
-
-  #route(): Route {
-    const { random } = this
-    return {
-      dial: this.#dial,
-      where: 'the model',
-      dbname: 'app',
-      user: 'app',
-      credential: () => null,
-      onCredentialRefused: () => false,
-      tlsMode: 'disable',
-      tls: null,
-      checksCertificate: false,
-      isDirectTls: false,
-      channelBinding: 'disable',
-      connectTimeoutMs: 30_000,
-      cancelTimeoutMs: 1000,
-      goneGraceMs: random.pick([0, 200]),
-      abandonGraceMs: random.pick([50, 500]),
-      mode: this.mode,
-      maxPreparedStatements: random.pick([1, 2, 4, 100]),
-      connectQuery: '',
-    }
   }
 
   /** Opens a connection of the pooler to the model. */
@@ -234,6 +216,7 @@ export class PoolerWorld implements UserWorld {
       this.time.now = this.queue.now() + START_MS
       this.house.tick(this.time.now)
       this.entry.tick(this.time.now)
+      this.crowd.tick(this.time.now)
       if (!this.isQuiet) this.queue.after(TICK_MS, () => this.#event(tick))
     }
     this.queue.after(TICK_MS, () => this.#event(tick))
@@ -280,7 +263,13 @@ export class PoolerWorld implements UserWorld {
       const identity = random.chance(0.5) ? 'app' : `another after ${this.events}`
       const limits = poolLimits(random, this.poolSize, this.has('choke'))
       const clientLimits = this.house.limits
-      entry.follow({ route: this.#route(), identity, limits, clientLimits, preparedMemory: 1e6 })
+      entry.follow({
+        route: routeTo(this.#dial, this.mode, this.random),
+        identity,
+        limits,
+        clientLimits,
+        preparedMemory: 1e6,
+      })
       entry.pool.resume()
     }
     if (random.chance(0.5)) {
@@ -343,6 +332,7 @@ export class PoolerWorld implements UserWorld {
     const servers = pool.active.size + pool.opening.size + pool.testing.size + own.size + pool.waiting.size
     return (
       house.clients.size + house.visitors.size + servers === 0 &&
+      this.crowd.isQuiet &&
       this.users.length === this.#invited &&
       this.users.every((user) => !user.isOpen)
     )
@@ -354,16 +344,23 @@ export class PoolerWorld implements UserWorld {
 
   /** Runs to the end. @throws Violation */
   run(): void {
+    this.queue.owningMicrotasks(() => this.#run())
+  }
+
+  #run(): void {
     this.#runQueue()
     checkEnd(this)
+    checkCrowd(this)
     this.#heal()
     this.users.length = this.#invited = 0
+    this.crowd.plan(2)
     const fresh = writeScript(99, new Prng(this.seed), { mode: 'statement', length: 3 })
     this.#invited++
     this.after(0, () => this.#enter(fresh))
     this.#startTicks()
     this.#runQueue()
     checkEnd(this)
+    checkCrowd(this)
     const last = this.users.at(-1)
     if (last?.script.id !== 99 || !(last.isDone || last.hasDied)) {
       throw new Violation(`a fresh client was not served: ${last?.closed}`)
@@ -395,6 +392,6 @@ export class PoolerWorld implements UserWorld {
   #whoHangs(): string {
     const users = this.users.filter((user) => user.isOpen).map(({ script }) => `client ${script.id}`)
     const servers = [...this.entry.servers()].map(({ pid, state }) => `server ${pid} ${state}`)
-    return [...users, ...servers].join(', ')
+    return [...users, ...this.crowd.names(), ...servers].join(', ')
   }
 }

@@ -4,6 +4,7 @@
 import type { PoolMode } from '../../src/config/types.ts'
 import * as m from '../support/messages.ts'
 import type { Prng } from '../support/prng.ts'
+import { LITTER } from './statements.ts'
 
 /** Bytes, and what is waited for before the next are sent. */
 export interface Part {
@@ -103,6 +104,8 @@ class Writer {
       `timezone = '${random.pick(ZONES)}'`,
       `datestyle = '${random.pick(['SQL, DMY', 'ISO, MDY', 'German', 'ymd'])}'`,
       `timezone = 'Nowhere/Else'`,
+      `${LITTER} = '${this.name()}'`,
+      `${LITTER} = '${this.name()}'`,
     ])
     return `set ${scope}${value}`
   }

@@ -1,8 +1,8 @@
 // Owns: what the simulation adds to the model's statements: a statement that carries a client's number,
 // answers with the settings that it sees, and notices when it runs twice or inside a stranger's
-// transaction.
+// transaction; and what a session can leave behind without that being reported.
 
-import type { FakeCluster, Session } from '../support/fake-postgres.ts'
+import { type FakeCluster, PgError, type Rule, type Session } from '../support/fake-postgres.ts'
 
 const LITERAL = `'(?:[^']|'')*'`
 const SHOWN = ['application_name', 'timezone', 'datestyle', 'work_mem', 'session_authorization'] as const
@@ -71,4 +71,61 @@ export function teachNonces(cluster: FakeCluster): void {
       },
     }),
   })
+}
+
+/** A setting that some leave behind, and nobody but a request looks at. */
+export const LITTER = 'litter.of'
+export const LITTER_SHOWN = `select coalesce(current_setting('${LITTER}', true), '')`
+
+const FROM_SQL = 'from pg_catalog\\.pg_prepared_statement\\(\\) where from_sql'
+const OF_SQL = { sql: 'prepare', statement: { form: 'empty' }, types: [] } as const
+
+const preparedInSql = ({ statements }: Session) => [...statements.values()].filter((one) => one === OF_SQL)
+
+const oneColumn = (rows: (session: Session) => (string | null)[]): ReturnType<Rule['make']> => ({
+  form: 'rows',
+  tag: 'SELECT',
+  columns: [{ name: 'column', type: 25, size: -1 }],
+  *rows(session) {
+    for (const value of rows(session)) yield { kind: 'row', row: [value] }
+  },
+})
+
+const LEFT_BEHIND: readonly Rule[] = [
+  {
+    match: /^select coalesce\(current_setting\('litter\.of', true\), ''\)$/,
+    make: () => oneColumn(({ settings }) => [settings.has(LITTER) ? settings.get(LITTER) : '']),
+  },
+  {
+    match: /^prepare (\w+) as select 1$/,
+    make: ([, name = '']) => ({
+      form: 'command',
+      run({ statements }) {
+        if (statements.has(name)) throw new PgError('42P05', `prepared statement "${name}" already exists`)
+        statements.set(name, OF_SQL)
+        return 'PREPARE'
+      },
+    }),
+  },
+  {
+    match: /^select pg_catalog\.pg_advisory_unlock_all\(\)$/i,
+    make: () => oneColumn(() => ['']),
+  },
+  {
+    match: new RegExp(`^select 1 ${FROM_SQL}$`, 'i'),
+    make: () => oneColumn((session) => preparedInSql(session).map(() => '1')),
+  },
+  {
+    match: new RegExp(`^select pg_catalog\\.int4div\\(.*\\) ${FROM_SQL}$`, 'i'),
+    make: () =>
+      oneColumn((session) => {
+        if (preparedInSql(session).length > 0) throw new PgError('22012', 'division by zero')
+        return []
+      }),
+  },
+]
+
+/** What is left behind, and how a reset looks for it. */
+export function teachLitter(cluster: FakeCluster): void {
+  cluster.rules.push(...LEFT_BEHIND)
 }

@@ -58,6 +58,8 @@ class RequestClient extends Client {
     const run = this.stream as Run
     run.wasLost = true
     super.onServerLost(loss)
+    // Lost in its reset: there is no answer left that could end it.
+    if (run.reader.isDone) this.leave('lost', 'answered')
   }
 }
 
@@ -218,6 +220,8 @@ export class Run implements ByteStream, ClientHouse {
   #finish(found: Problem | null): void {
     if (this.#isOver) return
     this.#isOver = true
+    // Whether anybody takes the answer does not matter to the server any more: its reset is to be read.
+    this.#client.onDrain()
     this.#parts.onEnd(found)
   }
 }
