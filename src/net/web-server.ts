@@ -36,6 +36,8 @@ const LAST_WORDS_MS = 500
 const HANDSHAKE_MS = 15_000
 const NOBODY: StreamHandler = { onData() {}, onDrain() {}, onEnd() {}, onClose() {} }
 const NO_OWNER: PlainOwner = { onChunk() {}, onHalfClosed() {}, onFailed() {}, onGone() {} }
+/** Requests that one connection may have under way: drivers send the next one when they have the answer. */
+const PIPELINED_MAX = 64
 /** How often open WebSockets are looked at. */
 const TICK_MS = 1000
 
@@ -74,10 +76,10 @@ export class WebServer implements Listener {
   readonly #listener: Listener
   readonly #events: WebServerEvents
   /**
-   * Connections on which nothing is under way. What Node calls idle leaves out those that have never asked,
+   * How many answers each connection waits for. What Node calls idle leaves out those that have never asked,
    * and has in it those whose answer is still on its way.
    */
-  readonly #idle = new Set<Socket>()
+  readonly #underWay = new Map<Socket, number>()
   /** Connections that have not said anything. */
   readonly #looks: FirstLooks
   /** Connections that are open, whatever became of them; with TLS Node counts. */
@@ -108,18 +110,27 @@ export class WebServer implements Listener {
     this.address = this.#listener.address
     this.port = this.#listener.port
     server.on(isTls ? 'secureConnection' : 'connection', (socket: Socket) => {
-      this.#idle.add(socket)
-      socket.once('close', () => this.#idle.delete(socket))
+      this.#underWay.set(socket, 0)
+      socket.once('close', () => this.#underWay.delete(socket))
     })
     server.on('request', (request: IncomingMessage, response: ServerResponse) => {
-      this.#idle.delete(request.socket)
+      const { socket } = request
+      const count = this.#underWay.get(socket) ?? 0
+      if (count >= PIPELINED_MAX) {
+        socket.destroy()
+        return
+      }
+      this.#underWay.set(socket, count + 1)
       this.#answers++
-      response.once('close', () => this.#onAnswered(request.socket))
+      response.once('close', () => this.#onAnswered(socket))
       void this.#onRequest(request, response)
     })
     server.on('upgrade', (request: IncomingMessage, socket: Socket, head: Buffer) => {
-      this.#idle.delete(socket)
-      this.#onUpgrade(request, socket, head)
+      const isBusy = this.#underWay.get(socket) !== 0
+      this.#underWay.delete(socket)
+      // An answer that is still to come would be written into the WebSocket.
+      if (isBusy) socket.destroy()
+      else this.#onUpgrade(request, socket, head)
     })
     // `close` of Node's calls it.
     server.closeIdleConnections = () => {}
@@ -132,7 +143,7 @@ export class WebServer implements Listener {
     this.#isClosing = true
     await this.#listener.close()
     this.#looks.close()
-    for (const socket of this.#idle) socket.destroy()
+    for (const [socket, count] of this.#underWay) if (count === 0) socket.destroy()
   }
 
   /** Resolves when no answer is on its way any more. */
@@ -152,9 +163,10 @@ export class WebServer implements Listener {
   #onAnswered(socket: Socket): void {
     this.#answers--
     if (this.#answers === 0) this.#finished?.()
-    if (socket.destroyed) return
-    if (this.#isClosing) socket.destroySoon()
-    else this.#idle.add(socket)
+    const count = this.#underWay.get(socket)
+    if (count === undefined || socket.destroyed) return
+    this.#underWay.set(socket, count - 1)
+    if (this.#isClosing && count === 1) socket.destroySoon()
   }
 
   /** New connections are kept for so long, and use these certificates. @throws CertificateError */
