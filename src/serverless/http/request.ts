@@ -51,6 +51,7 @@ interface Wishes {
   readonly batch: BatchOptions
 }
 
+const NO_TARGET = 'Send Neon-Connection-String: postgresql://user:password@host/database as a header.'
 const BEARER = /^Bearer +(\S+) *$/i
 /** A piece of a result that is sent while the rest is made. */
 const PIECE = 64 * 1024
@@ -146,7 +147,7 @@ export class Request {
 
   #target(): Target & { readonly token: string | null } {
     const text = this.#header('neon-connection-string')
-    if (text === '') throw badRequest('invalid header: neon-connection-string')
+    if (text === '') throw badRequest('invalid header: neon-connection-string', '08P01', NO_TARGET)
     const target = targetOf(text)
     const token = BEARER.exec(this.#header('authorization'))?.[1] ?? null
     if (target.user === '' && token === null && target.password === null)
