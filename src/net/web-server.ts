@@ -52,6 +52,8 @@ export interface WebServerEvents {
   /** Must set the handler of the stream before it returns. */
   onWebSocket(stream: WsStream, head: UpgradeHead): void
   onRequest(request: IncomingMessage, response: ServerResponse): void | Promise<void>
+  /** What was neither was answered with this status. */
+  onRefused?(status: number): void
 }
 
 export interface WebServerOptions {
@@ -100,7 +102,7 @@ export class WebServer implements Listener {
       {
         onUpgrade: (connection, head, rest) => this.#onPlainUpgrade(connection, head, rest),
         onOther: (connection, chunk) => this.#onOther(connection, chunk),
-        onSilent: (connection) => refuse(new TcpStream(connection, false), TOO_LATE),
+        onSilent: (connection) => this.#refuse(new TcpStream(connection, false), TOO_LATE),
       },
       { limitMs, everyMs },
     )
@@ -134,7 +136,7 @@ export class WebServer implements Listener {
     })
     // `close` of Node's calls it.
     server.closeIdleConnections = () => {}
-    server.on('clientError', onClientError)
+    server.on('clientError', (error: Error, socket: Duplex) => this.#onClientError(error, socket))
     server.on('error', (error: Error) => reportHandlerError(error, 'the listener for WebSocket and HTTP'))
   }
 
@@ -237,7 +239,7 @@ export class WebServer implements Listener {
     if (problem !== null) {
       // Node's parser has no more to do with it.
       socket.removeAllListeners('data')
-      refuse(new TcpStream(socket, false), problem)
+      this.#refuse(new TcpStream(socket, false), problem)
       return
     }
     const { headers, url = '/' } = request
@@ -259,6 +261,24 @@ export class WebServer implements Listener {
       stream.destroy(`internal error: ${error.message}`)
     }
     return stream
+  }
+
+  /** What Node could not read as HTTP, or did not get in time. */
+  #onClientError(error: Error, socket: Duplex): void {
+    const code = errorCode(error)
+    const problem = CLIENT_ERRORS[code] ?? (code.startsWith('HPE_') ? NOT_HTTP : null)
+    if (problem === null || !socket.writable || socket.destroyed) {
+      socket.destroy()
+      return
+    }
+    // Node's parser has no more to do with it.
+    socket.removeAllListeners('data')
+    this.#refuse(new TcpStream(socket as Socket, false), problem)
+  }
+
+  #refuse(stream: TcpStream, problem: Problem): void {
+    this.#events.onRefused?.(Number.parseInt(problem.status, 10))
+    refuse(stream, problem)
   }
 }
 
@@ -319,17 +339,4 @@ function refuse(stream: TcpStream, { status, message, headers = '' }: Problem): 
     `Connection: close\r\n\r\n${body.toString()}`
   stream.handler = NOBODY
   stream.end(Buffer.from(text))
-}
-
-/** What Node could not read as HTTP, or did not get in time. */
-function onClientError(error: Error, socket: Duplex): void {
-  const code = errorCode(error)
-  const problem = CLIENT_ERRORS[code] ?? (code.startsWith('HPE_') ? NOT_HTTP : null)
-  if (problem === null || !socket.writable || socket.destroyed) {
-    socket.destroy()
-    return
-  }
-  // Node's parser has no more to do with it.
-  socket.removeAllListeners('data')
-  refuse(new TcpStream(socket as Socket, false), problem)
 }

@@ -96,6 +96,7 @@ export class Endpoint {
     this.#server = await openWebServer(options, {
       onWebSocket: (stream, head) => this.#onWebSocket(stream, head),
       onRequest: (request, response) => this.#onRequest(request, response),
+      onRefused: (status) => this.#parts.house.counters.http.answered(status),
     })
   }
 

@@ -56,6 +56,18 @@ describe('the metrics of the endpoint', () => {
     assert.equal(await answered('403'), 1)
   })
 
+  it('count what is no request, too', async () => {
+    const before = await answered('400')
+    assert.match(await ask.raw(`GET / HTTP/1.1\r\nHost: a\r\nX: ${'x'.repeat(40_000)}\r\n\r\n`), / 431 /)
+    assert.match(await ask.raw('NOTHING\r\n\r\n'), / 400 /)
+    const upgrade = 'Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 8'
+    assert.match(await ask.raw(`GET / HTTP/1.1\r\nHost: a\r\n${upgrade}\r\n\r\n`), / 426 /)
+    assert.deepEqual(
+      [await answered('431'), (await answered('400')) - before, await answered('426')],
+      [1, 1, 1],
+    )
+  })
+
   it('show what is under way, and what went without an answer', async () => {
     const sent = ask.open(JSON.stringify({ query: 'select pg_sleep(60)' }), AS_DRIVERS)
     sent.on('error', () => {})
