@@ -1,5 +1,6 @@
 // Counters as they are added to, and as Prometheus reads them.
 import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
 import { after, describe, it } from 'node:test'
 import fc from 'fast-check'
 import { Counters, LabelledCounts, WAIT_BOUNDS_MS, WaitHistogram } from '../../../src/observe/counters.ts'
@@ -109,6 +110,16 @@ describe('metrics', () => {
     assert.equal(value(text, 'pgmux_log_lines_lost_total'), 5)
     gone()
     assert.equal(value(await metrics.text(), 'pgmux_clients{state="active"}'), 1)
+  })
+
+  it('are all on the page about operations', async () => {
+    const page = readFileSync(new URL('../../../docs/operations.md', import.meta.url), 'utf8')
+    const names = [...(await metrics.text()).matchAll(/^# TYPE (pgmux_\w+)/gm)].map(([, name = '']) => name)
+    assert.ok(names.length > 20, String(names))
+    assert.deepEqual(
+      names.filter((name) => !page.includes(`\`${name}\``) && !page.includes(`\`${name}{`)),
+      [],
+    )
   })
 
   it('show the event loop and the process', async () => {
