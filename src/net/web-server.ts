@@ -78,10 +78,10 @@ export class WebServer implements Listener {
   readonly #listener: Listener
   readonly #events: WebServerEvents
   /**
-   * How many answers each connection waits for. What Node calls idle leaves out those that have never asked,
+   * The answers that each connection waits for. What Node calls idle leaves out those that have never asked,
    * and has in it those whose answer is still on its way.
    */
-  readonly #underWay = new Map<Socket, number>()
+  readonly #underWay = new Map<Socket, Set<ServerResponse>>()
   /** Connections that have not said anything. */
   readonly #looks: FirstLooks
   /** Connections that are open, whatever became of them; with TLS Node counts. */
@@ -112,23 +112,28 @@ export class WebServer implements Listener {
     this.address = this.#listener.address
     this.port = this.#listener.port
     server.on(isTls ? 'secureConnection' : 'connection', (socket: Socket) => {
-      this.#underWay.set(socket, 0)
-      socket.once('close', () => this.#underWay.delete(socket))
+      const underWay = new Set<ServerResponse>()
+      this.#underWay.set(socket, underWay)
+      socket.once('close', () => {
+        this.#underWay.delete(socket)
+        // Node 22 tells those only whose turn had come.
+        if (underWay.size > 0) setImmediate(() => tellClosed(underWay))
+      })
     })
     server.on('request', (request: IncomingMessage, response: ServerResponse) => {
       const { socket } = request
-      const count = this.#underWay.get(socket) ?? 0
-      if (count >= PIPELINED_MAX) {
+      const underWay = this.#underWay.get(socket)
+      if (underWay === undefined || socket.destroyed || underWay.size >= PIPELINED_MAX) {
         socket.destroy()
         return
       }
-      this.#underWay.set(socket, count + 1)
+      underWay.add(response)
       this.#answers++
-      response.once('close', () => this.#onAnswered(socket))
+      response.once('close', () => this.#onAnswered(socket, response, underWay))
       void this.#onRequest(request, response)
     })
     server.on('upgrade', (request: IncomingMessage, socket: Socket, head: Buffer) => {
-      const isBusy = this.#underWay.get(socket) !== 0
+      const isBusy = this.#underWay.get(socket)?.size !== 0
       this.#underWay.delete(socket)
       // An answer that is still to come would be written into the WebSocket.
       if (isBusy) socket.destroy()
@@ -145,7 +150,7 @@ export class WebServer implements Listener {
     this.#isClosing = true
     await this.#listener.close()
     this.#looks.close()
-    for (const [socket, count] of this.#underWay) if (count === 0) socket.destroy()
+    for (const [socket, underWay] of this.#underWay) if (underWay.size === 0) socket.destroy()
   }
 
   /** Resolves when no answer is on its way any more. */
@@ -162,13 +167,11 @@ export class WebServer implements Listener {
     else setTimeout(() => this.#server.closeAllConnections(), LAST_WORDS_MS).unref()
   }
 
-  #onAnswered(socket: Socket): void {
+  #onAnswered(socket: Socket, response: ServerResponse, underWay: Set<ServerResponse>): void {
+    underWay.delete(response)
     this.#answers--
     if (this.#answers === 0) this.#finished?.()
-    const count = this.#underWay.get(socket)
-    if (count === undefined || socket.destroyed) return
-    this.#underWay.set(socket, count - 1)
-    if (this.#isClosing && count === 1) socket.destroySoon()
+    if (this.#isClosing && underWay.size === 0 && !socket.destroyed) socket.destroySoon()
   }
 
   /** New connections are kept for so long, and use these certificates. @throws CertificateError */
@@ -311,6 +314,10 @@ export async function openWebServer(options: WebServerOptions, events: WebServer
 function contextOf({ certFile, keyFile, minVersion }: WebTls): object {
   const { cert, key } = readPair(certFile, keyFile)
   return { cert, key, minVersion }
+}
+
+function tellClosed(responses: ReadonlySet<ServerResponse>): void {
+  for (const response of responses) response.emit('close')
 }
 
 /** Sends an error as the endpoint sends them all. */
