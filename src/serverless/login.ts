@@ -33,8 +33,32 @@ interface Knock {
   readonly gate: Gate
 }
 
+/** A password that was right. */
+interface Proved {
+  /** Of which connection string. */
+  readonly credentials: Credentials
+  /** With which it was checked. */
+  readonly secret: Secret
+  readonly answer: PasswordAnswer
+}
+
+/**
+ * Whether both are of one connection string. It is known by its parameters, which are an object of its own
+ * (`http/remembered.ts`): so passwords are compared only with themselves, and the time says nothing.
+ */
+function areSame(one: Credentials, other: Credentials): boolean {
+  return (
+    one.parameters === other.parameters &&
+    one.user === other.user &&
+    one.database === other.database &&
+    one.password === other.password
+  )
+}
+
 export class HttpLogins implements Logins {
   readonly #house: House
+  /** The last one of each connection: the same string against the same secret comes to the same. */
+  readonly #proved = new WeakMap<Caller, Proved>()
 
   constructor(house: House) {
     this.#house = house
@@ -118,12 +142,16 @@ export class HttpLogins implements Logins {
     return 'sqlstate' in claims ? this.#fail(visitor, claims) : this.#admit(visitor, claims)
   }
 
-  #onSecret({ visitor, credentials }: Knock, found: SecretAnswer): Outcome | Promise<Outcome> {
+  #onSecret(knock: Knock, found: SecretAnswer): Outcome | Promise<Outcome> {
+    const { visitor, credentials, caller } = knock
     if ('failure' in found) return this.#fail(visitor, found.failure, 'auth_query')
     const { auth, time } = this.#house
     const { secret } = found
     const { user } = visitor
     if (secret !== null) auth.notice(secret)
+    const proved = this.#proved.get(caller)
+    if (proved !== undefined && proved.secret === secret && areSame(proved.credentials, credentials))
+      return this.#onChecked(knock, secret, proved.answer)
     const checked = limitedCheck(
       auth.work,
       { user, secret, salt: auth.saltOf(user), iterations: SCRAM_ITERATIONS },
@@ -133,18 +161,20 @@ export class HttpLogins implements Logins {
       },
     )
     return checked instanceof Promise
-      ? checked.then((answer) => this.#onChecked(visitor, secret, answer))
-      : this.#onChecked(visitor, secret, checked)
+      ? checked.then((answer) => this.#onChecked(knock, secret, answer))
+      : this.#onChecked(knock, secret, checked)
   }
 
-  #onChecked(visitor: Visitor, secret: Secret | null, answer: PasswordAnswer | AuthFailure): Outcome {
+  #onChecked(knock: Knock, secret: Secret | null, answer: PasswordAnswer | AuthFailure): Outcome {
     const { secrets } = this.#house
+    const { visitor, caller, credentials } = knock
     if ('sqlstate' in answer) return this.#fail(visitor, answer)
     if (!answer.isRight || secret === null) {
       secrets.doubt(visitor)
       return this.#fail(visitor, wrongPassword(visitor.user))
     }
     if (!secrets.learn(visitor, secret, answer.keys)) return this.#fail(visitor, wrongPassword(visitor.user))
+    if (this.#proved.get(caller)?.answer !== answer) this.#proved.set(caller, { credentials, secret, answer })
     return this.#admit(visitor, null)
   }
 

@@ -1,6 +1,6 @@
 // Owns: a user `door` in a Postgres, poolers that know it, and requests and WebSockets of it with whatever
 // headers. Poolers stop with their test. Must never go through a driver: those choose their headers.
-import { request } from 'node:http'
+import { type Agent, request } from 'node:http'
 import { afterEach } from 'node:test'
 import { knock } from './knock.ts'
 import { isSecret } from './known-secrets.ts'
@@ -21,6 +21,8 @@ export interface Sent {
   readonly body?: string
   readonly method?: string
   readonly headers?: Readonly<Record<string, string>>
+  /** Its connections; absent: one for this request. */
+  readonly agent?: Agent
 }
 
 const PASSWORD = 'password-of-door'
@@ -75,7 +77,7 @@ export class Doorstep {
       ...headers,
     }
     return new Promise((resolve, reject) => {
-      const asked = request({ host, port, method, path: '/sql', agent: false, headers: all })
+      const asked = request({ host, port, method, path: '/sql', agent: sent.agent ?? false, headers: all })
       asked.on('error', reject)
       asked.on('response', (response) => {
         const chunks: Buffer[] = []
