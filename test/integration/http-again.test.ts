@@ -5,6 +5,7 @@ import { after, describe, it } from 'node:test'
 import { Doorstep } from '../support/doorstep.ts'
 import { isSecret } from '../support/known-secrets.ts'
 import { getPostgres } from '../support/postgres.ts'
+import { until } from '../support/waits.ts'
 
 const postgres = await getPostgres()
 const doorstep = await Doorstep.create(postgres)
@@ -58,6 +59,27 @@ describe('requests on one connection', () => {
     assert.equal(await codeOf(doorstep.url('changed-password')), undefined)
     pooler.pooler.reload(config)
     assert.equal(await codeOf(old), undefined)
+    assert.equal(connections, 0)
+  })
+
+  it('and one that Postgres says has changed', async (t) => {
+    const { user, password, database } = postgres
+    const client = { auth: 'scram-sha-256' as const, authQuery: { user, password, database } }
+    const upstream = { user, password }
+    const pooler = await doorstep.start({ failureRate: 0 }, { client, upstream, users: new Map() })
+    const codeOf = async (url: string, by?: Agent): Promise<unknown> =>
+      (await doorstep.send(pooler, by === undefined ? { url } : { url, agent: by })).body.code
+    const old = doorstep.url()
+    for (let n = 0; n < 2; n++) assert.equal(await codeOf(old, agent), undefined)
+    await postgres.admin("alter role door password 'password-of-today'")
+    t.after(() => postgres.admin("alter role door password 'password-of-door'"))
+    connections = 0
+    // Somebody else's login, with the new one, has it asked for.
+    await until(
+      async () => (await codeOf(doorstep.url('password-of-today'))) === undefined,
+      () => 'the new password is not taken',
+    )
+    assert.equal(await codeOf(old, agent), '28P01')
     assert.equal(connections, 0)
   })
 })
