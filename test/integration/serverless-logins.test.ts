@@ -133,6 +133,8 @@ describe('passwords over HTTP', () => {
       assert.deepEqual([status, body.code], [400, '28000'], body.message)
       assert.match(String(body.message), /pg_hba\.conf/)
     }
+    for (const headers of [{ 'x-forwarded-for': '203.0.113.9' }, { 'x-forwarded-proto': 'https' }])
+      assert.match(await doorstep.knock(pooler, headers), /SFATAL.*C28000.*pg_hba\.conf/)
   })
 
   it('do not open the console, nor anything while the pooler stops', async () => {
