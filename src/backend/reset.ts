@@ -91,13 +91,14 @@ export function writeReset(
   // Rows of what may not be ours must not be counted with it.
   const count = internalExchange('reset', false, () => {})
   if (isGuard) talk.unconfirmed++
+  if (isGuard) replies.push(Reply.Parse | Fate.Internal, exchange)
+  expect(talk, 1, exchange)
+  out.write(isGuard ? GUARD_BEGIN : RUN_BEGIN)
+  // Behind the BEGIN: to parse a SELECT takes a snapshot, and then no other isolation level can be had.
   if (!talk.hasResets) {
     for (let place = 0; place < TEXTS.length; place++) replies.push(Reply.Parse | Fate.Internal, exchange)
     out.write(PARSES)
   }
-  if (isGuard) replies.push(Reply.Parse | Fate.Internal, exchange)
-  expect(talk, 1, exchange)
-  out.write(isGuard ? GUARD_BEGIN : RUN_BEGIN)
   replies.push(Reply.Parse | Fate.Internal, count)
   expect(talk, 1, count)
   out.write(isGuard ? GUARD_COUNT : COUNT_LEFT)

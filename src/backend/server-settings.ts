@@ -54,8 +54,18 @@ const NOT_SET = errorResponse({
 
 /** Values that were to be reset to a default are not known here. */
 function hasAll(settings: Settings, changes: readonly [name: string, value: string | null][]): boolean {
-  for (const [name, value] of changes) if (value !== null && settings.values.get(name) !== value) return false
+  for (const [name, value] of changes) if (value !== null && !hasValue(settings, name, value)) return false
   return true
+}
+
+/**
+ * Since Postgres 16 a byte of a name that is no ASCII becomes four, and the name is cut only before that: the
+ * value that it tells is cut when it is set again.
+ */
+function hasValue(settings: Settings, name: string, value: string): boolean {
+  const found = settings.values.get(name)
+  if (found === value) return true
+  return name === 'application_name' && found !== undefined && found !== '' && value.startsWith(found)
 }
 
 /** Postgres reported a parameter. */

@@ -100,3 +100,27 @@ describe('connection strings of strangers', () => {
     assert.equal(kept(`postgres://u:${'p'.repeat(2000)}@h/db`), false)
   })
 })
+
+describe('parameters with which nothing seems to be wrong', () => {
+  const withQuery = (query: string) => new Asker(pooler, urlFor(postgres, query))
+  const pid = 'select pg_backend_pid()'
+
+  it('as defaults of transactions do not cost each request a server', async () => {
+    const levels = ['-c default_transaction_isolation=serializable', '-c default_transaction_read_only=on']
+    for (const options of [...levels, `${levels.join(' ')} -c default_transaction_deferrable=on`]) {
+      const asker = withQuery(`?options=${encodeURIComponent(options)}`)
+      const first = await asker.value(pid)
+      await asker.sql('create temp table mine (a int)')
+      await asker.sql('select 1/0')
+      assert.equal(await asker.value(pid), first, options)
+    }
+  })
+
+  it('as a name that is not ASCII: Postgres makes a longer one of it than it takes', async () => {
+    const asker = withQuery(`?application_name=${encodeURIComponent('é'.repeat(20))}`)
+    for (let round = 0; round < 3; round++) {
+      assert.equal(await asker.value('select 1'), '1')
+      assert.equal(await ask.value('select 1'), '1')
+    }
+  })
+})
