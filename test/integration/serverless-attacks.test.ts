@@ -87,6 +87,22 @@ describe('statements of pgmux itself, replaced by others of the same name', () =
   })
 })
 
+describe('a request that waits', () => {
+  it('for longer than it may run is told which limit that was', async () => {
+    const full = await startPooler(postgres.url, {
+      serverless: { ...ON, queryTimeoutMs: 200 },
+      pool: { size: 1 },
+    })
+    after(() => full.stop())
+    const tcp = await WireClient.connect(through(full, postgres))
+    await tcp.query('begin')
+    const { status, body } = await new Asker(full, urlFor(postgres)).sql('select 1')
+    assert.deepEqual([status, body.code], [400, '57014'])
+    assert.match(body.message, /serverless\.query_timeout/)
+    await tcp.end()
+  })
+})
+
 describe('connection strings of strangers', () => {
   it('that are long are not kept', () => {
     const many = Array.from({ length: 5000 }, (_, place) => place.toString(36)).join('&')

@@ -196,8 +196,9 @@ export class Run implements ByteStream, ClientHouse {
   }
 
   #problem(error: Buffer): Problem {
-    if (this.#refusal !== null) return refused(this.#refusal)
-    const found = problemOf(error, this.#parts.plan.isBatch ? this.reader.errorIndex : null)
+    const refusal = this.#refusal
+    const index = this.#parts.plan.isBatch ? this.reader.errorIndex : null
+    const found = refusal !== null ? refused(refusal) : problemOf(error, index)
     return this.#isTimedOut && found.body.code === cancelled().code ? timedOut() : found
   }
 
