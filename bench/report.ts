@@ -44,6 +44,7 @@ const NAMES: Readonly<Record<PeerName, string>> = { pgbouncer: 'PgBouncer' }
 const NEVER_MEASURED = [
   'TLS, Unix sockets, a Postgres on another machine',
   'many idle clients, slow readers, results of all sizes between one row and a COPY',
+  'WebSocket and HTTP: with TLS, with tokens, from a browser, answers of more than one row',
   'what limits: load, pooler and Postgres share the machine',
 ]
 

@@ -12,7 +12,7 @@ import { frame, TestWebSocket } from '../support/web-socket.ts'
 import { WireClient } from '../support/wire-client.ts'
 
 const MB = 1024 * 1024
-const CLIENTS = process.env.LONG === '1' ? 5000 : 1000
+const CLIENTS = process.env.LONG === '1' ? 5000 : 2000
 const WARM = 300
 /** KiB for a client that has worked and is idle. */
 const MOST = 24
