@@ -238,6 +238,8 @@ export class PlainSocket implements Bytes {
     this.pause()
     this.#isLent = true
     this.handle.connection = undefined
+    // Our reads of it are over; what they hold is others' to have.
+    this.#onClose?.()
     const reads = new Reads()
     // `handle` and `onread` together are not in the types.
     const options: object = { handle: this.handle, allowHalfOpen: true, onread: reads.onread }

@@ -136,6 +136,8 @@ export class TcpStream implements SecurableStream, Flushable, Lingering, DirectW
     if (!this.#open) return
     if (bytes !== undefined) this.write(bytes)
     this.flush()
+    // The kernel may have told in this moment that the peer is gone.
+    if (!this.#open) return
     this.#open = false
     this.#wantsDrain = false
     this.#reason = ENDED
@@ -157,6 +159,10 @@ export class TcpStream implements SecurableStream, Flushable, Lingering, DirectW
 
   secure(settings: TlsSettings, early: Buffer | null, done: (error: Error | null) => void): void {
     this.flush()
+    if (!this.#open) {
+      process.nextTick(done, new Error(`TLS failed: ${this.#reason}`))
+      return
+    }
     const socket = this.#plainSocket()
     this.#direct = null
     socket.pause()

@@ -8,6 +8,8 @@ import { describe, it, type TestContext } from 'node:test'
 import { type PlainSocket, acceptPlain } from '../../../src/net/plain-socket.ts'
 import { listen } from '../../../src/net/listen.ts'
 import type { TcpStream } from '../../../src/net/tcp-stream.ts'
+import { serverTls } from '../../../src/net/tls-server.ts'
+import { CERT } from './pairs.ts'
 
 const NO_PROC = process.platform === 'linux' ? false : 'only Linux tells the timers of a connection'
 /** /proc/net/tcp: an established connection, and the timer that asks whether its peer is there. */
@@ -72,5 +74,48 @@ describe('an accepted connection', () => {
     assert.equal(chunk.toString(), 'hello')
     assert.deepEqual(taken, [])
     socket.destroy()
+  })
+})
+
+describe('a peer that has reset the connection behind its first bytes', () => {
+  /** What the stream is told; `act` is done with it at its first bytes. */
+  async function told(t: TestContext, act: (stream: TcpStream, events: string[]) => void): Promise<string[]> {
+    const events: string[] = []
+    const closed = Promise.withResolvers<void>()
+    const listener = await listen({ host: '127.0.0.1', port: 0 }, (stream) => {
+      stream.handler = {
+        onData: () => act(stream, events),
+        onDrain: () => events.push('drain'),
+        onEnd: () => events.push('end'),
+        onClose: (reason) => {
+          events.push(reason)
+          closed.resolve()
+        },
+      }
+    })
+    t.after(() => listener.close())
+    const client = connect(listener.port, '127.0.0.1')
+    client.on('error', () => {})
+    await once(client, 'connect')
+    // Both in one turn: the reset is there before the bytes are read.
+    client.write('hello')
+    client.resetAndDestroy()
+    await closed.promise
+    return events
+  }
+
+  it('is no peer for TLS: that fails once, and the stream is over once', async (t) => {
+    const events = await told(t, (stream, done) => {
+      stream.write(Buffer.from('S'))
+      stream.secure(serverTls(CERT), null, (error) => done.push(String(error?.message)))
+    })
+    assert.equal(events.length, 2, events.join())
+    assert.equal(events[0], `TLS failed: ${events[1]}`)
+  })
+
+  it('is the reason of an end that could not be told', async (t) => {
+    const [reason, ...more] = await told(t, (stream) => stream.end(Buffer.from('goodbye')))
+    assert.match(String(reason), /by peer/)
+    assert.deepEqual(more, [])
   })
 })
