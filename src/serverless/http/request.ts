@@ -4,6 +4,7 @@
 import type { ServerlessConfig } from '../../config/types.ts'
 import { Reception } from '../../frontend/reception.ts'
 import type { House, PoolAccess } from '../../frontend/types.ts'
+import { reportHandlerError } from '../../net/handler-errors.ts'
 import type { Log } from '../../observe/log.ts'
 import { type StartupWishes, wishesOf } from '../../session/baseline.ts'
 import type { Settings } from '../../session/settings.ts'
@@ -98,7 +99,7 @@ export class Request {
       if (outcome instanceof Promise) {
         outcome.then(
           (found) => this.#try(() => this.#onLogin(found, target)),
-          () => this.#refuse(internal()),
+          (thrown) => this.#onThrown(thrown),
         )
       } else this.#onLogin(outcome, target)
     })
@@ -331,12 +332,9 @@ export class Request {
   #askTypes(run: Run): void {
     const admitted = this.#admitted
     if (admitted === null || this.#question !== null) return
-    const { access } = admitted
-    const welcome = access.welcome(this.#startup.baseline)
-    if (welcome === null) return
-    const types = this.#parts.typesOf(access.database)
+    const types = this.#parts.typesOf(admitted.access.database)
     this.#question = askTypes(types, run.reader.missingTypes, {
-      ...this.#runParts(admitted, welcome.settings),
+      ...this.#runParts(admitted, run.settings),
       onLearned: (found) => {
         this.#question = null
         if (found === null) run.goOn()
@@ -352,11 +350,16 @@ export class Request {
     try {
       step()
     } catch (thrown) {
-      if (!(thrown instanceof RequestError)) {
-        this.#refuse(internal())
-        throw thrown
-      }
-      this.#refuse(thrown.problem)
+      this.#onThrown(thrown)
+    }
+  }
+
+  /** An error of ours is reported, and harms nobody else. */
+  #onThrown(thrown: unknown): void {
+    if (thrown instanceof RequestError) this.#refuse(thrown.problem)
+    else {
+      reportHandlerError(thrown, 'a request over HTTP')
+      this.#refuse(internal())
     }
   }
 

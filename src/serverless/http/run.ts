@@ -93,6 +93,11 @@ export class Run implements ByteStream, ClientHouse {
     this.#client = new RequestClient(this, { house: this, access, visitor, session, baseline, pid: 0 }, null)
   }
 
+  /** What its session began with. */
+  get settings(): Settings {
+    return this.#parts.settings
+  }
+
   /** @param request one batch with its Sync */
   start(request: Buffer): void {
     this.#parts.house.onRequest(this.#client)
