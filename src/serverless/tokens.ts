@@ -127,12 +127,14 @@ export class Tokens implements TokenJudge {
 
   async #believe(id: string, token: string): Promise<Believed | AuthFailure> {
     const keys = this.#keys
+    const rules = this.#rules
     if (keys === null) return keysUnreachable()
     try {
       const now = new Date(this.#parts.wallClock())
-      const found = await believe(token, { rules: this.#rules, keys: keys.get, now })
+      const found = await believe(token, { rules, keys: keys.get, now })
       // With other keys or rules meanwhile it is believed this once.
-      if (!('sqlstate' in found) && keys === this.#keys) this.#remember(id, found)
+      const isUpToDate = keys === this.#keys && rules === this.#rules
+      if (!('sqlstate' in found) && isUpToDate) this.#remember(id, found)
       return found
     } catch (thrown) {
       if (!(thrown instanceof KeysError))

@@ -212,6 +212,17 @@ describe('tokens that were believed', () => {
     assert.match(await ask(judge, token), /it has expired/)
   })
 
+  it('by rules that changed while it was looked at are not so the next time', async () => {
+    const { url: jwksUrl } = await serve(await issuer.keys())
+    const judge = tokens({ jwksUrl })
+    const token = await issuer.token()
+    const first = ask(judge, token)
+    const stricter = { ...RULES, jwksUrl, audience: 'somebody else' }
+    judge.use(stricter, judge.prepare(stricter))
+    await first
+    assert.match(await ask(judge, token), /^28000 /)
+  })
+
   it('are never limited by wrong ones of their address; others wait', async () => {
     writeFileSync(file, await issuer.keys())
     const failures = new FailureLimit()
