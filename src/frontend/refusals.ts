@@ -1,9 +1,19 @@
 // The words for what the frontend refuses: Postgres' own where Postgres has the case (DESIGN section 8). Data
 // only.
+import type { AuthFailure } from '../auth/failure.ts'
 import type { Refusal } from '../pool/types.ts'
 
 function refusal(severity: 'ERROR' | 'FATAL', code: string, message: string, reason: string): Refusal {
   return { severity, code, message, reason }
+}
+
+/** A login that has failed. `reason` is of the closed list of refusals. */
+export function loginFailed({ sqlstate, message, detail, hint }: AuthFailure, reason: string): Refusal {
+  return {
+    ...refusal('FATAL', sqlstate, message, reason),
+    ...(detail === '' ? {} : { detail }),
+    ...(hint === '' ? {} : { hint }),
+  }
 }
 
 /** A message of an unknown type or an impossible length. */

@@ -12,7 +12,7 @@ import { KEY_LONG, KEY_SHORT } from './cancel-keys.ts'
 import { aliasesOf, isConsole } from './console-door.ts'
 import { Entry } from './entry.ts'
 import { Encryption } from './encryption.ts'
-import { badReplication, shuttingDown, timedOut, tlsFailed } from './refusals.ts'
+import { badReplication, loginFailed, shuttingDown, timedOut, tlsFailed } from './refusals.ts'
 import { Proof } from './proof.ts'
 import { replicationOf } from './replication.ts'
 import type { House, Visitor } from './types.ts'
@@ -321,15 +321,8 @@ export class Startup implements StreamHandler {
     this.#house.onVisitorOver(this)
   }
 
-  #refuseLogin({ sqlstate, message, detail, hint }: AuthFailure, reason: string): void {
-    this.#refuse({
-      severity: 'FATAL',
-      code: sqlstate,
-      message,
-      ...(detail === '' ? {} : { detail }),
-      ...(hint === '' ? {} : { hint }),
-      reason,
-    })
+  #refuseLogin(failure: AuthFailure, reason: string): void {
+    this.#refuse(loginFailed(failure, reason))
   }
 
   #refuse(refusal: Refusal): void {

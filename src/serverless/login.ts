@@ -9,7 +9,7 @@ import { limitedCheck } from '../auth/limited-check.ts'
 import type { PasswordAnswer } from '../auth/password-check.ts'
 import type { Secret, SecretAnswer } from '../auth/secrets.ts'
 import { isConsole } from '../frontend/console-door.ts'
-import { shuttingDown } from '../frontend/refusals.ts'
+import { loginFailed, shuttingDown } from '../frontend/refusals.ts'
 import type { House, Visitor } from '../frontend/types.ts'
 import type { Refusal } from '../pool/types.ts'
 import type { Admitted, Caller, Credentials, Logins, RefusedLogin } from './types.ts'
@@ -74,7 +74,7 @@ export class HttpLogins implements Logins {
     const judged = tokens.judge(token, '', caller.peer.address)
     const goOn = (claims: Judged): Outcome | Promise<Outcome> =>
       'sqlstate' in claims
-        ? this.#refuse(visitorOf(caller, credentials), toRefusal(claims, 'auth_failed'), claims.retryAfter)
+        ? this.#refuse(visitorOf(caller, credentials), loginFailed(claims, 'auth_failed'), claims.retryAfter)
         : this.#enter(caller, { ...credentials, user: claims.role }, token)
     return judged instanceof Promise ? judged.then(goOn) : goOn(judged)
   }
@@ -89,7 +89,7 @@ export class HttpLogins implements Logins {
     const gate = house.judge({ user, database, isPhysicalReplication: false, peer })
     const problem = 'sqlstate' in gate ? gate : this.#problemOf(caller, gate, token)
     if ('sqlstate' in gate || problem !== null)
-      return this.#refuse(visitor, toRefusal(problem ?? wrongPassword(user), 'not_allowed'))
+      return this.#refuse(visitor, loginFailed(problem ?? wrongPassword(user), 'not_allowed'))
     const full = house.admit(visitor)
     if (full !== null) return this.#refuse(visitor, full)
     const outcome = this.#prove({ visitor, caller, credentials, gate }, token)
@@ -199,7 +199,7 @@ export class HttpLogins implements Logins {
 
   #fail(visitor: Visitor, failed: AuthFailure, reason = 'auth_failed'): RefusedLogin {
     this.#house.dismiss(visitor, false)
-    return this.#refuse(visitor, toRefusal(failed, reason), failed.retryAfter)
+    return this.#refuse(visitor, loginFailed(failed, reason), failed.retryAfter)
   }
 
   #leave(visitor: Visitor, refusal: Refusal, hadLoggedIn: boolean): RefusedLogin {
@@ -225,17 +225,6 @@ function tokenOf({ token, password }: Credentials): string | null {
 
 function visitorOf({ peer }: Caller, { user, database }: Credentials): Visitor {
   return { address: peer.address, user, database: database || user }
-}
-
-function toRefusal({ sqlstate, message, detail, hint }: AuthFailure, reason: string): Refusal {
-  return {
-    severity: 'FATAL',
-    code: sqlstate,
-    message,
-    ...(detail === '' ? {} : { detail }),
-    ...(hint === '' ? {} : { hint }),
-    reason,
-  }
 }
 
 function noConsole(): Refusal {
