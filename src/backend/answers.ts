@@ -178,9 +178,8 @@ export class Answers {
       return
     }
     const tag = framer.src[framer.start + 5]
-    // D(ISCARD ALL), D(EALLOCATE ALL), L(ISTEN), P(REPARE) concern us; S(ELECT) of ours: rows are counted.
-    const isCount = tag === 0x53 && (this.#replies.head & Fate.Internal) !== 0
-    if (tag === 0x44 || tag === 0x4c || tag === 0x50 || isCount) noteTag(talk, framer, this.lessee?.session)
+    // D(ISCARD ALL), D(EALLOCATE ALL), L(ISTEN), P(REPARE): what they did concerns us.
+    if (tag === 0x44 || tag === 0x4c || tag === 0x50) noteTag(talk, framer, this.lessee?.session)
     this.#pass(framer)
     if (kind === Reply.Execute) this.#replies.shift()
     if (talk.copy !== Copy.None) endCopy(talk)

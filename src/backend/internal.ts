@@ -29,8 +29,6 @@ export interface InternalExchange {
   readonly isGuard: boolean
   /** The first ErrorResponse that came for it. */
   error: Buffer | null
-  /** How many rows its last SELECT gave. */
-  rows: number
   /** Its ReadyForQuery came, with this status. */
   onDone(status: number, exchange: InternalExchange): void
 }
@@ -41,7 +39,7 @@ export function internalExchange(
   isGuard: boolean,
   onDone: (status: number, exchange: InternalExchange) => void,
 ): InternalExchange {
-  return { name, isGuard, error: null, rows: 0, onDone }
+  return { name, isGuard, error: null, onDone }
 }
 
 const SETUP = Buffer.concat([
@@ -52,9 +50,9 @@ const SETUP = Buffer.concat([
   SYNC,
 ])
 /** The transaction of an exchange of ours, from here ... */
-export const RUN_BEGIN: Buffer = Buffer.concat([bind('', BEGIN, []), execute('')])
+const RUN_BEGIN: Buffer = Buffer.concat([bind('', BEGIN, []), execute('')])
 /** ... to here, with its Sync. */
-export const RUN_COMMIT: Buffer = Buffer.concat([bind('', COMMIT, []), execute(''), SYNC])
+const RUN_COMMIT: Buffer = Buffer.concat([bind('', COMMIT, []), execute(''), SYNC])
 const EXECUTE = execute('')
 
 /** Prepares the statements that the other exchanges use. */
@@ -89,7 +87,7 @@ export function writeDiff(
 }
 
 /** Sets them for the session, within an exchange of ours. */
-export function writeSet(
+function writeSet(
   talk: Talk,
   out: Output,
   changes: readonly [name: string, value: string | null][],

@@ -8,20 +8,16 @@ import type { VirtualSession } from '../session/virtual-session.ts'
 import { copyFail } from '../wire/messages.ts'
 import { Status } from '../wire/protocol.ts'
 import { type InternalExchange, internalExchange, writeFence, writeQuery, writeSync } from './internal.ts'
-import { writeConnectQuery } from './connect-query.ts'
-import { Left, writeDeallocation, writeReset } from './reset.ts'
+import { writeReset } from './reset.ts'
 import type { Server } from './server.ts'
 import { Copy } from './talk.ts'
 
-/**
- * What becomes of session state: there is none, DISCARD ALL (session mode), a reset that leaves our own
- * statements (sessions of one request), or it goes with the server.
- */
-export type Undoing = 'nothing' | 'discard' | 'reset' | 'close'
+/** What becomes of session state: there is none, it is reset, or it goes with the server. */
+export type Undoing = 'nothing' | 'reset' | 'close'
 
 /** What a session leaves to be undone. */
 export function undoingOf(mode: PoolMode, session: VirtualSession | undefined): Undoing {
-  if (mode === 'session') return 'discard'
+  if (mode === 'session') return 'reset'
   if (session === undefined) return 'nothing'
   if (session.once !== null) return session.once.isClean ? 'nothing' : 'reset'
   return session.isPinned ? 'close' : 'nothing'
@@ -87,11 +83,11 @@ export function settleLeaving(server: Server, isAtBoundary: boolean): void {
     return
   }
   if (leaving.undoing !== 'nothing') {
-    const { undoing } = leaving
     leaving.undoing = 'nothing'
     limit(server, leaving)
-    if (undoing === 'discard') discard(server)
-    else resetLeft(server)
+    writeReset(server, (isDone) => {
+      if (!isDone) server.close(RESET_FAILED)
+    })
     return
   }
   if (talk.isFree) server.release()
@@ -103,30 +99,6 @@ function limit(server: Server, leaving: Leaving): void {
   const { cancelTimeoutMs } = server.parts.route
   if (cancelTimeoutMs === 0 || leaving.isCancelled) return
   leaving.deadline = Math.min(leaving.deadline, server.talk.time.now + cancelTimeoutMs)
-}
-
-function discard(server: Server): void {
-  const { talk, out } = server
-  const reset = internalExchange('reset', false, (_status: number, exchange: InternalExchange) => {
-    if (exchange.error !== null) server.close(RESET_FAILED)
-  })
-  writeQuery(talk, out, 'DISCARD ALL', reset)
-  // What it has set is gone with the rest.
-  writeConnectQuery(server, () => {})
-}
-
-function resetLeft(server: Server, isAgain = false): void {
-  const { talk, out } = server
-  writeReset(talk, out, { wanted: null, isGuard: false }, (left) => {
-    if (left === Left.Nothing) return
-    if (left === Left.Unknown || isAgain) server.close(RESET_FAILED)
-    else
-      writeDeallocation(talk, out, (isDone) => {
-        // What was done may have been done by statements that were not ours.
-        if (isDone) resetLeft(server, true)
-        else server.close(RESET_FAILED)
-      })
-  })
 }
 
 /** How long what the client asked for may run on. */

@@ -39,6 +39,8 @@ import type { Talk } from './talk.ts'
 const HEADER = 5
 const CLOSE_UNNAMED = close('S', '')
 const EMPTY_TEXT = Buffer.from([0, 0, 0])
+/** The body of a Parse that fails in every state of a server. */
+const BROKEN_TEXT = Buffer.from(')\0\0\0', 'latin1')
 const STATEMENT = 0x53
 /** A statement that is not in the registry: nobody else ever finds it. */
 const LARGE = { key: '', parseKey: 0 }
@@ -364,7 +366,8 @@ export class NamedRequests {
 
   /** Has Postgres make an error at this place of the batch; the client reads other words. */
   #fail(error: Buffer): void {
-    this.#out.write(namedParse(TAKEN_NAME, EMPTY_TEXT))
+    // Where a reset took our statements, no name is taken for certain.
+    this.#out.write(this.#talk.needsSetup ? namedParse('', BROKEN_TEXT) : namedParse(TAKEN_NAME, EMPTY_TEXT))
     this.#talk.replies.push(Reply.Parse, new Substitute(error))
   }
 

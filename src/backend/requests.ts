@@ -13,7 +13,7 @@ import { CLIENT_RULES, FromClient, Status } from '../wire/protocol.ts'
 import { internalExchange, writeEvictions, writeFence } from './internal.ts'
 import { NamedRequests } from './named-requests.ts'
 import type { Output } from './output.ts'
-import { Left, writeReset } from './reset.ts'
+import { type ResetTarget, writeReset } from './reset.ts'
 import { Copy, type Talk } from './talk.ts'
 
 /** Replies that one client may have outstanding between exchanges; beyond it, it waits. */
@@ -28,8 +28,7 @@ const COPY_MAX = 16_384
 
 /** What the sending side needs of its server. */
 export interface RequestParts {
-  talk: Talk
-  out: Output
+  server: ResetTarget
   mode: PoolMode
   /** Looked up when it counts: a reload may change it. */
   limits: { readonly maxPreparedStatements: number }
@@ -42,15 +41,18 @@ export class Requests {
   readonly #mode: PoolMode
   readonly #named: NamedRequests
   readonly #limits: RequestParts['limits']
+  readonly #server: ResetTarget
   #session: VirtualSession | null = null
 
   constructor(parts: RequestParts) {
-    this.#talk = parts.talk
-    this.#replies = parts.talk.replies
-    this.#out = parts.out
+    const { talk, out } = parts.server
+    this.#talk = talk
+    this.#replies = talk.replies
+    this.#out = out
     this.#mode = parts.mode
     this.#limits = parts.limits
-    this.#named = new NamedRequests(parts.talk, parts.out)
+    this.#server = parts.server
+    this.#named = new NamedRequests(talk, out)
   }
 
   set session(session: VirtualSession | null) {
@@ -200,8 +202,8 @@ export class Requests {
 
   /** Right behind the one request of its session, in the same write. */
   #reset(once: Once): void {
-    writeReset(this.#talk, this.#out, { wanted: once.settings, isGuard: false }, (left) => {
-      if (left === Left.Nothing) once.isClean = true
+    writeReset(this.#server, (isDone) => {
+      if (isDone) once.isClean = true
       else once.onDirty()
     })
   }
@@ -263,7 +265,7 @@ export class Requests {
   #mustWait(): boolean {
     const talk = this.#talk
     // A cancel that is under way must not hit what the client asks next.
-    if (talk.healing.isPending) return true
+    if (talk.healing.isPending || talk.isResetting) return true
     if (talk.isCancelWanted && this.#replies.size > 0) return true
     return talk.cancels > 0 || this.#replies.size > PIPELINE_MAX
   }

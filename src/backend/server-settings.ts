@@ -7,14 +7,17 @@ import { isCarried, type Settings } from '../session/settings.ts'
 import { errorResponse } from '../wire/error-response.ts'
 import { Status } from '../wire/protocol.ts'
 import { changesBetween, internalExchange, writeDiff } from './internal.ts'
-import { writeReset } from './reset.ts'
+import { bringSetup, writeReset } from './reset.ts'
 import type { Server } from './server.ts'
 
 /** Writes the settings diff, if there is a difference. What follows it fails if it does (RULES 1). */
 export function bringSettings(server: Server, lessee: Lessee): void {
   const { talk } = server
   const wanted = lessee.session.settings
-  const isReset = lessee.session.once !== null && cleanFirst(server)
+  const isOnce = lessee.session.once !== null
+  const isReset = isOnce && cleanFirst(server)
+  // A session of one request has no statements with names, and so needs none of ours.
+  if (!isOnce) bringSetup(talk, server.out)
   if (!lessee.isProbe) talk.isClean = false
   const present = isReset ? talk.loginSettings : talk.settings
   if (wanted === present || present === null) return
@@ -31,6 +34,7 @@ export function bringSettings(server: Server, lessee: Lessee): void {
     // Where Postgres spells a value otherwise, its spelling is the client's from now on.
     else if (server.lessee === lessee) lessee.session.settings = settings
   })
+  bringSetup(talk, server.out)
   writeDiff(talk, server.out, changes, diff)
 }
 
@@ -38,9 +42,14 @@ export function bringSettings(server: Server, lessee: Lessee): void {
  * Whoever comes for one request must not find what a session in transaction mode has left: settings that
  * Postgres does not report, say. @returns whether the server goes back to the settings of its login
  */
-function cleanFirst({ talk, out }: Server): boolean {
+function cleanFirst(server: Server): boolean {
+  const { talk } = server
   if (talk.isClean) return false
-  writeReset(talk, out, { wanted: null, isGuard: true }, () => {})
+  talk.isResetting = true
+  writeReset(server, (isDone) => {
+    talk.isResetting = talk.isClean = false
+    if (!isDone) server.close('the reset of a session failed')
+  })
   return true
 }
 

@@ -94,7 +94,7 @@ export class Server implements LeasedServer, StreamHandler, LoginEvents, AnswerE
     for (const [name, value] of result.parameters) if (isCarried(name)) carried.set(name, value)
     this.talk.settings = this.talk.loginSettings = table.of(carried)
     this.out = new Output(result.stream, this.parts.counters)
-    this.#requests = new Requests({ talk: this.talk, out: this.out, mode: route.mode, limits: route })
+    this.#requests = new Requests({ server: this, mode: route.mode, limits: route })
     writeConnectQuery(this, () => this.#setUp())
   }
 

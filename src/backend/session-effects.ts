@@ -4,7 +4,6 @@ import { Fate } from '../pool/replies.ts'
 import type { Definition } from '../session/statements.ts'
 import type { VirtualSession } from '../session/virtual-session.ts'
 import type { Framer } from '../wire/framer.ts'
-import type { InternalExchange } from './internal.ts'
 import { NamedClose, NamedParse, UNNAMED_CLOSE, UnnamedFix, UnnamedParse } from './refs.ts'
 import type { Talk } from './talk.ts'
 
@@ -47,10 +46,6 @@ export function noteTag(talk: Talk, framer: Framer, session: VirtualSession | un
   const { src, start, stop } = framer
   if (stop - start > 64) return
   const tag = src.toString('latin1', start + 5, stop - 1)
-  if ((talk.replies.head & Fate.Internal) !== 0 && tag.startsWith('SELECT ')) {
-    const exchange = talk.replies.headRef as InternalExchange
-    exchange.rows = Number(tag.slice('SELECT '.length))
-  }
   if (tag === 'DISCARD ALL' || tag === 'DEALLOCATE ALL') {
     talk.statements.clear()
     talk.unnamedOf = null

@@ -32,8 +32,10 @@ export class Talk implements TalkView {
   loginSettings: Settings | null = null
   /** Nobody has used it since its login or the last reset: nothing of a session can be there. */
   isClean = true
-  /** It has the statements of our own that a reset consists of. */
-  hasResets = false
+  /** A reset is under way, without which nothing of the present client may run. */
+  isResetting = false
+  /** A reset took the statements of our own exchanges: they are prepared again before one is used. */
+  needsSetup = false
   /** Extended messages were sent since the last Sync. */
   isBatchOpen = false
   /** The last message of the open batch was a Flush: Postgres answers what it has. */
@@ -179,6 +181,7 @@ export class Talk implements TalkView {
       // With nothing in flight the cancel is for what is held.
       (!this.isCancelWanted || this.replies.size === 0) &&
       this.unconfirmed === 0 &&
+      !this.isResetting &&
       this.replies.size < RESUME_BELOW
     )
   }

@@ -30,11 +30,28 @@ export interface StartupWishes {
  * baseline and RESET gives what it gives on a connection of one's own.
  */
 export function wishesOf(parameters: ReadonlyMap<string, string>, mode: PoolMode): StartupWishes {
+  return sort(parameters, (name) => (mode === 'session' ? undefined : CARRIED.get(name)))
+}
+
+/**
+ * The same for a session of one request. The name of its program belongs to the baseline too: all requests of
+ * a program have it, and a reset brings it back, so that none of them has to bring it.
+ */
+export function wishesOfRequest(parameters: ReadonlyMap<string, string>, mode: PoolMode): StartupWishes {
+  const isOwn = (name: string): boolean => mode === 'session' || name === 'application_name'
+  return sort(parameters, (name) => (isOwn(name) ? undefined : CARRIED.get(name)))
+}
+
+/** @param reportedAs the name under which a parameter is carried; undefined: it is not */
+function sort(
+  parameters: ReadonlyMap<string, string>,
+  reportedAs: (lowerCase: string) => string | undefined,
+): StartupWishes {
   const carried = new Map<string, string>()
   const own: [string, string][] = []
   for (const [name, value] of parameters) {
     if (NOT_SETTINGS.has(name)) continue
-    const reported = mode === 'session' ? undefined : CARRIED.get(name.toLowerCase())
+    const reported = reportedAs(name.toLowerCase())
     if (reported !== undefined) carried.set(reported, value)
     else own.push([name, value])
   }

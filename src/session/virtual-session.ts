@@ -33,8 +33,6 @@ export class Unnamed {
 
 /** A session that is there for one request: nothing that it did is left on its server. */
 export class Once {
-  /** What it came with: whoever comes next is likely to want the same. */
-  readonly settings: Settings
   /** The reset follows its Sync at once; else it comes when the session has left its server. */
   readonly isEager: boolean
   /** What it did has been undone. */
@@ -42,8 +40,7 @@ export class Once {
   /** It could not all be undone at once: the session has to leave its server. */
   onDirty: () => void = () => {}
 
-  constructor(settings: Settings, isEager: boolean) {
-    this.settings = settings
+  constructor(isEager: boolean) {
     this.isEager = isEager
   }
 }

@@ -107,12 +107,14 @@ describe('on one server, in transaction mode', () => {
     }
   })
 
-  it('keeps the server, unless what pgmux itself needs there was dropped', async () => {
+  it('keeps the server, also where what pgmux itself needs there was dropped', async () => {
     const pid = await ask.value('select pg_backend_pid()')
-    for (const text of TRACES.filter((one) => !/^d(eallocate|iscard) all/.test(one))) await ask.sql(text)
+    for (const text of [...TRACES, 'discard all', 'deallocate all']) await ask.sql(text)
     assert.equal(await ask.value('select pg_backend_pid()'), pid)
-    await ask.sql('discard all')
-    assert.notEqual(await ask.value('select pg_backend_pid()'), pid)
+    const tcp = await WireClient.connect(through(transaction.pooler, postgres))
+    await tcp.query("set application_name = 'differs'")
+    assert.deepEqual((await tcp.query('select pg_backend_pid()')).rows, [[pid]])
+    await tcp.end()
   })
 
   it('a lone BEGIN is rolled back and holds nothing up', async () => {

@@ -52,14 +52,14 @@ describe('statements of pgmux itself, replaced by others of the same name', () =
     const clean = await ask.rows(found)
     for (const name of ['pgmux_begin', 'pgmux_reset_6', 'pgmux_commit']) {
       const vanish = `prepare ${name} as select public.vanish()`
-      const last = `do $$ begin execute 'deallocate ${name}'; execute '${vanish}'; end $$`
+      const last = `do $$ begin execute '${vanish}'; end $$`
       const { body } = await ask.batch([replace('select 1').replace('set role thief', 'select 1'), last])
       assert.equal(body.message, undefined)
       assert.deepEqual(await ask.rows(found), clean, name)
     }
   })
 
-  it('by a session: a request does not run there', async () => {
+  it('by a session: nothing of it is there for a request', async () => {
     await postgres.admin('create table stolen (a text)')
     await postgres.admin(`create function steal() returns trigger language plpgsql as $$ begin
       insert into public.stolen values (new.a); return new; end $$`)
@@ -67,9 +67,8 @@ describe('statements of pgmux itself, replaced by others of the same name', () =
     const trap = "execute 'create trigger steal before insert on notes for each row execute function steal()'"
     await tcp.query(replace('select 1').replace("execute 'set role thief'", trap))
     const { body } = await ask.sql("insert into notes values ('secret')")
-    assert.equal(body.code, '08006', JSON.stringify(body))
+    assert.equal(body.message, undefined, JSON.stringify(body))
     assert.deepEqual(await ask.rows('select * from stolen'), [])
-    assert.equal((await ask.sql("insert into notes values ('secret')")).status, 200)
     await tcp.end()
   })
 

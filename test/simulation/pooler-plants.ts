@@ -233,28 +233,6 @@ export const PLANTED: Record<string, PlantedBug> = {
       }
     },
   },
-  'a request that has failed is not cleaned up after': {
-    server: (server) => {
-      const { abandon } = server
-      server.abandon = (how) => {
-        const once = server.lessee?.session.once ?? null
-        if (once !== null && server.talk.status !== Status.Idle) once.isClean = true
-        abandon.call(server, how)
-      }
-    },
-  },
-  'what a reset has left does not matter': {
-    install: (patch) =>
-      patch(Run.prototype, 'start', (before: Run['start']) => {
-        return function (this: Run, request: Buffer): void {
-          const once = (this.handler as Client).session.once!
-          once.onDirty = () => {
-            once.isClean = true
-          }
-          before.call(this, request)
-        }
-      }),
-  },
   'a server is released before its reset was answered': {
     server: (server) => {
       const { talk } = server

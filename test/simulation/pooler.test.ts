@@ -14,7 +14,7 @@ import { PoolerWorld } from './pooler-world.ts'
 const SEEDS = Number(process.env.SEEDS ?? 2000)
 const ONE = process.env.SEED === undefined ? null : Number(process.env.SEED)
 /** Where nobody says how many seeds: stop after so long, but not before so many. */
-const BUDGET_MS = process.env.SEEDS === undefined ? 40_000 : Number.POSITIVE_INFINITY
+const BUDGET_MS = process.env.SEEDS === undefined ? 25_000 : Number.POSITIVE_INFINITY
 const LEAST = 300
 /** Most are found within 200; a name in flight when its server is lost, and used again, is rarer. */
 const PLANTED_SEEDS = 1000

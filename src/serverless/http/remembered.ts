@@ -2,7 +2,7 @@
 // settings that they stand for. It owns these tables; each has an end. They hold passwords, and are shown
 // to nobody.
 import type { PoolAccess, Welcome } from '../../frontend/types.ts'
-import { type StartupWishes, wishesOf } from '../../session/baseline.ts'
+import { type StartupWishes, wishesOfRequest } from '../../session/baseline.ts'
 import type { Settings } from '../../session/settings.ts'
 import { parseConnectionString, type Target } from './connection-string.ts'
 
@@ -34,7 +34,7 @@ export function startupOf(parameters: Target['parameters'], mode: PoolAccess['mo
   }
   let wishes = byMode.get(mode)
   if (wishes === undefined) {
-    wishes = wishesOf(parameters, mode)
+    wishes = wishesOfRequest(parameters, mode)
     byMode.set(mode, wishes)
   }
   return wishes

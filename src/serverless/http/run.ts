@@ -88,7 +88,7 @@ export class Run implements ByteStream, ClientHouse {
     this.limits = house.limits
     this.reader = new Reader(parts.plan)
     const session = new VirtualSession(settings, access.registry)
-    session.once = new Once(settings, parts.isEager && access.mode !== 'session')
+    session.once = new Once(parts.isEager && access.mode !== 'session')
     session.once.onDirty = () => this.#leaveSoon('terminated')
     this.#client = new RequestClient(this, { house: this, access, visitor, session, baseline, pid: 0 }, null)
   }
