@@ -156,6 +156,8 @@ export class SimUser implements StreamHandler {
   /** Only what ran when a cancel came may be hit, never what was asked for later. */
   #onCancelled(text: string): void {
     if (!text.endsWith('due to user request') || this.#cancelledIn.has(this.#partNumber)) return
+    // A COPY that failed did not eat its Sync: from then on the client hears one ReadyForQuery too early.
+    if (this.spareReady > 0 && this.#cancelledIn.has(this.#partNumber - 1)) return
     this.cancelledLate = true
   }
 
