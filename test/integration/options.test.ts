@@ -86,12 +86,12 @@ describe('times of one user', () => {
   it('query_wait_timeout: of the user, before the one of the database, before the one of all', async () => {
     const pool = { size: 1, queryWaitTimeoutMs: LONG }
     await withRig(
-      { pool, ...asAlice({ queryWaitTimeoutMs: 50 }, { queryWaitTimeoutMs: LONG }) },
+      { pool, ...asAlice({ queryWaitTimeoutMs: 500 }, { queryWaitTimeoutMs: LONG }) },
       async (rig) => {
         assert.equal(await waitsInVain(rig, ALICE), '53300')
       },
     )
-    await withRig({ pool, ...asAlice({}, { queryWaitTimeoutMs: 50 }) }, async (rig) => {
+    await withRig({ pool, ...asAlice({}, { queryWaitTimeoutMs: 500 }) }, async (rig) => {
       assert.equal(await waitsInVain(rig, BOB), '53300')
     })
   })
