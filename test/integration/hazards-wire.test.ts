@@ -132,7 +132,7 @@ describe('random pipelines', () => {
 
 describe('errors and their place', () => {
   it('a batch that waits too long: one error, and ReadyForQuery when its Sync comes', async () => {
-    const rig = await Rig.start(postgres, { pool: { size: 1, queryWaitTimeoutMs: 150 } })
+    const rig = await Rig.start(postgres, { pool: { size: 1, queryWaitTimeoutMs: 500 } })
     await using owner = await rig.client()
     await using client = await rig.client()
     await owner.query('begin')

@@ -132,7 +132,7 @@ describe('limits on clients', () => {
 
 describe('limits on waiting', () => {
   it('query_wait_timeout: ERROR 53300, the connection is kept and works', async () => {
-    const rig = await Rig.start(postgres, { pool: { size: 1, queryWaitTimeoutMs: 100 } })
+    const rig = await Rig.start(postgres, { pool: { size: 1, queryWaitTimeoutMs: 500 } })
     await rig.see('create table if not exists marks (mark text)')
     await using holder = await rig.client()
     await using waiter = await rig.client()
