@@ -187,16 +187,17 @@ suite('clients', () => {
     stream.write(m.query(`copy (select repeat('x', 10000) from ${many}) to stdout`))
     await eventually(() => bytes > MB)
     const times: number[] = []
-    while (times.length < 300) {
+    // Quick answers leave the stream little time: both have to have come far.
+    while (times.length < 300 || bytes <= 20 * MB) {
       const from = performance.now()
       assert.deepEqual((await reader.query('select 1')).rows, [['1']])
       times.push(performance.now() - from)
       reader.received.length = 0
     }
     times.sort((left, right) => left - right)
-    assert.ok(bytes > 20 * MB, `${bytes} bytes of the stream`)
     // 50 ms on a quiet machine. Times are judged in the long run only; here it counts that all were answered.
-    if (process.env.LONG) assert.ok((times[296] as number) < 400, `p99 of ${times[296]} ms`)
+    const p99 = times[Math.floor(times.length * 0.99)] as number
+    if (process.env.LONG) assert.ok(p99 < 400, `p99 of ${p99} ms`)
     stream.destroy()
   })
 
