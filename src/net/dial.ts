@@ -80,7 +80,6 @@ export function dial(target: DialTarget, timeoutMs: number, callback: DialCallba
 function open(target: DialTarget): Socket {
   const reads = new Reads()
   const { onread } = reads
-
   const socket =
     'path' in target ? connect({ path: target.path, allowHalfOpen: true, onread }) : openTcp(target, onread)
   reads.socket = socket

@@ -188,7 +188,7 @@ export class PlainSocket implements Bytes {
   onRead(): Uint8Array | undefined {
     const length = this.#binding.streamBaseState[this.#binding.kReadBytesOrError]!
     if (length > 0) {
-      if (!this.destroyed) this.#reads.onread.callback(length)
+      if (!this.destroyed) this.#reads.onRead(length)
       return this.#reads.change() ?? undefined
     }
     if (length === 0 || this.destroyed) return undefined

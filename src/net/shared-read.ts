@@ -32,10 +32,12 @@ export class Reads {
   #seesClose = false
 
   /** For the `onread` option of a socket. */
-  readonly onread = {
-    // Null: as before. Node's types know no such answer, its code does (anything but a Uint8Array).
-    buffer: (): Uint8Array => this.change() as Uint8Array,
-    callback: (length: number): boolean => this.#onRead(length),
+  get onread(): { buffer(): Uint8Array; callback(length: number): boolean } {
+    return {
+      // Null: as before. Node's types know no such answer, its code does (anything but a Uint8Array).
+      buffer: () => this.change() as Uint8Array,
+      callback: (length) => this.onRead(length),
+    }
   }
 
   /** Where the first read goes. */
@@ -51,7 +53,8 @@ export class Reads {
     return this.#own?.bytes ?? shared
   }
 
-  #onRead(length: number): boolean {
+  /** So much was read. */
+  onRead(length: number): boolean {
     if (length >= LARGE_BYTES) this.#onLarge(length)
     else {
       const chunk = take(length)

@@ -25,7 +25,7 @@ export const ENDED = 'closed by us'
 const NOTHING: readonly Uint8Array[] = []
 
 /** Where each stream starts: bytes for nobody are an error of ours, never dropped in silence. */
-const UNOWNED: StreamHandler = {
+export const UNOWNED: StreamHandler = {
   onData() {
     throw new Error('bytes arrived before the stream had an owner')
   },

@@ -5,7 +5,7 @@ import WebSocket from 'ws'
 import type { ByteStream, PeerInfo, StreamHandler } from '../wire/byte-stream.ts'
 import { reportHandlerError } from './handler-errors.ts'
 import { errorCode, errorWords } from './peer.ts'
-import { ENDED, HIGH_WATER_BYTES } from './tcp-stream.ts'
+import { ENDED, HIGH_WATER_BYTES, UNOWNED } from './tcp-stream.ts'
 
 /** The largest message that is taken; servers of this protocol send 64 KiB and less. */
 const MESSAGE_MAX = 16 * 1024 * 1024
@@ -14,15 +14,6 @@ const PING_MS = 30_000
 const BINARY = { binary: true } as const
 /** What closes an orderly conversation: done, going away, no code given. */
 const ORDERLY = [1000, 1001, 1005]
-
-const UNOWNED: StreamHandler = {
-  onData() {
-    throw new Error('bytes arrived before the WebSocket had an owner')
-  },
-  onDrain() {},
-  onEnd() {},
-  onClose() {},
-}
 
 /** Exactly one of the two is not null. */
 export type WebSocketCallback = (error: Error | null, stream: WebSocketStream | null) => void

@@ -5,7 +5,7 @@ import type { PeerInfo, SecurableStream, StreamHandler, TlsSettings } from '../w
 import { type Flushable, flushAtEndOfTurn } from './flush.ts'
 import { reportHandlerError } from './handler-errors.ts'
 import { keep, LARGE_BYTES } from './lent.ts'
-import { HIGH_WATER_BYTES } from './tcp-stream.ts'
+import { HIGH_WATER_BYTES, UNOWNED } from './tcp-stream.ts'
 import {
   answerTo,
   CloseCode,
@@ -29,15 +29,6 @@ const PONG_BELOW_BYTES = HIGH_WATER_BYTES
 
 const NO_BYTES = Buffer.alloc(0)
 const NOTHING: readonly Uint8Array[] = []
-
-const UNOWNED: StreamHandler = {
-  onData() {
-    throw new Error('bytes arrived before the WebSocket had an owner')
-  },
-  onDrain() {},
-  onEnd() {},
-  onClose() {},
-}
 
 /** A WebSocket that was accepted, as a {@link SecurableStream}. */
 export class WsStream implements SecurableStream, Flushable, StreamHandler {

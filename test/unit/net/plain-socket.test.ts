@@ -16,13 +16,18 @@ const NO_PROC = process.platform === 'linux' ? false : 'only Linux tells the tim
 const ESTABLISHED = '01'
 const KEEPALIVE_TIMER = '02:'
 
-/** The timer of each established connection whose own port is this one. */
-function timersOf(port: number): string[] {
-  const own = `:${port.toString(16).toUpperCase().padStart(4, '0')}`
+const inHex = (port: number): string => `:${port.toString(16).toUpperCase().padStart(4, '0')}`
+
+/** The timer of the established connection between these ports, from the side of the first one. */
+function timerOf(port: number, peer: number): string {
   const rows = readFileSync('/proc/net/tcp', 'utf8').trim().split('\n').slice(1)
   const fields = rows.map((row) => row.trim().split(/\s+/))
-  const ours = fields.filter(([, local, , state]) => local!.endsWith(own) && state === ESTABLISHED)
-  return ours.map(([, , , , , timer]) => timer!)
+  const ours = fields.filter(
+    ([, local, remote, state]) =>
+      local!.endsWith(inHex(port)) && remote!.endsWith(inHex(peer)) && state === ESTABLISHED,
+  )
+  assert.equal(ours.length, 1, `connections between ${port} and ${peer}`)
+  return ours[0]![5]!
 }
 
 /** The timer of a connection to a listener with this keepalive. */
@@ -38,10 +43,8 @@ async function timerWith(t: TestContext, keepaliveMs: number): Promise<string> {
     client.destroy()
     await listener.close()
   })
-  await accepted.promise
-  const [timer, ...others] = timersOf(listener.port)
-  assert.deepEqual(others, [])
-  return timer!
+  await Promise.all([accepted.promise, once(client, 'connect')])
+  return timerOf(listener.port, client.localPort ?? 0)
 }
 
 describe('an accepted connection', () => {
