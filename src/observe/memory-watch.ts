@@ -16,14 +16,26 @@ export interface MemoryReading {
   readonly heapLimit: number
 }
 
-/** Reads the process. */
+let lastRss = 0
+
+/** Resident bytes of the process. Reading them takes a file; where none is left, as they were last read. */
+function readRss(): number {
+  try {
+    lastRss = process.memoryUsage.rss()
+  } catch {
+    // EMFILE must not be the end of the process.
+  }
+  return lastRss
+}
+
+/** Reads the process. Never throws. */
 export function readMemory(): MemoryReading {
   const { used_heap_size: heap, heap_size_limit: heapLimit } = getHeapStatistics()
   const limit = process.constrainedMemory()
   // 0, or more than any machine has, where there is no container with a limit.
   const isLimited = limit > 0 && limit < Number.MAX_SAFE_INTEGER
   return {
-    rss: process.memoryUsage.rss(),
+    rss: readRss(),
     limit: isLimited ? limit : Number.POSITIVE_INFINITY,
     heap,
     heapLimit,
