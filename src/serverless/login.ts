@@ -21,7 +21,7 @@ const BAD_REQUEST = 400
 const TOO_MANY = 429
 const UNAVAILABLE = 503
 /** Errors that pass: the same request may succeed before long. */
-const PASSES: ReadonlySet<string> = new Set(['53300', '57P03', '58000', '08001'])
+const PASSES: ReadonlySet<string> = new Set(['53200', '53300', '57P03', '58000', '08001'])
 
 type Outcome = Admitted | RefusedLogin
 

@@ -131,6 +131,21 @@ describe('a pooler that cannot', () => {
     assert.equal(typeof answer.message, 'string')
   })
 
+  it('take anybody, memory being short, says 503 with Retry-After, and serves again when there is some', async () => {
+    const { pooler, ask: asker } = await start({ serverless: ON, client: { memoryLimit: 1024 ** 4 } })
+    const limitTo = (memoryLimit: number) => {
+      const { config } = pooler.pooler
+      pooler.pooler.reload({ ...config, client: { ...config.client, memoryLimit } })
+    }
+    limitTo(1024 * 1024)
+    await eventually(() => !pooler.pooler.ready().ok)
+    const { status, headers, body: answer } = await asker.sql('select 1')
+    assert.deepEqual([status, answer.code, headers['retry-after']], [503, '53200', '1'])
+    limitTo(1024 ** 4)
+    await eventually(() => pooler.pooler.ready().ok)
+    assert.equal(await asker.value('select 1'), '1')
+  })
+
   it('find the database says so with 400', async () => {
     const missing = new Asker(one.pooler, urlFor(postgres).replace(/\/[^/]*$/, '/missing'))
     const { status, body: answer } = await missing.sql('select 1')
