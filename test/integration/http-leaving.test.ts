@@ -131,7 +131,7 @@ describe('a pooler that cannot', () => {
     assert.equal(typeof answer.message, 'string')
   })
 
-  it('take anybody, memory being short, says 503 with Retry-After, and serves again when there is some', async () => {
+  it('take anybody, memory being short, says 503 with Retry-After, until there is some', async () => {
     const { pooler, ask: asker } = await start({ serverless: ON, client: { memoryLimit: 1024 ** 4 } })
     const limitTo = (memoryLimit: number) => {
       const { config } = pooler.pooler
