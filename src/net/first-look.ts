@@ -1,13 +1,16 @@
 // Connections that have not said anything yet, without a socket of Node's: it and Node's parser cost a third
-// of a short WebSocket. The first bytes decide: a WebSocket as drivers open it, or anything else, which is
-// Node's. It owns a connection until then, and says nothing itself.
+// of a short WebSocket. The first bytes decide: a WebSocket as drivers open it, a query as functions send it,
+// or anything else, which is Node's. It owns a connection until then, and says nothing itself.
 import type { PlainOwner, PlainSocket } from './plain-socket.ts'
+import { beginsPost } from './post-head.ts'
 import { readUpgrade, type UpgradeHead } from './upgrade-head.ts'
 
 /** Where connections go. */
 export interface FirstLookEvents {
   /** @param rest what came behind it */
   onUpgrade(connection: PlainSocket, head: UpgradeHead, rest: Buffer): void
+  /** It has sent `chunk`, the beginning of a query or all of it. */
+  onPost(connection: PlainSocket, chunk: Buffer): void
   /** @param chunk a copy of what came */
   onOther(connection: PlainSocket, chunk: Buffer): void
   /** It has said nothing for too long. */
@@ -50,6 +53,10 @@ export class FirstLooks {
   onChunk(look: FirstLook, chunk: Buffer): void {
     this.forget(look)
     const { connection } = look
+    if (beginsPost(chunk)) {
+      this.#events.onPost(connection, chunk)
+      return
+    }
     const head = readUpgrade(chunk)
     if (head === null) this.#events.onOther(connection, Buffer.from(chunk))
     else this.#events.onUpgrade(connection, head, chunk.subarray(head.length))

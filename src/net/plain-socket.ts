@@ -189,7 +189,8 @@ export class PlainSocket implements Bytes {
     const length = this.#binding.streamBaseState[this.#binding.kReadBytesOrError]!
     if (length > 0) {
       if (!this.destroyed) this.#reads.onRead(length)
-      return this.#reads.change() ?? undefined
+      // Given away in that moment: where its new owner reads to is not for us to say.
+      return this.#isLent ? undefined : (this.#reads.change() ?? undefined)
     }
     if (length === 0 || this.destroyed) return undefined
     if (length === EOF) this.#onEnd()
@@ -240,6 +241,7 @@ export class PlainSocket implements Bytes {
     this.handle.connection = undefined
     // Our reads of it are over; what they hold is others' to have.
     this.#onClose?.()
+    this.#reads.socket = null
     const reads = new Reads()
     // `handle` and `onread` together are not in the types.
     const options: object = { handle: this.handle, allowHalfOpen: true, onread: reads.onread }

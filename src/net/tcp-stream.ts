@@ -120,6 +120,13 @@ export class TcpStream implements SecurableStream, Flushable, Lingering, DirectW
     else this.#sendList(first, more, total)
   }
 
+  /** @returns true: the kernel has all that was written; false: `onDrain` is called when it has */
+  tellWhenWritten(): boolean {
+    if (this.unsent === 0) return true
+    this.#wantsDrain = true
+    return false
+  }
+
   // Pausing is a flag until bytes arrive: a pause and a resume without bytes in between cost nothing.
   pause(): void {
     this.#paused = true

@@ -1,6 +1,7 @@
-// Owns the HTTP server of the endpoint for WebSocket and HTTP: its limits and timeouts, TLS, the upgrade. It
-// hands out WebSockets as streams and plain requests as they are. Must never know who may come in, what is
-// asked for, nor answer an upgrade that is in order with anything but a WebSocket.
+// Owns the port of the endpoint for WebSocket and HTTP: Node's HTTP server with its limits and timeouts, TLS,
+// the upgrade, and what is read without Node. It hands out WebSockets as streams and plain requests as they
+// are. Must never know who may come in, what is asked for, nor answer an upgrade that is in order with
+// anything but a WebSocket.
 import {
   createServer as createHttpServer,
   type IncomingMessage,
@@ -17,13 +18,15 @@ import { FirstLooks } from './first-look.ts'
 import { bind, type Listener, listenError, listenerOf } from './listen.ts'
 import { errorCode } from './peer.ts'
 import { acceptPlain, type PlainOwner, type PlainSocket } from './plain-socket.ts'
+import { PostConnections } from './post-connection.ts'
 import { TcpStream } from './tcp-stream.ts'
 import { readPair } from './tls-files.ts'
 import { names, type Problem, problemOf, switching, type UpgradeHead } from './upgrade-head.ts'
+import type { WebRequest, WebResponse } from './web-request.ts'
 import { WsStream } from './ws-stream.ts'
 
 export type { UpgradeHead } from './upgrade-head.ts'
-export type { IncomingMessage as WebRequest, ServerResponse as WebResponse } from 'node:http'
+export type { WebRequest, WebResponse } from './web-request.ts'
 
 const LIMITS = {
   maxHeaderSize: 32 * 1024,
@@ -40,6 +43,8 @@ const NO_OWNER: PlainOwner = { onChunk() {}, onHalfClosed() {}, onFailed() {}, o
 const PIPELINED_MAX = 64
 /** How often open WebSockets are looked at. */
 const TICK_MS = 1000
+/** How often connections that send queries are looked at. */
+const POSTS_MS = 1000
 
 /** Certificate and key of the port, and what is spoken at least. */
 export interface WebTls {
@@ -51,7 +56,7 @@ export interface WebTls {
 export interface WebServerEvents {
   /** Must set the handler of the stream before it returns. */
   onWebSocket(stream: WsStream, head: UpgradeHead): void
-  onRequest(request: IncomingMessage, response: ServerResponse): void | Promise<void>
+  onRequest(request: WebRequest, response: WebResponse): void | Promise<void>
   /** What was neither was answered with this status. */
   onRefused?(status: number): void
 }
@@ -84,6 +89,8 @@ export class WebServer implements Listener {
   readonly #underWay = new Map<Socket, Set<ServerResponse>>()
   /** Connections that have not said anything. */
   readonly #looks: FirstLooks
+  /** Connections that send queries and nothing else. */
+  readonly #posts: PostConnections
   /** Connections that are open, whatever became of them; with TLS Node counts. */
   #connections = 0
   /** Answers that are made or on their way. */
@@ -101,11 +108,13 @@ export class WebServer implements Listener {
     this.#looks = new FirstLooks(
       {
         onUpgrade: (connection, head, rest) => this.#onPlainUpgrade(connection, head, rest),
+        onPost: (connection, chunk) => this.#posts.add(connection, chunk),
         onOther: (connection, chunk) => this.#onOther(connection, chunk),
         onSilent: (connection) => this.#refuse(new TcpStream(connection, false), TOO_LATE),
       },
       { limitMs, everyMs },
     )
+    this.#posts = this.#postConnections(server.keepAliveTimeout)
     if (!isTls)
       acceptPlain(server, { keepaliveMs: KEEPALIVE_MS }, (connection) => this.#onAccepted(connection))
     this.#listener = listenerOf(server)
@@ -145,11 +154,26 @@ export class WebServer implements Listener {
     server.on('error', (error: Error) => reportHandlerError(error, 'the listener for WebSocket and HTTP'))
   }
 
+  #postConnections(keepaliveMs: number): PostConnections {
+    return new PostConnections(
+      {
+        onPost: (request, answer) => {
+          this.#answers++
+          void this.#onRequest(request, answer)
+        },
+        onAnswered: () => this.#onOneLess(),
+        onOther: (connection, bytes) => this.#onOther(connection, bytes),
+      },
+      { keepaliveMs, everyMs: POSTS_MS },
+    )
+  }
+
   /** Nobody else comes in; connections that no request uses are closed, WebSockets live on. */
   async close(): Promise<void> {
     this.#isClosing = true
     await this.#listener.close()
     this.#looks.close()
+    this.#posts.close()
     for (const [socket, underWay] of this.#underWay) if (underWay.size === 0) socket.destroy()
   }
 
@@ -163,15 +187,24 @@ export class WebServer implements Listener {
 
   /** What is under way is given up; answers that say so have a moment to leave. WebSockets are not meant. */
   cutOff(): void {
-    if (this.#answers === 0) this.#server.closeAllConnections()
-    else setTimeout(() => this.#server.closeAllConnections(), LAST_WORDS_MS).unref()
+    if (this.#answers === 0) this.#closeAll()
+    else setTimeout(() => this.#closeAll(), LAST_WORDS_MS).unref()
+  }
+
+  #closeAll(): void {
+    this.#server.closeAllConnections()
+    this.#posts.cutOff()
   }
 
   #onAnswered(socket: Socket, response: ServerResponse, underWay: Set<ServerResponse>): void {
     underWay.delete(response)
+    this.#onOneLess()
+    if (this.#isClosing && underWay.size === 0 && !socket.destroyed) socket.destroySoon()
+  }
+
+  #onOneLess(): void {
     this.#answers--
     if (this.#answers === 0) this.#finished?.()
-    if (this.#isClosing && underWay.size === 0 && !socket.destroyed) socket.destroySoon()
   }
 
   /** New connections are kept for so long, and use these certificates. @throws CertificateError */
@@ -181,6 +214,7 @@ export class WebServer implements Listener {
       server.setSecureContext(contextOf(tls))
     }
     this.#server.keepAliveTimeout = keepaliveMs
+    this.#posts.keepaliveMs = keepaliveMs
   }
 
   /** Time has passed. @param pingMs silence after which a WebSocket is pinged; 0: never */
@@ -192,7 +226,7 @@ export class WebServer implements Listener {
     for (const stream of this.sockets) stream.tick(elapsed, pingMs)
   }
 
-  async #onRequest(request: IncomingMessage, response: ServerResponse): Promise<void> {
+  async #onRequest(request: WebRequest, response: WebResponse): Promise<void> {
     try {
       await this.#events.onRequest(request, response)
     } catch (thrown) {
@@ -321,7 +355,7 @@ function tellClosed(responses: ReadonlySet<ServerResponse>): void {
 }
 
 /** Sends an error as the endpoint sends them all. */
-export function answerJson(response: ServerResponse, status: number, message: string): void {
+export function answerJson(response: WebResponse, status: number, message: string): void {
   const body = Buffer.from(JSON.stringify({ message }))
   response.writeHead(status, { 'content-type': 'application/json', 'content-length': body.length })
   response.end(body)

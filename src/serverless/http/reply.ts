@@ -9,11 +9,12 @@ import { notUtf8, type Problem } from './problem.ts'
 
 /** The part of an HTTP response that is used (node:http's ServerResponse has it). */
 export interface SqlResponse {
-  readonly writableFinished: boolean
   readonly writableLength: number
   writeHead(status: number, headers: Record<string, string | number>): unknown
   write(chunk: Buffer): boolean
   end(chunk?: string | Buffer): unknown
+  /** The end of a short answer, of which the bytes are the caller's again afterwards. Absent: use `end`. */
+  endCopy?(bytes: Buffer): void
   on(event: 'close' | 'drain', listener: () => void): unknown
   destroy(): unknown
 }

@@ -172,7 +172,8 @@ export class Request {
       return problem(415, '08P01', 'request bodies with a Content-Encoding are not taken', hint)
     }
     const { maxRequest } = this.#config
-    return Number(this.#header('content-length')) > maxRequest ? tooLarge(maxRequest) : null
+    const length = this.#parts.request.body?.length ?? Number(this.#header('content-length'))
+    return length > maxRequest ? tooLarge(maxRequest) : null
   }
 
   // ---- the login ----
@@ -195,6 +196,11 @@ export class Request {
     }
     this.#startup = this.#startupOf(outcome.access, target)
     const { request } = this.#parts
+    if (request.body !== undefined) {
+      this.#onBody(request.body)
+      this.#onBodyEnd()
+      return
+    }
     request.on('data', (chunk) => this.#onBody(chunk))
     request.on('end', () => this.#try(() => this.#onBodyEnd()))
   }

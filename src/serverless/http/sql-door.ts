@@ -16,7 +16,8 @@ export interface SqlRequest {
   readonly method?: string | undefined
   readonly url?: string | undefined
   readonly headers: RequestHeaders
-  readonly complete: boolean
+  /** All of it, where it is here already: nothing comes by `on` then. */
+  readonly body?: Buffer
   on(event: 'data', listener: (chunk: Buffer) => void): unknown
   on(event: 'end', listener: () => void): unknown
 }

@@ -37,6 +37,10 @@ describe('a connection that has said nothing', () => {
           seen.push(`upgrade ${url} ${rest.toString()}`)
           connection.destroy()
         },
+        onPost: (connection, chunk) => {
+          seen.push(`post ${chunk.toString()}`)
+          connection.destroy()
+        },
         onOther: (connection, chunk) => {
           seen.push(`other ${chunk.toString()}`)
           connection.destroy()
@@ -66,15 +70,16 @@ describe('a connection that has said nothing', () => {
   it('goes where its first bytes belong, and is forgotten when it goes', async () => {
     const { looks, open } = await looksFor(LONG_MS)
     seen.length = 0
-    const [one, other, third] = [open(), open(), open()]
+    const [one, other, third, query] = [open(), open(), open(), open()]
     await until(
-      () => looks.size === 3,
+      () => looks.size === 4,
       () => `${looks.size} wait`,
     )
     one.write(Buffer.concat([upgradeHead({ path: '/x' }), Buffer.from('early')]))
     other.write('GET / HT')
-    await Promise.all([said(one), said(other)])
-    assert.deepEqual(seen.toSorted(), ['other GET / HT', 'upgrade /x early'])
+    query.write('POST /sql HTTP/1.1\r\nHo')
+    await Promise.all([said(one), said(other), said(query)])
+    assert.deepEqual(seen.toSorted(), ['other GET / HT', 'post POST /sql HTTP/1.1\r\nHo', 'upgrade /x early'])
     third.end()
     await said(third)
     const isEmpty = () =>
@@ -103,7 +108,8 @@ describe('the port', () => {
         stream.handler = { onData() {}, onDrain() {}, onEnd: () => stream.end(), onClose() {} }
       },
       onRequest(request, response) {
-        request.resume().on('end', () => response.end(`${request.method} ${request.url}`))
+        request.on('data', () => {})
+        request.on('end', () => response.end(`${request.method} ${request.url}`))
       },
     })
   })
