@@ -94,7 +94,7 @@ async function terminate(stage: Stage): Promise<void> {
 
 async function kill(stage: Stage): Promise<void> {
   const [pid] = await someServers(stage, 1)
-  process.kill(pid as number, 'SIGKILL')
+  signalServer(pid as number, 'SIGKILL')
   await stage.world.reachable()
 }
 
@@ -171,9 +171,18 @@ async function certificate({ world, subject, certificates }: Stage): Promise<voi
 
 async function freeze(stage: Stage): Promise<void> {
   const pids = await someServers(stage, 2)
-  for (const pid of pids) process.kill(pid, 'SIGSTOP')
+  for (const pid of pids) signalServer(pid, 'SIGSTOP')
   await pause(FREEZE_MS)
-  for (const pid of pids) process.kill(pid, 'SIGCONT')
+  for (const pid of pids) signalServer(pid, 'SIGCONT')
+}
+
+/** Nothing where it has ended by itself since it was chosen: its client may have gone. */
+function signalServer(pid: number, signal: NodeJS.Signals): void {
+  try {
+    process.kill(pid, signal)
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error
+  }
 }
 
 /** Nobody outside a transaction is served until it is over. */
