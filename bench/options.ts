@@ -4,7 +4,7 @@ import { SCENARIOS, type Scenario, USUAL } from './scenarios.ts'
 
 export const HELP = `npm run bench -- [options]    direct, pgmux, PgBouncer and others in alternation
 
-  --scenario A,B    what to measure (all but the last three); may be given several times
+  --scenario A,B    what to measure (all but the last four); may be given several times
                     ${SCENARIOS.join(', ')}
   --only=A,B        the same
   --seconds N       length of a run (3)

@@ -19,6 +19,20 @@ const MEMORY_FOLDER = '/dev/shm'
 
 const NO_RESULT = 'pgbench printed no result'
 
+/** Where a run goes, and how large it is. */
+type RunOrder = Omit<LoadOrder, 'load'>
+
+/** A run of a script in a file. */
+export interface ScriptOrder extends RunOrder {
+  readonly file: string
+}
+
+/** What tells pgbench the load, and which share of the transactions it logs. */
+interface Arguments {
+  readonly args: readonly string[]
+  readonly share: number
+}
+
 /** What a report says. */
 export interface Report {
   readonly transactions: number
@@ -67,7 +81,7 @@ export function parseReport(lines: readonly string[], reconnects: boolean): Repo
 }
 
 /** @returns what tells pgbench the load, and which share of the transactions it logs */
-export function argumentsOf(load: Load, clients: number): { args: string[]; share: number } {
+export function argumentsOf(load: Load, clients: number): Arguments {
   if (load === 'tpcb') return { args: ['-b', 'tpcb-like', '-j', '1'], share: 1 }
   // A thread each: pgbench waits for a connection, and with it waits everything else in the thread.
   if (load === 'connect') return { args: ['-S', '-C', '-j', String(clients)], share: 1 }
@@ -95,19 +109,31 @@ export class Pgbench implements Generator {
     return new Pgbench(path, /\d[\d.]*/.exec(child.lines.join(' '))?.[0] ?? 'unknown', children)
   }
 
-  async run(order: LoadOrder): Promise<Measured | Missing> {
+  run(order: LoadOrder): Promise<Measured | Missing> {
+    return this.#logged(order, argumentsOf(order.load, order.clients), order.load === 'connect')
+  }
+
+  /** Transactions of a script of ours. Its variable `started` is 0 in the first one of each connection. */
+  async runScript(order: ScriptOrder): Promise<Measured | Missing> {
+    const args = ['-f', order.file, '-M', 'simple', '-j', '1', '-D', 'started=0']
+    return this.#logged(order, { args, share: SAMPLED }, false)
+  }
+
+  async #logged(order: RunOrder, what: Arguments, reconnects: boolean): Promise<Measured | Missing> {
     const root = (await can(MEMORY_FOLDER, constants.W_OK)) ? MEMORY_FOLDER : tmpdir()
     const folder = await mkdtemp(join(root, 'pgmux-bench-log-'))
     try {
-      return await this.#run(order, folder)
+      return await this.#run(order, { ...what, folder, reconnects })
     } finally {
       await rm(folder, { recursive: true, force: true })
     }
   }
 
-  async #run(order: LoadOrder, folder: string): Promise<Measured | Missing> {
-    const { load, clients, seconds } = order
-    const { args, share } = argumentsOf(load, clients)
+  async #run(
+    order: RunOrder,
+    { args, share, folder, reconnects }: Arguments & { folder: string; reconnects: boolean },
+  ): Promise<Measured | Missing> {
+    const { clients, seconds } = order
     const log = ['-l', `--log-prefix=${join(folder, 'log')}`, `--sampling-rate=${share}`]
     const size = ['-c', String(clients), '-T', String(seconds)]
     const child = this.#start(['-n', ...args, ...size, ...log], order)
@@ -122,17 +148,17 @@ export class Pgbench implements Generator {
     const { code, signal } = await child.exited
     clearTimeout(timer)
     if (late) return failed(`pgbench had not ended ${RUN_SLACK / 1000} s after its time`)
-    const report = parseReport(child.lines, load === 'connect')
+    const report = parseReport(child.lines, reconnects)
     const end = `pgbench ended with ${signal ?? `exit code ${code}`}: ${child.lastWords}`
     if (typeof report === 'string') return failed(report === NO_RESULT ? end : report)
     if (code !== 0) return failed(end)
     const files = await readdir(folder)
     const logs = await Promise.all(files.map((file) => readFile(join(folder, file), 'utf8')))
-    const times = load === 'connect' ? turnTimes(logs) : transactionTimes(logs)
+    const times = reconnects ? turnTimes(logs) : transactionTimes(logs)
     return { amount: report.transactions, rate: report.tps, latency: latencyOf(times) }
   }
 
-  #start(args: readonly string[], { target }: LoadOrder): Child {
+  #start(args: readonly string[], { target }: RunOrder): Child {
     const where = ['-h', target.host, '-p', String(target.port), '-U', target.user]
     const env = { PGPASSWORD: target.password, PGSSLMODE: 'disable', PGGSSENCMODE: 'disable' }
     return this.#children.start('pgbench', [this.#path, ...args, ...where, target.database], { env })

@@ -26,8 +26,9 @@ export interface Plan {
   /** Peers in one round of these; 0: not measured. */
   readonly loginRuns: number
   readonly stormRuns: number
-  /** Rows of the scenarios about WebSocket and HTTP. */
+  /** Rows of the scenarios about WebSocket and HTTP, and of the one about sessions. */
   readonly webRows: number
+  readonly sessionRows: number
   /** 1: web-storm is measured. */
   readonly webStorms: number
 }
@@ -45,9 +46,9 @@ export function fixedLength(scenario: 'logins' | 'auth-storm' | 'web-storm'): nu
 
 /** @returns s until the first run and s of all runs, and the number of counted runs */
 export function planned(plan: Plan): { start: number; seconds: number; runs: number } {
-  const { seconds, rounds, cells, hasTpcb, loginRuns, stormRuns, webRows, webStorms } = plan
+  const { seconds, rounds, cells, hasTpcb, loginRuns, stormRuns, webRows, sessionRows, webStorms } = plan
   const start = START + (hasTpcb ? START_TPCB : 0)
-  const loads = (cells + webRows) * (runLength(WARM_UP) + rounds * runLength(seconds))
+  const loads = (cells + webRows + sessionRows) * (runLength(WARM_UP) + rounds * runLength(seconds))
   const own =
     (loginRuns > 0 ? 2 * LOGIN_START : 0) +
     (stormRuns > 0 ? LOGIN_START : 0) +
@@ -57,7 +58,7 @@ export function planned(plan: Plan): { start: number; seconds: number; runs: num
   return {
     start,
     seconds: loads + own + logins + storms,
-    runs: rounds * (cells + loginRuns + stormRuns + webRows + webStorms),
+    runs: rounds * (cells + loginRuns + stormRuns + webRows + sessionRows + webStorms),
   }
 }
 

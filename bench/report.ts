@@ -16,6 +16,7 @@ import type { Machine } from './machine.ts'
 import type { BenchOptions } from './options.ts'
 import { shown, table } from './report-table.ts'
 import { FACTS, isBulk } from './scenarios.ts'
+import { type SessionCell, sessionTables } from './session-figures.ts'
 import type { WebCell, WebStormRound } from './web-figures.ts'
 import { webTables } from './web-report.ts'
 
@@ -33,6 +34,7 @@ export interface Results {
   readonly storms: readonly StormCell[]
   readonly web: readonly WebCell[]
   readonly webStorms: readonly WebStormRound[]
+  readonly sessions: readonly SessionCell[]
   /** Of all that is not compared with PgBouncer by its rate. */
   readonly checks: readonly Check[]
   readonly notMeasured: readonly string[]
@@ -90,7 +92,7 @@ export function tables(results: Results): string {
     const title = '500 wrong passwords a second, and p99 of good traffic without and with them:'
     parts.push(title, table([STORM_HEAD, ...storms.flatMap(stormRows)]))
   }
-  parts.push(...webTables(results.web, results.webStorms))
+  parts.push(...webTables(results.web, results.webStorms), ...sessionTables(results.sessions))
   return parts.join('\n\n')
 }
 

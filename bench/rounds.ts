@@ -1,7 +1,7 @@
 // Runs the loads: all rounds of all scenarios. In a round the peers take turns, so that a busy minute hits
 // all of them. Must never compare anything: it only fills the cells.
 import { databaseOf, tidyTpcb } from './database.ts'
-import type { Cell, CpuPerUnit, Outcome } from './figures.ts'
+import type { Cell, CpuPerUnit, Measured, Missing, Outcome } from './figures.ts'
 import { rotated, total } from './figures.ts'
 import { BenchError } from './options.ts'
 import type { Generator } from './own.ts'
@@ -72,15 +72,25 @@ function cannot(reason: string): Outcome {
 
 async function measure(scene: Scene, peer: Peer, load: Load, seconds: number): Promise<Outcome> {
   const { ground, generator, own } = scene
-  const { options, children, login } = ground
+  const { options, login } = ground
   if (load === 'tpcb') await tidyTpcb(login)
-  const before = readings(ground, peer)
-  if (peer.pid !== 0) resetPeakMemory(peer.pid)
   const clients = isBulk(load) ? COPY_CLIENTS : options.clients
   const target = { ...peer.target, database: databaseOf(load) }
-  const measured = await (isBulk(load) ? own : generator).run({ target, load, clients, seconds })
+  const by = isBulk(load) ? own : generator
+  return observed(ground, peer, () => by.run({ target, load, clients, seconds }))
+}
+
+/** One run, and what each side used meanwhile. @throws BenchError where the pooler ends or we are stopping */
+export async function observed(
+  ground: Ground,
+  peer: Peer,
+  run: () => Promise<Measured | Missing>,
+): Promise<Outcome> {
+  const before = readings(ground, peer)
+  if (peer.pid !== 0) resetPeakMemory(peer.pid)
+  const measured = await run()
   const after = readings(ground, peer)
-  if (children.stopping) throw new BenchError('stopped before its end')
+  if (ground.children.stopping) throw new BenchError('stopped before its end')
   if (peer.child !== null && !peer.child.running) {
     throw new BenchError(`${peer.name} ended while it was measured: ${peer.child.lastWords}`)
   }
@@ -100,7 +110,7 @@ interface Readings {
 }
 
 /** What each side has used so far. */
-export function readings(ground: Ground, peer: Peer): Readings {
+function readings(ground: Ground, peer: Peer): Readings {
   return {
     pooler: peer.pid === 0 ? null : cpuTimeOf(peer.pid),
     postgres: cpuTimeOf(ground.postgres.pid),

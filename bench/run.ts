@@ -31,6 +31,9 @@ import { inMinutes, planned, Progress } from './progress.ts'
 import { conclusions, notMeasured, page, type Results, tables } from './report.ts'
 import { allRounds } from './rounds.ts'
 import { isLoad, type Load, type Scenario } from './scenarios.ts'
+import { checkSessions } from './session-figures.ts'
+import { allSessions } from './session-rounds.ts'
+import { SESSION_ROWS } from './session-scenarios.ts'
 import { checkWeb, checkWebStorm } from './web-figures.ts'
 import { allWeb, allWebStorms, webRows } from './web-rounds.ts'
 
@@ -103,9 +106,8 @@ async function measureAll(ground: Ground, generator: Generator, own: Generator):
   const total = planned(planOf(ground, peers, loads))
   const length = inMinutes(total.start + total.seconds)
   say(`load by ${generator.name}; this will take about ${length}: ${total.runs} runs`)
-  // What is asked over WebSocket and HTTP is the select of `simple`.
-  const isWeb = needsAccounts(options.scenarios)
-  await fill(login, isWeb ? [...loads, 'simple'] : loads)
+  // What is asked over WebSocket and HTTP, and in sessions, is the select of `simple`.
+  await fill(login, needsAccounts(options.scenarios) ? [...loads, 'simple'] : loads)
   const progress = new Progress(total, () => performance.now())
   const loadBefore = loadNow()
   const scene = { ground, peers, generator, own, progress, say }
@@ -115,8 +117,9 @@ async function measureAll(ground: Ground, generator: Generator, own: Generator):
   const has = (name: Scenario): boolean => options.scenarios.includes(name)
   const logins = has('logins') ? await allLogins(scene, version) : []
   const storms = has('auth-storm') ? await allStorms(scene, version) : []
-  const web = isWeb ? await allWeb(scene, version) : []
+  const web = webRows(options.scenarios).length > 0 ? await allWeb(scene, version) : []
   const webStorms = has('web-storm') ? await allWebStorms(scene, version) : []
+  const sessions = has('session') ? await allSessions(scene, version) : []
   const { seconds, rounds, clients, pool, scenarios } = options
   return {
     date: new Date().toISOString(),
@@ -136,17 +139,19 @@ async function measureAll(ground: Ground, generator: Generator, own: Generator):
     storms,
     web,
     webStorms,
+    sessions,
     checks: [
       ...checksOf(logins, storms),
       ...checkWeb(web),
       ...(has('web-storm') ? checkWebStorm(webStorms) : []),
+      ...(has('session') ? checkSessions(sessions) : []),
     ],
     notMeasured: notMeasured(cells, { pgbouncer: pgbouncer !== null, cpu: hasProcessFigures() }),
   }
 }
 
 function needsAccounts(scenarios: readonly Scenario[]): boolean {
-  return webRows(scenarios).length > 0 || scenarios.includes('web-storm')
+  return webRows(scenarios).length > 0 || scenarios.includes('web-storm') || scenarios.includes('session')
 }
 
 async function startPeers(ground: Ground, version: string): Promise<Peer[]> {
@@ -172,6 +177,7 @@ function planOf(ground: Ground, peers: readonly Peer[], loads: readonly Load[]) 
     loginRuns: scenarios.includes('logins') ? 2 * both : 0,
     stormRuns: scenarios.includes('auth-storm') ? both : 0,
     webRows: webRows(scenarios).length,
+    sessionRows: scenarios.includes('session') ? SESSION_ROWS.length : 0,
     webStorms: scenarios.includes('web-storm') ? 1 : 0,
   }
 }

@@ -8,7 +8,7 @@ export type Load = (typeof LOADS)[number]
 export const USUAL = [...LOADS, 'logins', 'auth-storm'] as const
 
 /** Everything that `--scenario` knows. */
-export const SCENARIOS = [...USUAL, 'websocket', 'http', 'web-storm'] as const
+export const SCENARIOS = [...USUAL, 'websocket', 'http', 'web-storm', 'session'] as const
 export type Scenario = (typeof SCENARIOS)[number]
 
 export interface LoadFacts {

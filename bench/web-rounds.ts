@@ -1,14 +1,14 @@
 // Runs what is about WebSocket and HTTP, with poolers of its own: one that trusts loopback, one that asks for
 // passwords. In a round the rows of a group take turns. Must never compare anything: it only fills the cells.
-import type { CpuPerUnit, Outcome } from './figures.ts'
+import type { Outcome } from './figures.ts'
 import { rotated, total } from './figures.ts'
 import { verifierOf } from './load/scram.ts'
 import { BenchError } from './options.ts'
 import { type Generator, runJob } from './own.ts'
 import { type Ground, type Peer, type PoolerSettings, startPgmux } from './peers.ts'
-import { cpuTimeOf, peakMemoryOf, resetPeakMemory } from './process-stat.ts'
+import { cpuTimeOf } from './process-stat.ts'
 import { fixedLength, runLength, STORM_SECONDS, WARM_UP } from './progress.ts'
-import { difference, readings, type Scene } from './rounds.ts'
+import { difference, observed, type Scene } from './rounds.ts'
 import type { Scenario } from './scenarios.ts'
 import type { WebCell, WebStormRound } from './web-figures.ts'
 import { GOOD_KINDS, WEB_ROWS, type WebRow } from './web-scenarios.ts'
@@ -77,27 +77,16 @@ export async function measureWeb(
   const { ground, generator } = place
   const clients = row.clients === 0 ? ground.options.clients : row.clients
   const { target, webPort } = peer
-  const before = readings(ground, peer)
-  resetPeakMemory(peer.pid)
   const { way, load } = row
-  const measured =
+  return observed(ground, peer, () =>
     way === 'pgbench -S'
-      ? await byPgbench(generator, { target, clients, seconds })
-      : await runJob<'web'>(
+      ? byPgbench(generator, { target, clients, seconds })
+      : runJob<'web'>(
           ground.children,
           { kind: 'web', way, load, target, webPort, clients, seconds },
           seconds,
-        )
-  const after = readings(ground, peer)
-  if (ground.children.stopping) throw new BenchError('stopped before its end')
-  if (!peer.child!.running) {
-    throw new BenchError(`pgmux ended while it was measured: ${peer.child!.lastWords}`)
-  }
-  if ('kind' in measured) return measured
-  const per = (which: keyof typeof after): CpuPerUnit | null =>
-    difference(before[which], after[which], measured.amount)
-  const [cpu, postgres, load_] = [per('pooler'), per('postgres'), per('generator')]
-  return { kind: 'run', ...measured, cpu, postgres, generator: load_, peakMemory: peakMemoryOf(peer.pid) }
+        ),
+  )
 }
 
 /** What `pgbench -S` does, also where another program has to do it. */

@@ -129,6 +129,7 @@ describe('report', () => {
     storms: [],
     web: [],
     webStorms: [],
+    sessions: [],
     checks: [],
     notMeasured: notMeasured(cells, { pgbouncer: true, cpu: true }),
   }

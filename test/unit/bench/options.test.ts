@@ -60,7 +60,16 @@ describe('options', () => {
 
 describe('how long it takes', () => {
   const { seconds, rounds } = parseOptions([])
-  const plan = { seconds, rounds, hasTpcb: true, loginRuns: 4, stormRuns: 2, webRows: 0, webStorms: 0 }
+  const plan = {
+    seconds,
+    rounds,
+    hasTpcb: true,
+    loginRuns: 4,
+    stormRuns: 2,
+    webRows: 0,
+    sessionRows: 0,
+    webStorms: 0,
+  }
 
   it('is below 8 minutes for all that is usual', () => {
     // Direct, pgmux and a PgBouncer that can do all.
