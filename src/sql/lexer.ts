@@ -1,5 +1,5 @@
 // Owns the edges of tokens in SQL text: where a word, string, identifier, dollar quote or comment ends, as in
-// Postgres' lexer (scan.l). It never judges what they mean, never allocates, never throws.
+// Postgres' lexer (scan.l), in any client_encoding. It never judges what they mean, allocates or throws.
 
 // What a byte outside of quotes can begin.
 export const OTHER = 0
@@ -25,6 +25,26 @@ const STAR_BYTE = 0x2a
 const AMPERSAND_BYTE = 0x26
 const NEWLINE = 0x0a
 const RETURN = 0x0d
+
+// How strings are to be read: one bit, and how an encoding has chars of several bytes.
+/** Backslashes are plain chars in plain strings (standard_conforming_strings). */
+export const STANDARD = 1
+/** No byte of a char of several bytes is ASCII: UTF8, LATIN1, EUC and all that a server may have. */
+export const SAFE = 0
+/** BIG5, GBK, UHC: two bytes, of which the second may be a backslash. */
+export const DOUBLE = 2
+/** SJIS: two bytes, but for half-width katakana. */
+export const SHIFTED = 4
+/** GB18030: two or four. */
+export const FOUR = 6
+/** JOHAB: two, or three behind 0x8f. */
+export const THREE = 8
+/** The encoding is not known: a backslash behind a byte that is not ASCII cannot be read. */
+export const ANY = 10
+const ENCODING = 14
+/** Backslashes escape in this string. */
+const ESCAPES = 16
+
 /** The bit that makes an ASCII letter lower case. */
 export const LOWER_CASE = 0x20
 
@@ -53,37 +73,52 @@ CLASS[0] = ZERO
 
 // Each of the following returns the offset behind what it skips, -1 if that is not closed or cannot be read.
 
-/** From inside a word. */
-export function wordEnd(text: Buffer, from: number, end: number): number {
+/** From behind the first byte of a word. */
+export function wordEnd(text: Buffer, from: number, end: number, reading: number): number {
   let at = from
   while (at < end && PART[text[at]] !== 0) at++
-  return at
+  // Behind such a byte it may be the second half of a char.
+  if ((reading & ENCODING) === SAFE || at >= end || text[at - 1] < 0x80 || text[at] < 0x40) return at
+  return wideEnd(text, from - 1, end, reading & ENCODING)
+}
+
+/** The same char by char. */
+function wideEnd(text: Buffer, from: number, end: number, encoding: number): number {
+  if (encoding === ANY) return -1
+  let at = from
+  while (at < end) {
+    if (text[at] >= 0x80) at += charLength(text, at, encoding)
+    else if (PART[text[at]] !== 0) at++
+    else return at
+  }
+  return end
 }
 
 /** A word of one letter at `at`, with the string that it may be the prefix of. */
-export function skipPrefixed(text: Buffer, at: number, end: number, standard: boolean): number {
+export function skipPrefixed(text: Buffer, at: number, end: number, reading: number): number {
   const behind = at + 1
   if (behind >= end) return behind
   const letter = text[at] | LOWER_CASE
   if (text[behind] === QUOTE_BYTE) {
-    if (letter === 0x65) return skipString(text, behind + 1, end, true) // E'..'
-    if (letter === 0x62 || letter === 0x78) return skipString(text, behind + 1, end, false) // B'..', X'..'
+    if (letter === 0x65) return skipString(text, behind + 1, end, reading | ESCAPES) // E'..'
+    if (letter === 0x62 || letter === 0x78) return skipString(text, behind + 1, end, 0) // B'..', X'..'
     return behind
   }
   // U&'..' is refused by Postgres while backslashes escape in plain strings.
   const unicode = letter === 0x75 && text[behind] === AMPERSAND_BYTE
+  const standard = (reading & STANDARD) !== 0
   return unicode && !standard && behind + 1 < end && text[behind + 1] === QUOTE_BYTE ? -1 : behind
 }
 
 /** A token that is neither white space, word nor comment. */
-export function skipOther(text: Buffer, at: number, end: number, standard: boolean): number {
+export function skipOther(text: Buffer, at: number, end: number, reading: number): number {
   switch (CLASS[text[at]]) {
     case STRING:
-      return skipString(text, at + 1, end, !standard)
+      return skipString(text, at + 1, end, (reading & STANDARD) === 0 ? reading | ESCAPES : 0)
     case IDENTIFIER:
       return skipIdentifier(text, at + 1, end)
     case DOLLAR:
-      return skipDollar(text, at, end)
+      return skipDollar(text, at, end, reading & ENCODING)
     case ZERO:
       return -1
     default:
@@ -92,7 +127,9 @@ export function skipOther(text: Buffer, at: number, end: number, standard: boole
 }
 
 /** From behind the opening quote, over all parts of a string that goes on in another line. */
-function skipString(text: Buffer, from: number, end: number, backslashes: boolean): number {
+function skipString(text: Buffer, from: number, end: number, reading: number): number {
+  const escapes = (reading & ESCAPES) !== 0
+  const encoding = escapes ? reading & ENCODING : SAFE
   let at = from
   while (at < end) {
     const byte = text[at]
@@ -104,15 +141,34 @@ function skipString(text: Buffer, from: number, end: number, backslashes: boolea
       const more = continuation(text, at + 1, end)
       if (more < 0) return at + 1
       at = more + 1
-    } else if (byte === BACKSLASH_BYTE && backslashes) {
+    } else if (byte === BACKSLASH_BYTE && escapes) {
       // It may be the second half of a char, in encodings where that is possible.
-      if (text[at - 1] >= 0x80) return -1
+      if (encoding === ANY && text[at - 1] >= 0x80) return -1
       at += 2
+    } else if (byte >= 0x80 && encoding !== SAFE) {
+      at += charLength(text, at, encoding)
     } else {
       at++
     }
   }
   return -1
+}
+
+/** Bytes of the char at `at`, which is not ASCII. Postgres refuses a text in which it is not a whole one. */
+export function charLength(text: Uint8Array, at: number, encoding: number): number {
+  const byte = text[at]
+  switch (encoding & ENCODING) {
+    case DOUBLE:
+      return 2
+    case SHIFTED:
+      return byte >= 0xa1 && byte <= 0xdf ? 1 : 2
+    case FOUR:
+      return text[at + 1] >= 0x30 && text[at + 1] <= 0x39 ? 4 : 2
+    case THREE:
+      return byte === 0x8f ? 3 : 2
+    default:
+      return 1
+  }
 }
 
 /**
@@ -147,10 +203,13 @@ function skipIdentifier(text: Buffer, from: number, end: number): number {
 }
 
 /** `$tag$ .. $tag$`; a dollar sign that opens nothing is a token of its own. */
-function skipDollar(text: Buffer, open: number, end: number): number {
+function skipDollar(text: Buffer, open: number, end: number, encoding: number): number {
   let tagEnd = open + 1
   if (tagEnd < end && CLASS[text[tagEnd]] === WORD) {
-    while (tagEnd < end && PART[text[tagEnd]] === 1) tagEnd++
+    while (tagEnd < end && PART[text[tagEnd]] === 1) {
+      tagEnd += text[tagEnd] >= 0x80 ? charLength(text, tagEnd, encoding) : 1
+    }
+    if (encoding === ANY && tagEnd < end && text[tagEnd - 1] >= 0x80 && text[tagEnd] >= 0x40) return -1
   }
   if (tagEnd >= end || text[tagEnd] !== DOLLAR_BYTE) return open + 1
   const length = tagEnd + 1 - open

@@ -1,147 +1,219 @@
-// Owns the first look at SQL text: where statements end and which words they begin with, from the bytes
-// alone (lexer.ts), without a grammar. It never allocates, never throws, reads each byte at most twice, and
-// never guesses: what it cannot follow is Unclear.
+// Owns the first look at SQL text: where statements end, which words they begin with and which words in them
+// could matter, from the bytes alone (lexer.ts, vocabulary.ts), without a grammar. It never allocates, never
+// throws, reads each byte a fixed number of times, and never guesses: what it cannot follow is Unclear.
 
 import {
+  ANY,
   CLASS,
   CLOSE,
   DASH,
+  IDENTIFIER,
   LOWER_CASE,
   OPEN,
   OTHER,
+  SAFE,
   SEMICOLON,
   SLASH,
   SPACE,
+  STANDARD,
   WORD,
   skipComment,
   skipOther,
   skipPrefixed,
   wordEnd,
 } from './lexer.ts'
+import { Fact, TOKEN_MASK, Token, VOCABULARY, factsOf } from './vocabulary.ts'
+import type { WordTable } from './words.ts'
 
-/** What `scanFacts` says about a text; a bit set. */
-export const Fact = {
-  /** A statement's first word is BEGIN or START. */
-  Begins: 1,
-  /** A statement ends a transaction: ROLLBACK (not ROLLBACK TO), ABORT, COMMIT, END, PREPARE TRANSACTION. */
-  Ends: 2,
-  /** More than one statement. */
-  Several: 4,
-  /** No statement: white space, comments and semicolons only. */
-  Empty: 8,
-  /**
-   * Not understood: something is not closed, or Postgres might read it otherwise. The other facts are then
-   * only what was seen so far: take the text to be able to do anything.
-   */
-  Unclear: 16,
-  /** A statement's first word is LISTEN. */
-  Listens: 32,
-  /** A statement is PREPARE name. */
-  Prepares: 64,
+export { Fact } from './vocabulary.ts'
+
+/** How a text is to be read: depends on the settings of its client and on its database. */
+export interface Reading {
+  /** STANDARD, and one of the encodings, of lexer.ts. */
+  readonly flags: number
+  /** Names that matter in this database (`Fact.Marked`). */
+  readonly marked: WordTable | null
+}
+
+/** standard_conforming_strings on, an encoding that is not known, no names of a database. */
+export const PLAIN: Reading = { flags: STANDARD | ANY, marked: null }
+
+// Where in a statement we are. Up to Body nothing more is to be learned from how it begins.
+const Phase = {
+  Done: 0,
+  /** CREATE RULE: semicolons inside one pair of parentheses are its own. */
+  Rule: 1,
+  /** In a statement of a BEGIN ATOMIC body. */
+  Body: 2,
+  /** Before the first token. */
+  Start: 3,
+  Rollback: 4,
+  RollbackWork: 5,
+  Prepare: 6,
+  PrepareTransaction: 7,
+  Create: 8,
+  CreateOr: 9,
+  CreateOrReplace: 10,
+  /** CREATE FUNCTION: waiting for BEGIN ATOMIC. */
+  Function: 11,
+  FunctionBegin: 12,
+  /** In a BEGIN ATOMIC body, before the first token of a statement. */
+  BodyStart: 13,
 } as const
-
-// What a token is, as far as it matters.
-const T_OTHER = 0
-const T_OPEN = 1
-const T_BEGIN = 2
-const T_START = 3
-const T_ROLLBACK = 4
-const T_COMMIT = 5 // ABORT, COMMIT, END but for the body of a function
-const T_END = 6
-const T_PREPARE = 7
-const T_LISTEN = 8
-const T_CREATE = 9
-const T_TRANSACTION = 10
-const T_WORK = 11
-const T_TO = 12
-const T_OR = 13
-const T_REPLACE = 14
-const T_RULE = 15
-const T_FUNCTION = 16 // and PROCEDURE
-const T_ATOMIC = 17
-const T_AS = 18
-
-// Where in a statement we are. Up to P_BODY nothing more is to be learned from words.
-const P_DONE = 0
-const P_RULE = 1 // CREATE RULE: semicolons inside one pair of parentheses are its own
-const P_BODY = 2 // in a statement of a BEGIN ATOMIC body
-const P_START = 3 // before the first token
-const P_ROLLBACK = 4
-const P_ROLLBACK_WORK = 5
-const P_PREPARE = 6
-const P_PREPARE_TRANSACTION = 7
-const P_CREATE = 8
-const P_CREATE_OR = 9
-const P_CREATE_OR_REPLACE = 10
-const P_FUNCTION = 11 // CREATE FUNCTION: waiting for BEGIN ATOMIC
-const P_FUNCTION_BEGIN = 12
-const P_BODY_START = 13 // in a BEGIN ATOMIC body, before the first token of a statement
 const PHASE_BITS = 4
 const PHASE_MASK = 15
+
+/** What the first token of a statement says: the next phase in the low bits, facts above them. */
+const FIRST = new Int32Array(TOKEN_MASK + 1)
+/** 1: as the first word of a statement in the body of a function it is an error, or we lost our way. */
+const NOT_IN_BODY = new Uint8Array(TOKEN_MASK + 1)
+
+const FIRSTS: readonly (readonly [token: number, fact: number, phase?: number])[] = [
+  [Token.Begin, Fact.Begins],
+  [Token.Start, Fact.Begins],
+  [Token.Commit, Fact.Ends],
+  [Token.End, Fact.Ends],
+  [Token.Listen, Fact.Listens],
+  [Token.Rollback, 0, Phase.Rollback],
+  [Token.Prepare, 0, Phase.Prepare],
+  [Token.Create, Fact.Creates, Phase.Create],
+  [Token.Set, Fact.Settings],
+  [Token.Discard, Fact.Discards],
+  [Token.Deallocate, Fact.Executes],
+  [Token.Channel, Fact.Channels],
+  [Token.Load, Fact.Backend],
+  [Token.Run, Fact.Runs],
+  [Token.Show, Fact.Shows],
+  [Token.Copy, Fact.Copies],
+  [Token.Explain, Fact.Explains],
+  [Token.Import, Fact.Creates],
+]
+
+FIRST.fill(say(Fact.Acts))
+FIRST[Token.Read] = Phase.Done
+FIRST[Token.Open] = Phase.Done
+for (const [token, fact, phase = Phase.Done] of FIRSTS) {
+  FIRST[token] = say(fact | Fact.Acts) | phase
+  NOT_IN_BODY[token] = token <= Token.Create ? 1 : 0
+}
+
+/** Where `scan` stopped: behind the first semicolon between statements, or at the end. */
+let stoppedAt = 0
 
 /**
  * Facts about `text[start..end)`, a bit set of `Fact`. Linear in the length.
  *
  * The text is as the client sent it, without the terminating zero byte. Any client_encoding will do: quotes
  * are quotes in all that Postgres takes, and where a char of several bytes may end in a backslash (SJIS,
- * BIG5, GBK, ...) and that would matter, the answer is Unclear.
- * @param standardConformingStrings false: backslashes escape in plain strings as well
+ * BIG5, GBK, ...), that would matter and `reading` does not tell the encoding, the answer is Unclear.
  */
-export function scanFacts(
-  text: Buffer,
-  start: number,
-  end: number,
-  standardConformingStrings = true,
-): number {
+export function scanFacts(text: Buffer, start: number, end: number, reading: Reading = PLAIN): number {
   let facts = 0
-  let phase = P_START
-  let depth = 0
   let statements = 0
+  let at = start
+  while (at < end) {
+    const found = scan(text, at, end, reading)
+    facts |= found & ~Fact.Empty
+    if ((found & Fact.Empty) === 0) statements++
+    at = stoppedAt
+  }
+  if (statements === 0 && facts === 0) return Fact.Empty
+  return statements > 1 ? facts | Fact.Several : facts
+}
+
+/**
+ * The end of the first statement of `text[start..end)`: the offset behind its semicolon, or `end`. Statements
+ * may be empty. -1 where the text cannot be followed.
+ */
+export function statementEnd(text: Buffer, start: number, end: number, reading: Reading = PLAIN): number {
+  return (scan(text, start, end, reading) & Fact.Unclear) !== 0 ? -1 : stoppedAt
+}
+
+/** Facts of one statement; Empty if there is none. Leaves its end in `stoppedAt`. */
+function scan(text: Buffer, start: number, end: number, { flags, marked }: Reading): number {
+  let facts = 0
+  let phase: number = Phase.Start
+  let depth = 0
+  let before: number = Token.Other
   let next = start
+  stoppedAt = end
   for (let at = start; at < end; at = next) {
-    let token = T_OTHER
+    let token: number = Token.Other
     const kind = CLASS[text[at]]
     next = at + 1
     if (kind === SPACE) continue
     if (kind === WORD) {
-      next = wordEnd(text, next, end)
-      if (next === at + 1) next = skipPrefixed(text, at, end, standardConformingStrings)
-      else if (phase >= P_START) token = keyword(text, at, next)
+      next = wordEnd(text, next, end, flags)
+      if (next > 0) {
+        const word = VOCABULARY.find(text, at, next)
+        token = word & TOKEN_MASK
+        facts |= factsOf(word) | named(text, at, next, marked)
+        if (token === Token.Into && before !== Token.Insert) facts |= Fact.Creates
+        if (next === at + 1) {
+          facts |= oddity(text, at, end)
+          next = skipPrefixed(text, at, end, flags)
+        }
+      }
     } else if (kind === SEMICOLON) {
       if (depth > 0) {
         // Nowhere else does the grammar take one there, so Postgres would refuse the whole text.
-        if (phase !== P_RULE || depth > 1) facts |= Fact.Unclear
-      } else if (phase === P_BODY || phase === P_BODY_START) {
-        phase = P_BODY_START
+        if (phase !== Phase.Rule || depth > 1) facts |= Fact.Unclear
+      } else if (phase === Phase.Body || phase === Phase.BodyStart) {
+        phase = Phase.BodyStart
       } else {
-        if (phase !== P_START) statements++
-        facts |= factsAtEnd(phase)
-        phase = P_START
+        stoppedAt = next
+        break
       }
       continue
     } else if (kind === DASH || kind === SLASH) {
       next = skipComment(text, at, end)
       if (next > at + 1) continue
     } else if (kind === OPEN) {
-      token = T_OPEN
+      token = Token.Open
     } else if (kind !== OTHER) {
-      next = skipOther(text, at, end, standardConformingStrings)
+      next = skipOther(text, at, end, flags)
+      if (kind === IDENTIFIER && next > 0) facts |= quoted(text, at + 1, next - 1, marked)
     }
     if (next < 0) return facts | Fact.Unclear
-    if (phase >= P_START && depth === 0) {
+    if (phase >= Phase.Start && depth === 0) {
       const step = advance(phase, token)
       phase = step & PHASE_MASK
       facts |= step >> PHASE_BITS
     }
+    before = token
     if (kind === OPEN) depth++
-    else if (kind === CLOSE && --depth < 0) return facts | Fact.Unclear
+    else if (kind === CLOSE && --depth < 0) {
+      stoppedAt = end
+      return facts | Fact.Unclear
+    }
   }
-  if (phase !== P_START) statements++
-  facts |= factsAtEnd(phase)
-  if (depth > 0 || phase === P_BODY || phase === P_BODY_START) facts |= Fact.Unclear
-  if (statements > 1) facts |= Fact.Several
-  else if (statements === 0) facts |= Fact.Empty
-  return facts
+  if (depth > 0 || phase === Phase.Body || phase === Phase.BodyStart) facts |= Fact.Unclear
+  return phase === Phase.Start ? facts | Fact.Empty : facts | factsAtEnd(phase)
+}
+
+/** What a name says besides what the vocabulary knows. */
+function named(text: Buffer, at: number, end: number, marked: WordTable | null): number {
+  const facts = isTempSchema(text, at, end) ? Fact.Temp : 0
+  return marked === null ? facts : facts | marked.find(text, at, end)
+}
+
+/** The same of a name in double quotes. */
+function quoted(text: Buffer, at: number, end: number, marked: WordTable | null): number {
+  return factsOf(VOCABULARY.find(text, at, end)) | named(text, at, end, marked)
+}
+
+/** pg_temp, pg_temp_3, pg_toast_temp_3. */
+function isTempSchema(text: Buffer, at: number, end: number): boolean {
+  if (end - at < 7 || text[at + 2] !== 0x5f || (text[at] | LOWER_CASE) !== 0x70) return false
+  if ((text[at + 1] | LOWER_CASE) !== 0x67) return false
+  const from = (text[at + 4] | LOWER_CASE) === 0x6f ? at + 9 : at + 3
+  return end - from >= 4 && is(text, from, 'temp')
+}
+
+/** U&"..": the name in it may be anything. */
+function oddity(text: Buffer, at: number, end: number): number {
+  const isUnicode = at + 2 < end && (text[at] | LOWER_CASE) === 0x75 && text[at + 1] === 0x26
+  return isUnicode && CLASS[text[at + 2]] === IDENTIFIER ? Fact.Odd : 0
 }
 
 /**
@@ -152,7 +224,7 @@ export function leadingWord(text: Buffer, start: number, end: number): string {
   let at = start
   while (at < end) {
     const kind = CLASS[text[at]]
-    if (kind === WORD) return text.toString('latin1', at, wordEnd(text, at, end)).toLowerCase()
+    if (kind === WORD) return text.toString('latin1', at, wordEnd(text, at + 1, end, SAFE)).toLowerCase()
     if (kind === SPACE || kind === SEMICOLON || kind === OPEN) {
       at++
     } else if (kind === DASH || kind === SLASH) {
@@ -169,100 +241,52 @@ export function leadingWord(text: Buffer, start: number, end: number): string {
 /** The next phase in the low bits, new facts above them. */
 function advance(phase: number, token: number): number {
   switch (phase) {
-    case P_START:
-      return first(token)
-    case P_ROLLBACK:
-      if (token === T_WORK || token === T_TRANSACTION) return P_ROLLBACK_WORK
-      return token === T_TO ? P_DONE : say(Fact.Ends)
-    case P_ROLLBACK_WORK:
-      return token === T_TO ? P_DONE : say(Fact.Ends)
-    case P_PREPARE:
-      return token === T_TRANSACTION ? P_PREPARE_TRANSACTION : say(Fact.Prepares)
-    case P_PREPARE_TRANSACTION:
+    case Phase.Start:
+      return FIRST[token]
+    case Phase.Rollback:
+      if (token === Token.Work || token === Token.Transaction) return Phase.RollbackWork
+      return token === Token.To ? Phase.Done : say(Fact.Ends)
+    case Phase.RollbackWork:
+      return token === Token.To ? Phase.Done : say(Fact.Ends)
+    case Phase.Prepare:
+      return token === Token.Transaction ? Phase.PrepareTransaction : say(Fact.Prepares)
+    case Phase.PrepareTransaction:
       // TRANSACTION may be the name of a prepared statement: PREPARE transaction (int) AS ...
-      return say(token === T_AS || token === T_OPEN ? Fact.Prepares : Fact.Ends)
-    case P_CREATE:
-      return token === T_OR ? P_CREATE_OR : created(token)
-    case P_CREATE_OR:
-      return token === T_REPLACE ? P_CREATE_OR_REPLACE : P_DONE
-    case P_CREATE_OR_REPLACE:
+      return say(token === Token.As || token === Token.Open ? Fact.Prepares : Fact.Ends)
+    case Phase.Create:
+      return token === Token.Or ? Phase.CreateOr : created(token)
+    case Phase.CreateOr:
+      return token === Token.Replace ? Phase.CreateOrReplace : Phase.Done
+    case Phase.CreateOrReplace:
       return created(token)
-    case P_FUNCTION:
-      return token === T_BEGIN ? P_FUNCTION_BEGIN : P_FUNCTION
-    case P_FUNCTION_BEGIN:
-      if (token === T_ATOMIC) return P_BODY_START
-      return token === T_BEGIN ? P_FUNCTION_BEGIN : P_FUNCTION
+    case Phase.Function:
+      return token === Token.Begin ? Phase.FunctionBegin : Phase.Function
+    case Phase.FunctionBegin:
+      if (token === Token.Atomic) return Phase.BodyStart
+      return token === Token.Begin ? Phase.FunctionBegin : Phase.Function
     default:
-      // The body of a function: queries only. END as a first word closes it; any of the other words we know
-      // there is an error in Postgres, or the body ended where we did not see it.
-      if (token === T_END) return P_DONE
-      return first(token) === P_DONE ? P_BODY : (Fact.Unclear << PHASE_BITS) | P_BODY
-  }
-}
-
-function first(token: number): number {
-  switch (token) {
-    case T_BEGIN:
-    case T_START:
-      return say(Fact.Begins)
-    case T_COMMIT:
-    case T_END:
-      return say(Fact.Ends)
-    case T_LISTEN:
-      return say(Fact.Listens)
-    case T_ROLLBACK:
-      return P_ROLLBACK
-    case T_PREPARE:
-      return P_PREPARE
-    case T_CREATE:
-      return P_CREATE
-    default:
-      return P_DONE
+      // The body of a function: queries only. END as a first word closes it; others that we know there are an
+      // error in Postgres, or the body ended where we did not see it.
+      if (token === Token.End) return Phase.Done
+      return NOT_IN_BODY[token] === 0 ? Phase.Body : (Fact.Unclear << PHASE_BITS) | Phase.Body
   }
 }
 
 function created(token: number): number {
-  return token === T_FUNCTION ? P_FUNCTION : token === T_RULE ? P_RULE : P_DONE
+  return token === Token.Function ? Phase.Function : token === Token.Rule ? Phase.Rule : Phase.Done
 }
 
 function say(fact: number): number {
-  return (fact << PHASE_BITS) | P_DONE
+  return (fact << PHASE_BITS) | Phase.Done
 }
 
 /** What a statement that stops in this phase means. */
 function factsAtEnd(phase: number): number {
-  return phase === P_ROLLBACK || phase === P_ROLLBACK_WORK || phase === P_PREPARE_TRANSACTION ? Fact.Ends : 0
+  const isEnd = phase === Phase.Rollback || phase === Phase.RollbackWork || phase === Phase.PrepareTransaction
+  return isEnd ? Fact.Ends : 0
 }
 
-function keyword(text: Buffer, at: number, end: number): number {
-  switch (end - at) {
-    case 2:
-      return is(text, at, 'to') ? T_TO : is(text, at, 'or') ? T_OR : is(text, at, 'as') ? T_AS : T_OTHER
-    case 3:
-      return is(text, at, 'end') ? T_END : T_OTHER
-    case 4:
-      return is(text, at, 'rule') ? T_RULE : is(text, at, 'work') ? T_WORK : T_OTHER
-    case 5:
-      if (is(text, at, 'begin')) return T_BEGIN
-      return is(text, at, 'start') ? T_START : is(text, at, 'abort') ? T_COMMIT : T_OTHER
-    case 6:
-      if (is(text, at, 'commit')) return T_COMMIT
-      if (is(text, at, 'listen')) return T_LISTEN
-      return is(text, at, 'create') ? T_CREATE : is(text, at, 'atomic') ? T_ATOMIC : T_OTHER
-    case 7:
-      return is(text, at, 'prepare') ? T_PREPARE : is(text, at, 'replace') ? T_REPLACE : T_OTHER
-    case 8:
-      return is(text, at, 'rollback') ? T_ROLLBACK : is(text, at, 'function') ? T_FUNCTION : T_OTHER
-    case 9:
-      return is(text, at, 'procedure') ? T_FUNCTION : T_OTHER
-    case 11:
-      return is(text, at, 'transaction') ? T_TRANSACTION : T_OTHER
-    default:
-      return T_OTHER
-  }
-}
-
-/** Compares letters without case; only ASCII folds, as for Postgres' keywords. */
+/** Compares letters without case. */
 function is(text: Buffer, at: number, word: string): boolean {
   for (let i = 0; i < word.length; i++) {
     if ((text[at + i] | LOWER_CASE) !== word.charCodeAt(i)) return false
