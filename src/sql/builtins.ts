@@ -172,7 +172,6 @@ export const PEEKS: ReadonlySet<string> = new Set([
   'pg_cursors',
   'pg_cursor',
   'pg_listening_channels',
-  'default_transaction_read_only',
   'pg_my_temp_schema',
   'pg_backend_memory_contexts',
   'pg_get_backend_memory_contexts',

@@ -29,19 +29,22 @@ const RETURN = 0x0d
 // How strings are to be read: one bit, and how an encoding has chars of several bytes.
 /** Backslashes are plain chars in plain strings (standard_conforming_strings). */
 export const STANDARD = 1
-/** No byte of a char of several bytes is ASCII: UTF8, LATIN1, EUC and all that a server may have. */
+/** No byte of a char of several bytes is ASCII: LATIN1, EUC and all that a server may have. */
 export const SAFE = 0
+/** The same, and names can be given as they are. */
+export const UTF8 = 2
 /** BIG5, GBK, UHC: two bytes, of which the second may be a backslash. */
-export const DOUBLE = 2
+export const DOUBLE = 4
 /** SJIS: two bytes, but for half-width katakana. */
-export const SHIFTED = 4
+export const SHIFTED = 6
 /** GB18030: two or four. */
-export const FOUR = 6
+export const FOUR = 8
 /** JOHAB: two, or three behind 0x8f. */
-export const THREE = 8
+export const THREE = 10
 /** The encoding is not known: a backslash behind a byte that is not ASCII cannot be read. */
-export const ANY = 10
-const ENCODING = 14
+export const ANY = 12
+/** The bits that are the encoding. */
+export const ENCODING = 14
 /** Backslashes escape in this string. */
 const ESCAPES = 16
 
@@ -78,7 +81,7 @@ export function wordEnd(text: Buffer, from: number, end: number, reading: number
   let at = from
   while (at < end && PART[text[at]] !== 0) at++
   // Behind such a byte it may be the second half of a char.
-  if ((reading & ENCODING) === SAFE || at >= end || text[at - 1] < 0x80 || text[at] < 0x40) return at
+  if ((reading & ENCODING) <= UTF8 || at >= end || text[at - 1] < 0x80 || text[at] < 0x40) return at
   return wideEnd(text, from - 1, end, reading & ENCODING)
 }
 
@@ -145,7 +148,7 @@ function skipString(text: Buffer, from: number, end: number, reading: number): n
       // It may be the second half of a char, in encodings where that is possible.
       if (encoding === ANY && text[at - 1] >= 0x80) return -1
       at += 2
-    } else if (byte >= 0x80 && encoding !== SAFE) {
+    } else if (byte >= 0x80 && encoding > UTF8) {
       at += charLength(text, at, encoding)
     } else {
       at++

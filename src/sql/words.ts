@@ -91,6 +91,11 @@ export class WordTable {
   }
 }
 
+/** As Postgres folds names that are not quoted: ASCII only. */
+export function lower(name: string): string {
+  return name.replace(/[A-Z]+/g, (letters) => letters.toLowerCase())
+}
+
 function fold(byte: number): number {
   return FOLDED[byte]
 }

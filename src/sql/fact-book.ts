@@ -1,0 +1,193 @@
+// Owns what was learned about texts: facts of the scanner and, where they were asked for, verdicts of the
+// grammar, by the bytes of the text, within a budget of bytes, the text longest unused going first. A text
+// that is known costs one look-up and nothing is allocated. It never lets the grammar see a text that is too
+// long for it, and never takes one text for another: bytes are compared.
+
+import type { Grammar } from './grammar.ts'
+import { readTree } from './read-tree.ts'
+import { Fact, type Reading, scanFacts } from './scanner.ts'
+import type { Verdict } from './verdict.ts'
+import { FOR_GRAMMAR } from './vocabulary.ts'
+
+/** Longest text that the grammar sees, in bytes: 16 KiB can take it 20 ms, and nothing else runs then. */
+const GRAMMAR_MAX = 16 * 1024
+/** What an entry costs besides its text, and one statement of a verdict, roughly. */
+const ENTRY_COST = 250
+const STATEMENT_COST = 700
+/** A text that would use more than this part of the budget is not kept. */
+const SHARE_MAX = 16
+/** Longer texts are told apart by their ends. */
+const HASHED_MAX = 1024
+
+/** What is known about one text. */
+export interface Known {
+  /** `Fact` bits. */
+  readonly facts: number
+  /** undefined: nobody has asked the grammar; null: unknown, so it may do anything. */
+  readonly verdict: Verdict | undefined
+  /** Does it take the grammar to tell whether it touches the state of a session? */
+  readonly needsGrammar: boolean
+}
+
+class Entry implements Known {
+  readonly text: Buffer
+  readonly hash: number
+  flags: number
+  marked: Reading['marked']
+  facts: number
+  verdict: Verdict | undefined = undefined
+  cost: number
+  isKept = false
+  older: Entry | null = null
+  newer: Entry | null = null
+
+  constructor(text: Buffer, hash: number, reading: Reading) {
+    this.text = text
+    this.hash = hash
+    this.flags = reading.flags
+    this.marked = reading.marked
+    this.facts = scanFacts(text, 0, text.length, reading)
+    this.cost = text.length + ENTRY_COST
+  }
+
+  get needsGrammar(): boolean {
+    return this.verdict === undefined && (this.facts & (FOR_GRAMMAR | Fact.Unclear)) !== 0
+  }
+}
+
+export interface FactBookLimits {
+  /** Memory for texts and what is known about them. */
+  readonly bytesMax: number
+  /** Longest text that the grammar sees; the verdict about a longer one is unknown. */
+  readonly grammarMax?: number
+}
+
+export class FactBook {
+  readonly #grammar: Grammar
+  readonly #bytesMax: number
+  readonly #grammarMax: number
+  readonly #entries = new Map<number, Entry>()
+  #newest: Entry | null = null
+  #oldest: Entry | null = null
+  #bytes = 0
+
+  constructor(grammar: Grammar, limits: FactBookLimits) {
+    this.#grammar = grammar
+    this.#bytesMax = limits.bytesMax
+    this.#grammarMax = limits.grammarMax ?? GRAMMAR_MAX
+  }
+
+  /** Bytes in use, roughly. */
+  get bytes(): number {
+    return this.#bytes
+  }
+
+  get size(): number {
+    return this.#entries.size
+  }
+
+  /** What is known about `text[start..end)`; scans it if it is new. The bytes are copied if they are kept. */
+  look(text: Buffer, start: number, end: number, reading: Reading): Known {
+    const hash = hashOf(text, start, end)
+    const found = this.#entries.get(hash)
+    if (found !== undefined && isSame(found.text, text, start, end) && found.flags === reading.flags) {
+      if (found.marked !== reading.marked) rescan(found, reading)
+      if (found !== this.#newest) {
+        this.#unlink(found)
+        this.#link(found)
+      }
+      return found
+    }
+    if (end - start + ENTRY_COST > this.#bytesMax / SHARE_MAX) {
+      return new Entry(text.subarray(start, end), hash, reading)
+    }
+    // In memory of its own: a piece of Node's pool would keep 64 KiB for as long as the text is kept.
+    const copy = Buffer.allocUnsafeSlow(end - start)
+    text.copy(copy, 0, start, end)
+    const entry = new Entry(copy, hash, reading)
+    if (found !== undefined) this.#drop(found)
+    this.#keep(entry)
+    return entry
+  }
+
+  /**
+   * The grammar's verdict. It blocks the event loop while it is made, up to 3 us per byte, so the caller
+   * bounds how many new ones a turn may ask for.
+   */
+  judge(known: Known): Verdict {
+    const entry = known as Entry
+    if (entry.verdict !== undefined) return entry.verdict
+    const verdict = this.#ask(entry)
+    if (verdict === undefined) return null
+    entry.verdict = verdict
+    const cost = (verdict?.length ?? 0) * STATEMENT_COST
+    entry.cost += cost
+    if (!entry.isKept) return verdict
+    this.#bytes += cost
+    this.#makeRoom()
+    return verdict
+  }
+
+  #ask({ text, flags, facts }: Entry): Verdict | undefined {
+    if (text.length > this.#grammarMax || (facts & Fact.Unclear) !== 0) return null
+    const tree = this.#grammar.parse(text, flags)
+    if (tree === 'unread') return undefined
+    return tree === null ? null : readTree(tree)
+  }
+
+  #keep(entry: Entry): void {
+    this.#entries.set(entry.hash, entry)
+    entry.isKept = true
+    this.#bytes += entry.cost
+    this.#link(entry)
+    this.#makeRoom()
+  }
+
+  #drop(entry: Entry): void {
+    this.#entries.delete(entry.hash)
+    entry.isKept = false
+    this.#bytes -= entry.cost
+    this.#unlink(entry)
+  }
+
+  #makeRoom(): void {
+    while (this.#bytes > this.#bytesMax && this.#oldest !== null) this.#drop(this.#oldest)
+  }
+
+  #link(entry: Entry): void {
+    entry.older = this.#newest
+    entry.newer = null
+    if (this.#newest !== null) this.#newest.newer = entry
+    this.#newest = entry
+    this.#oldest ??= entry
+  }
+
+  #unlink(entry: Entry): void {
+    if (entry.newer === null) this.#newest = entry.older
+    else entry.newer.older = entry.older
+    if (entry.older === null) this.#oldest = entry.newer
+    else entry.older.newer = entry.newer
+  }
+}
+
+/** The names of the database have changed; what the grammar said holds. */
+function rescan(entry: Entry, reading: Reading): void {
+  entry.marked = reading.marked
+  entry.facts = scanFacts(entry.text, 0, entry.text.length, reading)
+}
+
+function hashOf(text: Buffer, start: number, end: number): number {
+  const isLong = end - start > HASHED_MAX
+  let sum = end - start
+  const first = isLong ? start + HASHED_MAX / 2 : end
+  for (let at = start; at < first; at++) sum = Math.imul(sum ^ text[at], 0x01000193)
+  if (isLong) for (let at = end - HASHED_MAX / 2; at < end; at++) sum = Math.imul(sum ^ text[at], 0x01000193)
+  return sum
+}
+
+function isSame(known: Buffer, text: Buffer, start: number, end: number): boolean {
+  if (known.length !== end - start) return false
+  if (known.length > 64) return text.compare(known, 0, known.length, start, end) === 0
+  for (let i = 0; i < known.length; i++) if (known[i] !== text[start + i]) return false
+  return true
+}
