@@ -76,7 +76,7 @@ const FIRSTS: readonly (readonly [token: number, fact: number, phase?: number])[
   [Token.Listen, Fact.Listens],
   [Token.Rollback, 0, Phase.Rollback],
   [Token.Prepare, 0, Phase.Prepare],
-  [Token.Create, Fact.Creates, Phase.Create],
+  [Token.Create, 0, Phase.Create],
   [Token.Set, Fact.Settings],
   [Token.Discard, Fact.Discards],
   [Token.Deallocate, Fact.Executes],
@@ -148,7 +148,7 @@ function scan(text: Buffer, start: number, end: number, { flags, marked }: Readi
         const word = VOCABULARY.find(text, at, next)
         token = word & TOKEN_MASK
         facts |= factsOf(word) | named(text, at, next, marked)
-        if (token === Token.Into && before !== Token.Insert) facts |= Fact.Creates
+        if (token === Token.Create || (token === Token.Into && before !== Token.Insert)) facts |= Fact.Creates
         if (next === at + 1) {
           facts |= oddity(text, at, end)
           next = skipPrefixed(text, at, end, flags)

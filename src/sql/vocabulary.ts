@@ -51,7 +51,7 @@ export const Fact = {
   Sequences: 1 << 15,
   /** DO or CALL as a first word, or a function that runs SQL text: what runs cannot be seen here. */
   Runs: 1 << 16,
-  /** CREATE or IMPORT as a first word, SELECT .. INTO: temporary if the search path begins with pg_temp. */
+  /** CREATE, IMPORT, SELECT .. INTO: what they make is temporary if the search path begins with pg_temp. */
   Creates: 1 << 17,
   /** A built-in function with an effect that "read only" does not stop, but no session state. */
   Effects: 1 << 18,

@@ -20,7 +20,8 @@ export function judge(grammar: Grammar, text: string | Buffer, flags = 1): reado
 
 /** Everything but names of functions, relations, types: acts (without Writes), settings, prepared, channels. */
 export function brief(statement: Statement): string {
-  const acts = Object.entries(Act).filter(([name, bit]) => name !== 'Writes' && (statement.acts & bit) !== 0)
+  const shown = statement.acts & ~Act.Writes
+  const acts = Object.entries(Act).filter(([, bit]) => (shown & bit) !== 0)
   const channels = statement.channels.map(({ how, name }) => `${how} ${name ?? '*'}`)
   return [
     ...acts.map(([name]) => name),

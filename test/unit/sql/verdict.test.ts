@@ -154,7 +154,7 @@ describe('verdict: settings', () => {
       ["create rule r as on insert to t do also select set_config('a', 'b', false)", ''],
       ["create policy p on t using (set_config('a', 'b', false) = '')", 'Creates'],
       [
-        "create trigger t after insert on t for each row when (set_config('a', 'b', false) = '') execute function f()",
+        "create trigger t after insert on t when (set_config('a', 'b', false) = '') execute function f()",
         'Creates',
       ],
       ['alter role r set work_mem = 1', ''],
