@@ -149,7 +149,10 @@ function skipString(text: Buffer, from: number, end: number, reading: number): n
       if (encoding === ANY && text[at - 1] >= 0x80) return -1
       at += 2
     } else if (byte >= 0x80 && encoding > UTF8) {
-      at += charLength(text, at, encoding)
+      const length = charLength(text, at, encoding)
+      // No char has a quote for its second byte: Postgres will refuse the text.
+      if (length > 1 && text[at + 1] < 0x30) return -1
+      at += length
     } else {
       at++
     }

@@ -1,5 +1,5 @@
 // Cuts a psql script into statements, with a lexer of its own (written from psql's rules, not from src/sql,
-// so that the two can be compared). Commands of psql and COPY data are left out, variables become plain words.
+// so that the two can be compared). Commands of psql and COPY data are left out, variables become words.
 
 export interface ScriptStatement {
   readonly text: string
