@@ -32,6 +32,9 @@ export interface Routine {
 const SOURCE_MAX = 256 * 1024
 /** Objects below this were made by initdb. */
 const FIRST_OID = 16384
+/** An aggregate is written in the functions that it is made of. */
+const AGGREGATE_BODY = `pg_catalog.concat_ws(' ', a.aggtransfn, a.aggfinalfn, a.aggcombinefn, a.aggserialfn,
+      a.aggdeserialfn, a.aggmtransfn, a.aggminvtransfn, a.aggmfinalfn)`
 /** The body, or since Postgres 14 the parsed body of BEGIN ATOMIC and RETURN. */
 const SQL_BODY = 'coalesce(pg_catalog.pg_get_function_sqlbody(p.oid), p.prosrc)'
 
@@ -85,13 +88,16 @@ const NEVER_SHARED: readonly ReadonlySet<string>[] = [
  */
 export function routinesQuery(major: number): string {
   const body = major >= 14 ? SQL_BODY : 'p.prosrc'
-  return `select p.proname, l.lanname,
-  case when l.lanname operator(pg_catalog.=) any (array['sql', 'plpgsql'])
+  return `select p.proname, b.language,
+  case when b.language operator(pg_catalog.=) any (array['sql', 'plpgsql'])
     then pg_catalog."left"(b.body, ${SOURCE_MAX}) else '' end,
   pg_catalog.length(b.body) operator(pg_catalog.>) ${SOURCE_MAX}, e.extname
 from pg_catalog.pg_proc p
   join pg_catalog.pg_language l on l.oid operator(pg_catalog.=) p.prolang
-  cross join lateral (select ${body} as body) b
+  left join pg_catalog.pg_aggregate a on a.aggfnoid operator(pg_catalog.=) p.oid
+  cross join lateral (select
+    case when a.aggfnoid is null then l.lanname::pg_catalog.text else 'sql' end as language,
+    case when a.aggfnoid is null then ${body} else ${AGGREGATE_BODY} end as body) b
   left join pg_catalog.pg_depend d on d.classid operator(pg_catalog.=) 1255
     and d.objid operator(pg_catalog.=) p.oid and d.deptype operator(pg_catalog.=) 'e'
   left join pg_catalog.pg_extension e on e.oid operator(pg_catalog.=) d.refobjid
