@@ -13,7 +13,7 @@ import {
   TEXT_RUNNERS,
 } from './builtins.ts'
 import type { Tree } from './grammar.ts'
-import { list, readSet, readSetConfig } from './settings.ts'
+import { COMPUTED, list, readSet, readSetConfig } from './settings.ts'
 import { Act } from './verdict.ts'
 import type { ChannelUse, Name, PreparedUse, SettingChange, Statement } from './verdict.ts'
 
@@ -210,6 +210,10 @@ const VISITS: Readonly<Record<string, (walk: Walk, node: Tree) => void>> = {
     walk.acts |= Act.Writes
   },
   VariableSetStmt: visitSet,
+  UpdateStmt: (walk, node) => {
+    // The view has a rule that makes it a call of set_config.
+    if ((node.relation as Tree).relname === 'pg_settings') walk.settings.push(COMPUTED)
+  },
   TransactionStmt: (walk, node) => {
     walk.acts |= TRANSACTION_ACTS[String(node.kind)] ?? 0
   },
@@ -263,7 +267,10 @@ function visitSet(walk: Walk, node: Tree): void {
 
 function visitAttributes(walk: Walk, fields: readonly Tree[]): void {
   for (const { String: text } of fields) {
-    if (text !== undefined) walk.attributes.add(String((text as Tree).sval))
+    if (text === undefined) continue
+    const name = String((text as Tree).sval)
+    walk.attributes.add(name)
+    walk.acts |= FUNCTION_ACTS.get(name) ?? 0
   }
 }
 

@@ -13,6 +13,16 @@ const OLD_NAMES: Readonly<Record<string, string>> = {
 const TRANSACTION = /^transaction_(isolation|read_only|deferrable)$/
 const TEXT_TYPES: ReadonlySet<string> = new Set(['text', 'varchar', 'bpchar', 'name', 'cstring', 'unknown'])
 
+/** Any setting may become anything. */
+export const COMPUTED: SettingChange = {
+  name: null,
+  parameter: 0,
+  value: 'computed',
+  values: [],
+  isLocal: false,
+  isCall: true,
+}
+
 /** As Postgres compares names of settings. */
 export function settingName(name: string): string {
   const folded = lower(name)

@@ -31,7 +31,7 @@ export const Fact = {
   Listens: 32,
   /** A statement is PREPARE name. */
   Prepares: 64,
-  /** SET or RESET as a first word, or a call of set_config. */
+  /** SET or RESET as a first word, set_config, pg_settings. */
   Settings: 1 << 7,
   /** DISCARD as a first word. */
   Discards: 1 << 8,
@@ -177,7 +177,9 @@ const ANYWHERE: readonly (readonly [words: Iterable<string>, fact: number])[] = 
   [TEXT_RUNNERS, Fact.Runs],
   [EFFECTS, Fact.Effects],
   [PEEKS, Fact.Peeks],
-  [['current_setting', 'pg_settings', 'pg_show_all_settings'], Fact.Shows],
+  [['current_setting', 'pg_show_all_settings'], Fact.Shows],
+  // An UPDATE of it is a call of set_config.
+  [['pg_settings'], Fact.Shows | Fact.Settings],
 ]
 
 /** The first seven facts are about structure: no word by itself says them, so their bits are free. */

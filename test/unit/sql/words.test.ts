@@ -121,7 +121,7 @@ describe('words: anywhere', () => {
       ['table pg_toast_temp_1.t', 'Temp'],
       ['table pg_tem.t', ''],
       ['table temperature', ''],
-      ['table pg_settings', 'Shows'],
+      ['table pg_settings', 'Settings Shows'],
     ])
   })
 
