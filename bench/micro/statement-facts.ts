@@ -12,7 +12,8 @@ import { type Reading, scanFacts } from '../../src/sql/scanner.ts'
 
 const READING: Reading = { flags: STANDARD | UTF8, marked: null }
 const QUERY =
-  'select u.id, u.name, u.email, o.total from users u join orders o on o.user_id = u.id where u.id = $1 limit 10'
+  'select u.id, u.name, u.email, o.total from users u join orders o on o.user_id = u.id ' +
+  'where u.id = $1 limit 10'
 const TEXTS: Readonly<Record<string, string>> = {
   'a plain query': QUERY,
   'a short one': 'select 1',

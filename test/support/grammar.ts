@@ -18,7 +18,7 @@ export function judge(grammar: Grammar, text: string | Buffer, flags = 1): reado
   return tree === null || tree === 'unread' ? null : readTree(tree)
 }
 
-/** Acts (without Writes), settings, prepared statements, channels; no names of functions, relations, types. */
+/** Acts (without Writes), settings, prepared statements and channels. */
 export function brief(statement: Statement): string {
   const shown = statement.acts & ~Act.Writes
   const acts = Object.entries(Act).filter(([, bit]) => (shown & bit) !== 0)
