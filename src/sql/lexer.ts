@@ -215,7 +215,6 @@ function skipDollar(text: Buffer, open: number, end: number, encoding: number): 
     while (tagEnd < end && PART[text[tagEnd]] === 1) {
       tagEnd += text[tagEnd] >= 0x80 ? charLength(text, tagEnd, encoding) : 1
     }
-    if (encoding === ANY && tagEnd < end && text[tagEnd - 1] >= 0x80 && text[tagEnd] >= 0x40) return -1
   }
   if (tagEnd >= end || text[tagEnd] !== DOLLAR_BYTE) return open + 1
   const length = tagEnd + 1 - open
