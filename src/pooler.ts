@@ -30,6 +30,7 @@ import { type Gauges, Metrics } from './observe/metrics.ts'
 import { StatsLine } from './observe/stats-line.ts'
 import { Limits } from './pool/limits.ts'
 import { type ReadConfig, type ReloadReport, Reloads } from './reload.ts'
+import { Insights } from './routing/insights.ts'
 import { PoolEntry, type Wiring } from './routing/pool-entry.ts'
 import { modeOf, sharedLimitsOf } from './routing/precedence.ts'
 import { routeOf } from './routing/route-of.ts'
@@ -54,10 +55,12 @@ export class Pooler {
   readonly #databaseCounters = new DatabaseCounters(this.#metrics)
   readonly #time = { now: systemClock.now() }
   readonly #work = new PasswordWork()
+  readonly #machinery = { clock: systemClock, random: systemRandom, time: this.#time, work: this.#work }
   readonly #auth = new ClientAuthContext(systemRandom, this.#work)
   readonly #secrets: SecretKeeper
   readonly #consoleDoor: Console
   readonly #limits: Limits
+  readonly #insights = new Insights()
   readonly #certificates: Certificates
   readonly #stats: StatsLine
   #config: Config
@@ -218,6 +221,7 @@ export class Pooler {
 
   /** Opens the listeners. @throws one clear sentence when one cannot be opened; then none is open. */
   async start(): Promise<void> {
+    await this.#insights.open()
     const { listen: at, admin } = this.config
     await this.#listeners.open(at, (stream) => this.house.accept(stream))
     try {
@@ -323,9 +327,11 @@ export class Pooler {
     const forgotten = this.router.forget(now)
     for (const { pool } of forgotten) this.#limits.remove(pool)
     const { databases } = this.config
-    if (forgotten.length > 0)
-      this.#databaseCounters.keep((name) => databases.has(name) || this.router.of(name).length > 0)
+    const isUsed = (name: string): boolean => this.router.of(name).length > 0
+    if (forgotten.length > 0) this.#databaseCounters.keep((name) => databases.has(name) || isUsed(name))
+    if (forgotten.length > 0) this.#insights.keep(isUsed)
     this.#limits.tick()
+    this.#insights.tick()
   }
 
   #makePool(database: string, user: string, place: Place): PoolEntry {
@@ -338,10 +344,8 @@ export class Pooler {
       shared: this.#limits,
       counters: this.#databaseCounters.of(database),
       machinery: {
-        clock: systemClock,
-        random: systemRandom,
-        time: this.#time,
-        work: this.#work,
+        ...this.#machinery,
+        insight: this.#insights.of(database),
         warn: (message) => log.warn({}, message),
       },
       onServerOpened: (server) => log.debug({ pid: server.pid }, 'server opened'),
@@ -365,10 +369,7 @@ export class Pooler {
 
   #newAuthQuery(config: AuthQueryConfig): AuthQuery {
     return new AuthQuery(config, {
-      clock: systemClock,
-      random: systemRandom,
-      time: this.#time,
-      work: this.#work,
+      ...this.#machinery,
       warm: (user, password) => this.#auth.warm(user, { kind: 'plain', password }),
       placeOf: (database) => {
         const place = this.router.placeOf(database, config.user)

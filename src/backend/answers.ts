@@ -12,6 +12,7 @@ import { doubtSyncs, dropEatenSyncs, dropToFence, endCopy, leadsAstray } from '.
 import { afterError, inClientsWords, isCurable } from './failures.ts'
 import { described } from './fit.ts'
 import { type InternalExchange, internalExchange } from './internal.ts'
+import { OwnRows } from './own-rows.ts'
 import { type NamedClose, type NamedParse, NameFix, Substitute } from './refs.ts'
 import { closeAnswered, nameParsed, noteTag, parseAnswered, readParameter } from './session-effects.ts'
 import { Copy, type Talk } from './talk.ts'
@@ -19,7 +20,6 @@ import { Copy, type Talk } from './talk.ts'
 const S = FromServer
 const EMPTY = Buffer.alloc(0)
 
-/** What the receiving side tells its server. */
 export interface AnswerEvents {
   /** FATAL or PANIC: Postgres is about to close the connection. */
   onLastWords(bytes: Buffer): void
@@ -47,6 +47,7 @@ export class Answers {
   readonly #talk: Talk
   readonly #replies: Replies
   readonly #events: AnswerEvents
+  readonly #rows = new OwnRows()
   #src: Buffer = EMPTY
   #start = 0
   #stop = 0
@@ -63,6 +64,7 @@ export class Answers {
   take(framer: Framer, found: number): void {
     if (found === Found.Body) {
       if (this.#forwardsBody) this.#forward(framer)
+      else this.#rows.more(framer)
       return
     }
     this.#forwardsBody = false
@@ -71,8 +73,9 @@ export class Answers {
     switch (framer.type) {
       case S.DataRow:
       case S.CopyData:
-        if (this.#explains()) this.#pass(framer)
-        else this.#violation('a row')
+        if (!this.#explains()) this.#violation('a row')
+        else if ((this.#replies.head & Fate.Internal) === 0) this.#pass(framer)
+        else this.#rows.begin(this.#replies.headRef as InternalExchange, framer)
         break
       case S.BindComplete:
         this.#answers(framer, Reply.Bind)
@@ -177,9 +180,7 @@ export class Answers {
       this.#violation('a command tag')
       return
     }
-    const tag = framer.src[framer.start + 5]
-    // D(ISCARD ALL), D(EALLOCATE ALL), L(ISTEN), P(REPARE): what they did concerns us.
-    if (tag === 0x44 || tag === 0x4c || tag === 0x50) noteTag(talk, framer, this.lessee?.session)
+    if ((this.#replies.head & Fate.Internal) === 0) noteTag(talk, framer, this.lessee?.session)
     this.#pass(framer)
     if (kind === Reply.Execute) this.#replies.shift()
     if (talk.copy !== Copy.None) endCopy(talk)

@@ -30,11 +30,17 @@ export class Cancels {
     this.#onOver = onOver
   }
 
-  /** A client asks. `onOver`: its request can hit nothing any more. */
-  ask(onOver: () => void): void {
+  /**
+   * A client asks.
+   * @param isHolding a message of the client's waits
+   * @param onOver its request can hit nothing any more
+   */
+  ask(isHolding: boolean, onOver: () => void): void {
     // Nothing runs, not even in an open batch: Postgres would ignore it, and so that it hits nothing later we
-    // do.
-    if (this.#talk.replies.size === 0) {
+    // do. What it has left being read is nothing of the client's.
+    const { replies, isReadingBack, exchanges, isBatchOpen } = this.#talk
+    const isOurs = isReadingBack && exchanges === 0 && !isBatchOpen && !isHolding
+    if (replies.size === 0 || isOurs) {
       onOver()
       return
     }

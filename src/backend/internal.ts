@@ -1,10 +1,11 @@
 // Exchanges of our own on a server: the settings diff, statements of other settings, evictions, resets,
 // rollbacks and checks. It owns their bytes and what their end means; their replies never reach a client.
 import { Fate, Reply } from '../pool/replies.ts'
-import type { Settings } from '../session/settings.ts'
+import type { Change } from '../session/settings.ts'
 import { type Definition, PREFIX } from '../session/statements.ts'
 import { bind, close, execute, parse, query, SYNC } from '../wire/messages.ts'
 import type { Output } from './output.ts'
+import type { OwnRow } from './own-rows.ts'
 import type { Talk } from './talk.ts'
 
 /** Names of the statements that each server gets at its login. They are never closed while it is used. */
@@ -29,6 +30,8 @@ export interface InternalExchange {
   readonly isGuard: boolean
   /** The first ErrorResponse that came for it. */
   error: Buffer | null
+  /** Told each row; null: nobody reads them. */
+  onRow: ((row: OwnRow) => void) | null
   /** Its ReadyForQuery came, with this status. */
   onDone(status: number, exchange: InternalExchange): void
 }
@@ -39,7 +42,7 @@ export function internalExchange(
   isGuard: boolean,
   onDone: (status: number, exchange: InternalExchange) => void,
 ): InternalExchange {
-  return { name, isGuard, error: null, onDone }
+  return { name, isGuard, error: null, onRow: null, onDone }
 }
 
 const SETUP = Buffer.concat([
@@ -50,9 +53,9 @@ const SETUP = Buffer.concat([
   SYNC,
 ])
 /** The transaction of an exchange of ours, from here ... */
-const RUN_BEGIN: Buffer = Buffer.concat([bind('', BEGIN, []), execute('')])
+export const RUN_BEGIN: Buffer = Buffer.concat([bind('', BEGIN, []), execute('')])
 /** ... to here, with its Sync. */
-const RUN_COMMIT: Buffer = Buffer.concat([bind('', COMMIT, []), execute(''), SYNC])
+export const RUN_COMMIT: Buffer = Buffer.concat([bind('', COMMIT, []), execute(''), SYNC])
 const EXECUTE = execute('')
 
 /** Prepares the statements that the other exchanges use. */
@@ -71,7 +74,7 @@ export function writeSetup(talk: Talk, out: Output, exchange: InternalExchange):
 export function writeDiff(
   talk: Talk,
   out: Output,
-  changes: readonly [name: string, value: string | null][],
+  changes: readonly Change[],
   exchange: InternalExchange,
 ): void {
   const replies = talk.replies
@@ -87,12 +90,7 @@ export function writeDiff(
 }
 
 /** Sets them for the session, within an exchange of ours. */
-function writeSet(
-  talk: Talk,
-  out: Output,
-  changes: readonly [name: string, value: string | null][],
-  exchange: InternalExchange,
-): void {
+function writeSet(talk: Talk, out: Output, changes: readonly Change[], exchange: InternalExchange): void {
   for (const [name, value] of changes) {
     talk.replies.push(Reply.Bind | Fate.Internal, exchange)
     talk.replies.push(Reply.Execute | Fate.Internal, exchange)
@@ -106,11 +104,7 @@ function writeSet(
  * SET LOCAL does: the way back must not turn what the client has set for its transaction into a setting of
  * its session.
  */
-export function writeSettings(
-  talk: Talk,
-  out: Output,
-  changes: readonly [name: string, value: string | null][],
-): void {
+export function writeSettings(talk: Talk, out: Output, changes: readonly Change[]): void {
   for (const [name, value] of changes) {
     talk.replies.push(Reply.Bind | Fate.Swallow, null)
     talk.replies.push(Reply.Execute | Fate.Swallow, null)
@@ -188,14 +182,6 @@ export function namedParse(name: string, body: Uint8Array): Buffer {
   message[5 + name.length] = 0
   message.set(body, 5 + name.length + 1)
   return message
-}
-
-/** Differences between settings as the changes that `writeDiff` takes. */
-export function changesBetween(from: Settings, to: Settings): [name: string, value: string | null][] {
-  const changes: [string, string | null][] = to.differences(from)
-  // A setting that only the server has is one that the client never heard of: back to its default.
-  for (const name of from.values.keys()) if (!to.values.has(name)) changes.push([name, null])
-  return changes
 }
 
 /** Names and values are kept one character a byte, so that any client_encoding survives. */

@@ -4,23 +4,30 @@
 import type { PoolMode } from '../config/types.ts'
 import type { Departure } from '../pool/lease.ts'
 import { Reply, REPLY_KIND } from '../pool/replies.ts'
-import type { VirtualSession } from '../session/virtual-session.ts'
+import type { PinReason, VirtualSession } from '../session/virtual-session.ts'
+import { Touch } from '../sql/effects.ts'
 import { copyFail } from '../wire/messages.ts'
 import { Status } from '../wire/protocol.ts'
 import { type InternalExchange, internalExchange, writeFence, writeQuery, writeSync } from './internal.ts'
 import { writeReset } from './reset.ts'
 import type { Server } from './server.ts'
-import { Copy } from './talk.ts'
+import { Copy, type Talk } from './talk.ts'
 
 /** What becomes of session state: there is none, it is reset, or it goes with the server. */
 export type Undoing = 'nothing' | 'reset' | 'close'
 
+/** Pins for what a reset does not undo, or for a session without one. */
+const NOT_RESET: readonly PinReason[] = ['session', 'backend_state', 'large_statement']
+
 /** What a session leaves to be undone. */
-export function undoingOf(mode: PoolMode, session: VirtualSession | undefined): Undoing {
+export function undoingOf(mode: PoolMode, talk: Talk, session: VirtualSession | undefined): Undoing {
   if (mode === 'session') return 'reset'
+  const isTouched = (talk.touched & ~Touch.Acts) !== 0 || talk.isReadingBack
+  talk.touched = 0
   if (session === undefined) return 'nothing'
   if (session.once !== null) return session.once.isClean ? 'nothing' : 'reset'
-  return session.isPinned ? 'close' : 'nothing'
+  if (session.statements.hasLarge || NOT_RESET.some((reason) => session.pins.has(reason))) return 'close'
+  return isTouched || session.pins.size > 0 ? 'reset' : 'nothing'
 }
 
 /** A clean-up that is under way. */

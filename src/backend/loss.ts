@@ -19,7 +19,10 @@ export function lossOf(
   // A statement that opens a block is refused; the rest of the client's session is not touched.
   const isRefused = reason === BLOCK_IN_STATEMENT_MODE
   const isInside =
-    talk.status !== Status.Idle || lessee?.session.isPinned === true || parts.route.mode === 'session'
+    talk.status !== Status.Idle ||
+    talk.isReadingBack ||
+    lessee?.session.isPinned === true ||
+    parts.route.mode === 'session'
   const isFatal = (isInside && !isRefused) || talk.copy === 3
   return {
     refusal: isFatal && talk.endsTransaction ? unknownCommit(reason) : lost(reason, lastWords, isFatal),

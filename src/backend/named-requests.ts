@@ -5,14 +5,13 @@ import { Sent } from '../pool/lease.ts'
 import { Fate, Reply } from '../pool/replies.ts'
 import { Definition, type NamedStatement } from '../session/statements.ts'
 import { UNNAMED_MAX, type VirtualSession } from '../session/virtual-session.ts'
-import { Fact } from '../sql/scanner.ts'
+import { type Effects, NOT_READ } from '../sql/effects.ts'
 import type { Framer } from '../wire/framer.ts'
 import { close, FLUSH } from '../wire/messages.ts'
 import { FromClient, Status } from '../wire/protocol.ts'
 import { Fit, fitOf } from './fit.ts'
 import { couldHeal } from './healing.ts'
 import {
-  changesBetween,
   internalExchange,
   MISSING_NAME,
   namedParse,
@@ -23,7 +22,8 @@ import {
   writeSettings,
 } from './internal.ts'
 import type { Output } from './output.ts'
-import { factsOf, fullName, nameOf, targetMessage } from './names.ts'
+import type { Insight } from './insight.ts'
+import { fullName, nameOf, targetMessage } from './names.ts'
 import {
   NamedClose,
   NamedParse,
@@ -35,6 +35,7 @@ import {
 } from './refs.ts'
 import { noBlocks, outgrown, statementsFull } from './refusals.ts'
 import type { Talk } from './talk.ts'
+import { noteBind } from './touched.ts'
 
 const HEADER = 5
 const CLOSE_UNNAMED = close('S', '')
@@ -48,14 +49,18 @@ const LARGE = { key: '', parseKey: 0 }
 export class NamedRequests {
   readonly #talk: Talk
   readonly #out: Output
+  readonly #insight: Insight
+  /** Of the body of a Parse message. */
+  readonly #effectsOf = (body: Buffer): Effects => this.#insight.ofBody(body, this.#sessionOf().settings)
   #session: VirtualSession | null = null
   #largeId = 0
   /** Of the last Bind: a description of its portal is one of the statement. */
   #bound: NamedStatement | null = null
 
-  constructor(talk: Talk, out: Output) {
+  constructor(talk: Talk, out: Output, insight: Insight) {
     this.#talk = talk
     this.#out = out
+    this.#insight = insight
   }
 
   set session(session: VirtualSession | null) {
@@ -96,7 +101,7 @@ export class NamedRequests {
     }
     if (framer.rest > 0) return this.#parseLarge(framer, name, nameStop + 1)
     const body = src.subarray(nameStop + 1, stop)
-    const definition = session.statements.define(body, this.#parseKey(), factsOf)
+    const definition = session.statements.define(body, this.#parseKey(), this.#effectsOf)
     if (definition === null) {
       this.#fail(statementsFull())
       return Sent.Taken
@@ -151,7 +156,7 @@ export class NamedRequests {
   /** Too long to be kept: it exists on this server only, and the client stays there (large_statement). */
   #parseLarge(framer: Framer, name: string, bodyStart: number): number {
     const session = this.#sessionOf()
-    const definition = new Definition(this.#largeId--, Buffer.alloc(0), Fact.Unclear, LARGE)
+    const definition = new Definition(this.#largeId--, Buffer.alloc(0), NOT_READ, LARGE)
     const change = session.statements.sentParse(name, definition, this.#talk.batch)
     return this.#renamed(framer, bodyStart, definition.name, new NamedParse(change, definition))
   }
@@ -182,6 +187,7 @@ export class NamedRequests {
     if (nameStop === nameStart) {
       if (!this.#ensureUnnamed()) return Sent.Hold
       this.#bound = null
+      noteBind(this.#talk, this.#session, this.#sessionOf().unnamedEffects, framer)
       return this.#asIs(framer, Reply.Bind, null)
     }
     const name = nameOf(src, nameStart, nameStop)
@@ -198,6 +204,8 @@ export class NamedRequests {
     this.#bound = statement ?? null
     const serverName = statement === undefined ? MISSING_NAME : this.#ensure(statement)
     if (this.#talk.mayBeInside && statement?.definition.mayEndTransaction) this.#talk.endsTransaction = true
+    if (statement !== undefined)
+      noteBind(this.#talk, this.#session, this.#insight.current(statement.definition), framer)
     this.#talk.replies.push(
       Reply.Bind,
       statement === undefined ? new NameFix(fullName(src, nameStart, nameStop), MISSING_NAME) : statement,
@@ -283,8 +291,8 @@ export class NamedRequests {
       this.#inject(definition)
       return definition.name
     }
-    const there = changesBetween(session.settings, wanted)
-    const back = changesBetween(wanted, session.settings)
+    const there = wanted.changesFrom(session.settings)
+    const back = session.settings.changesFrom(wanted)
     if (talk.status === Status.Idle && talk.exchanges === 0 && !talk.isBatchOpen) {
       const guard = internalExchange('settings of a statement', true, () => {})
       writeDiff(talk, this.#out, there, guard)

@@ -1,6 +1,5 @@
 // Statement names in messages: read from a client's, written into ours. Pure functions on bytes.
 import { NAME_MAX } from '../session/statements.ts'
-import { scanFacts } from '../sql/scanner.ts'
 
 const HEADER = 5
 const STATEMENT = 0x53
@@ -15,12 +14,6 @@ export function nameOf(src: Buffer, start: number, stop: number): string {
 /** The name as it was sent: Postgres compares a part of it, but tells more of it. */
 export function fullName(src: Buffer, start: number, stop: number): string {
   return src.toString('latin1', start, Math.min(stop, start + TOLD_MAX))
-}
-
-/** `Fact` bits of the body of a Parse message, its statement name taken off. */
-export function factsOf(body: Buffer): number {
-  const stop = body.indexOf(0)
-  return scanFacts(body, 0, stop < 0 ? body.length : stop)
 }
 
 /** A Describe or Close of a statement. */

@@ -6,22 +6,23 @@ import type { PoolMode } from '../config/types.ts'
 import { Sent } from '../pool/lease.ts'
 import { Fate, Reply, type Replies } from '../pool/replies.ts'
 import type { Once, VirtualSession } from '../session/virtual-session.ts'
-import { Fact, scanFacts } from '../sql/scanner.ts'
+import { type Effects, NOT_READ } from '../sql/effects.ts'
+import { Fact } from '../sql/scanner.ts'
 import { Found, Framer } from '../wire/framer.ts'
 import { SYNC } from '../wire/messages.ts'
 import { CLIENT_RULES, FromClient, Status } from '../wire/protocol.ts'
 import { internalExchange, writeEvictions, writeFence } from './internal.ts'
+import type { Insight } from './insight.ts'
 import { NamedRequests } from './named-requests.ts'
 import type { Output } from './output.ts'
 import { type ResetTarget, writeReset } from './reset.ts'
 import { Copy, type Talk } from './talk.ts'
+import { noteCall, noteEffects } from './touched.ts'
 
 /** Replies that one client may have outstanding between exchanges; beyond it, it waits. */
 const PIPELINE_MAX = 4096
 /** And within one batch, where waiting could last for ever: beyond it, it is refused. */
 const BATCH_MAX = 1_000_000
-
-const SEMICOLON = 0x3b
 
 /** Syncs that a client may send into a COPY IN, which ignores them. */
 const COPY_MAX = 16_384
@@ -30,6 +31,7 @@ const COPY_MAX = 16_384
 export interface RequestParts {
   server: ResetTarget
   mode: PoolMode
+  insight: Insight
   /** Looked up when it counts: a reload may change it. */
   limits: { readonly maxPreparedStatements: number }
 }
@@ -42,6 +44,7 @@ export class Requests {
   readonly #named: NamedRequests
   readonly #limits: RequestParts['limits']
   readonly #server: ResetTarget
+  readonly #insight: Insight
   #session: VirtualSession | null = null
 
   constructor(parts: RequestParts) {
@@ -52,7 +55,8 @@ export class Requests {
     this.#mode = parts.mode
     this.#limits = parts.limits
     this.#server = parts.server
-    this.#named = new NamedRequests(talk, out)
+    this.#insight = parts.insight
+    this.#named = new NamedRequests(talk, out, parts.insight)
   }
 
   set session(session: VirtualSession | null) {
@@ -85,6 +89,7 @@ export class Requests {
         this.#replies.push(Reply.CopyEnd, null)
         return this.#forward(framer)
       case FromClient.FunctionCall:
+        if (this.#mode !== 'session') noteCall(talk, framer)
         if (this.#replies.push(Reply.FunctionCall, null)) {
           talk.exchanges++
           talk.endBatch()
@@ -145,11 +150,13 @@ export class Requests {
 
   #parse(framer: Framer): number {
     const talk = this.#talk
-    if (talk.mayBeInside && framer.src[framer.start + 5] === 0 && mayEnd(framer, framer.start + 6)) {
-      talk.endsTransaction ||= (textFacts(framer, true) & Fact.Ends) !== 0
+    const nameStop = framer.src.indexOf(0, framer.start + 5)
+    if (nameStop === framer.start + 5) {
+      const { facts } = this.#noteUnnamed(framer)
+      if (talk.mayBeInside && (facts & Fact.Ends) !== 0) talk.endsTransaction = true
     }
     if (talk.unconfirmed > 0 || this.#mode === 'statement') {
-      const facts = textFacts(framer, true)
+      const { facts } = this.#effects(framer, nameStop + 1)
       if (talk.unconfirmed > 0 && (facts & (Fact.Ends | Fact.Unclear)) !== 0) return Sent.Hold
       if (this.#mode === 'statement' && (facts & Fact.Begins) !== 0) {
         this.#named.refuseBlock()
@@ -162,10 +169,27 @@ export class Requests {
     return sent
   }
 
+  /** Postgres may read the text of the unnamed statement now, and run it in this exchange or another. */
+  #noteUnnamed(framer: Framer): Effects {
+    const effects = this.#effects(framer, framer.start + 6)
+    if (this.#session !== null) this.#session.unnamedEffects = effects
+    return effects
+  }
+
+  /** What the text that begins there may leave behind; anything, where it is not all here. */
+  #effects(framer: Framer, start: number): Effects {
+    if (framer.rest > 0) return NOT_READ
+    const { src, stop } = framer
+    const end = src.indexOf(0, start)
+    if (end < 0 || end >= stop) return NOT_READ
+    return this.#insight.effects(src, start, end, this.#session?.settings ?? null)
+  }
+
   #query(framer: Framer): number {
     const talk = this.#talk
-    if (talk.unconfirmed > 0 || this.#mode === 'statement') {
-      const facts = textFacts(framer, false)
+    if (this.#mode !== 'session') {
+      const effects = this.#effects(framer, framer.start + 5)
+      const { facts } = effects
       if (talk.unconfirmed > 0 && (facts & (Fact.Ends | Fact.Unclear)) !== 0) return Sent.Hold
       // Behind an error Postgres ignores it, and a Sync of ours would end that.
       if (this.#mode === 'statement' && (facts & Fact.Begins) !== 0 && !this.#replies.isSkipping) {
@@ -173,9 +197,8 @@ export class Requests {
         this.#named.refuseBlock()
         return this.#ownSync()
       }
-    }
-    if (talk.mayBeInside && mayEnd(framer, framer.start + 5)) {
-      talk.endsTransaction ||= (textFacts(framer, false) & Fact.Ends) !== 0
+      if (talk.mayBeInside && (facts & Fact.Ends) !== 0) talk.endsTransaction = true
+      if (effects.touches !== 0) noteEffects(talk, this.#session, effects)
     }
     const isSent = this.#replies.push(Reply.Query, null)
     if (this.#session !== null) talk.changesUnnamed(this.#session, isSent)
@@ -265,7 +288,7 @@ export class Requests {
   #mustWait(): boolean {
     const talk = this.#talk
     // A cancel that is under way must not hit what the client asks next.
-    if (talk.healing.isPending || talk.isResetting) return true
+    if (talk.healing.isPending || talk.isResetting || talk.isReadingBack) return true
     if (talk.isCancelWanted && this.#replies.size > 0) return true
     return talk.cancels > 0 || this.#replies.size > PIPELINE_MAX
   }
@@ -289,24 +312,4 @@ function plainReply(framer: Framer): number {
     default:
       return framer.src[framer.start + 5] === 0x53 ? Reply.DescribeStatement : Reply.DescribePortal
   }
-}
-
-/** `Fact` bits of the text of a Query, or of a Parse (behind its name); Unclear when it is not all here. */
-function textFacts(framer: Framer, isParse: boolean): number {
-  if (framer.rest > 0) return Fact.Unclear
-  let start = framer.start + 5
-  if (isParse) start = framer.src.indexOf(0, start) + 1
-  const stop = framer.src.indexOf(0, start)
-  if (start === 0 || stop < 0 || stop >= framer.stop) return 0
-  return scanFacts(framer.src, start, stop)
-}
-
-/** COMMIT, END, something in front of them, or more than one statement: worth a closer look. */
-function mayEnd(framer: Framer, start: number): boolean {
-  const { src, stop } = framer
-  const first = src[start]
-  const lower = first | 0x20
-  if (lower === 0x63 || lower === 0x65 || first < 0x41) return true
-  for (let at = start; at < stop; at++) if (src[at] === SEMICOLON) return true
-  return false
 }

@@ -26,11 +26,22 @@ export function writeReset(target: ResetTarget, then: (isDone: boolean) => void)
     const isDone = exchange.error === null && status === Status.Idle
     talk.isClean = isDone
     // They are known to be gone.
-    if (isDone) talk.lostSetup = false
+    if (isDone) {
+      talk.lostSetup = false
+      talk.statements.clear()
+      talk.unnamedOf = null
+      talk.taintedBy = null
+      talk.touched = 0
+      const { settings, loginSettings } = talk
+      // What Postgres reports it has told; of the rest it is as after its login.
+      if (settings !== null && loginSettings !== null)
+        talk.settings = settings.withOwn(talk.reported, loginSettings.values)
+    }
     then(isDone)
   })
   writeQuery(talk, out, 'DISCARD ALL', reset)
   talk.needsSetup = true
+  talk.hasProbes = false
   // What it has set is gone with the rest.
   writeConnectQuery(target, () => {})
 }

@@ -7,6 +7,7 @@ import type { Settings, SettingsTable } from '../session/settings.ts'
 import type { Counters } from '../observe/counters.ts'
 import type { Clock, Random } from '../util/env.ts'
 import type { SecurableStream, TlsSettings } from '../wire/byte-stream.ts'
+import type { Insight } from './insight.ts'
 import type { Server } from './server.ts'
 import type { CoarseTime } from './talk.ts'
 
@@ -71,6 +72,7 @@ export interface ServerParts {
   readonly work: PasswordWork
   readonly counters: Counters
   readonly table: SettingsTable
+  readonly insight: Insight
   /** One line about something odd, for the log. */
   readonly warn: (message: string) => void
 }

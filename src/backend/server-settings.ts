@@ -3,25 +3,27 @@
 // owns nothing.
 import type { Lessee } from '../pool/lease.ts'
 import { Fate } from '../pool/replies.ts'
-import { isCarried, type Settings } from '../session/settings.ts'
+import { type Change, isCarried, type Settings } from '../session/settings.ts'
+import { Touch } from '../sql/effects.ts'
 import { errorResponse } from '../wire/error-response.ts'
 import { Status } from '../wire/protocol.ts'
-import { changesBetween, internalExchange, writeDiff } from './internal.ts'
+import { internalExchange, writeDiff } from './internal.ts'
 import { bringSetup, writeReset } from './reset.ts'
 import type { Server } from './server.ts'
+import type { Talk } from './talk.ts'
 
 /** Writes the settings diff, if there is a difference. What follows it fails if it does (RULES 1). */
 export function bringSettings(server: Server, lessee: Lessee): void {
   const { talk } = server
   const wanted = lessee.session.settings
   const isOnce = lessee.session.once !== null
-  const isReset = isOnce && cleanFirst(server)
+  const isReset = (isOnce || isTainted(talk, lessee)) && cleanFirst(server)
   // A session of one request has no statements with names, and so needs none of ours.
   if (!isOnce) bringSetup(talk, server.out)
   if (!lessee.isProbe) talk.isClean = false
   const present = isReset ? talk.loginSettings : talk.settings
   if (wanted === present || present === null) return
-  const changes = changesBetween(present, wanted)
+  const changes = wanted.changesFrom(present)
   if (changes.length === 0) {
     lessee.session.settings = present
     return
@@ -29,13 +31,30 @@ export function bringSettings(server: Server, lessee: Lessee): void {
   const diff = internalExchange('settings diff', true, (status, exchange) => {
     const { settings } = talk
     if (exchange.error !== null || status !== Status.Idle || settings === null) return
+    const now = withUnreported(talk, settings, changes)
+    talk.settings = now
     // Somebody has put another statement in the place of ours: nothing on this server can be believed.
-    if (!lessee.isProbe && !hasAll(settings, changes)) exchange.error = NOT_SET
+    if (!lessee.isProbe && !hasAll(now, changes)) exchange.error = NOT_SET
     // Where Postgres spells a value otherwise, its spelling is the client's from now on.
-    else if (server.lessee === lessee) lessee.session.settings = settings
+    else if (server.lessee === lessee) lessee.session.settings = now
   })
   bringSetup(talk, server.out)
   writeDiff(talk, server.out, changes, diff)
+}
+
+/** Somebody else's statements may have left there what nobody has seen (RULES 9). */
+function isTainted({ taintedBy }: Talk, { session }: Lessee): boolean {
+  return taintedBy !== null && taintedBy !== session
+}
+
+/** What was set, and Postgres does not report. */
+function withUnreported(talk: Talk, settings: Settings, changes: readonly Change[]): Settings {
+  let now = settings
+  for (const [name, value] of changes) {
+    if (talk.reported.has(name)) continue
+    now = value === null ? now.without(name) : now.with(name, value)
+  }
+  return now
 }
 
 /**
@@ -62,7 +81,7 @@ const NOT_SET = errorResponse({
 })
 
 /** Values that were to be reset to a default are not known here. */
-function hasAll(settings: Settings, changes: readonly [name: string, value: string | null][]): boolean {
+function hasAll(settings: Settings, changes: readonly Change[]): boolean {
   for (const [name, value] of changes) if (value !== null && !hasValue(settings, name, value)) return false
   return true
 }
@@ -84,10 +103,10 @@ export function takeSetting(server: Server, name: string, value: string): void {
   const ours = Fate.Internal | Fate.Swallow
   const isClients = lessee !== null && talk.replies.size > 0 && (talk.replies.head & ours) === 0
   if (!isCarried(name)) {
-    owner.onFact(name, value)
-    // Who it is, is not brought to other servers. Postgres 13 tells it again where it has not changed.
-    const isNew = name !== 'in_hot_standby' && server.parameters.get(name) !== value
-    if (isClients && isNew) lessee.session.pins.add('session_authorization')
+    // Who it is, is not the server's own: it is read back.
+    if (name === 'session_authorization' || name === 'is_superuser') {
+      if (isClients && server.parts.route.mode !== 'session') talk.touched |= Touch.Settings
+    } else owner.onFact(name, value)
     return
   }
   if (talk.settings === null) return

@@ -11,13 +11,14 @@ import { READY_IDLE, TERMINATE } from '../wire/messages.ts'
 import { FromClient, SERVER_RULES, Status } from '../wire/protocol.ts'
 import { Answers, type AnswerEvents } from './answers.ts'
 import { Cancels } from './cancels.ts'
-import { type InternalExchange, internalExchange, writeQuery, writeSetup } from './internal.ts'
+import { type InternalExchange, internalExchange, writeQuery } from './internal.ts'
 import { type Leaving, leave, settleLeaving, undoingOf } from './leave.ts'
 import { Login, type LoginEvents, type LoginResult } from './login.ts'
 import { BLOCK_IN_STATEMENT_MODE, lossOf, refusalOf, unreachable } from './loss.ts'
 import { Output } from './output.ts'
 import { Requests } from './requests.ts'
-import { writeConnectQuery } from './connect-query.ts'
+import { prepare } from './preparing.ts'
+import { readBack } from './read-back.ts'
 import type { ServerParts } from './route.ts'
 import { bringSettings, takeSetting } from './server-settings.ts'
 import { Talk } from './talk.ts'
@@ -92,19 +93,15 @@ export class Server implements LeasedServer, StreamHandler, LoginEvents, AnswerE
     this.#cancels.target = { pid: result.pid, key: result.key, isEncrypted: result.stream.peer.encrypted }
     const carried = new Map<string, string>()
     for (const [name, value] of result.parameters) if (isCarried(name)) carried.set(name, value)
+    this.talk.reported = carried
     this.talk.settings = this.talk.loginSettings = table.of(carried)
     this.out = new Output(result.stream, this.parts.counters)
-    this.#requests = new Requests({ server: this, mode: route.mode, limits: route })
-    writeConnectQuery(this, () => this.#setUp())
-  }
-
-  #setUp(): void {
-    if (this.parts.route.mode === 'session') this.#usable()
-    else {
-      const setup = internalExchange('setup', false, (_status, done) => this.#onSetUp(done))
-      writeSetup(this.talk, this.out, setup)
-      this.out.flush()
-    }
+    const { insight } = this.parts
+    this.#requests = new Requests({ server: this, mode: route.mode, limits: route, insight })
+    prepare(this, (problem) => {
+      if (problem === null) this.#usable()
+      else this.#gone(problem)
+    })
   }
 
   onLoginFailed(refusal: Refusal, isFinal: boolean): void {
@@ -112,11 +109,6 @@ export class Server implements LeasedServer, StreamHandler, LoginEvents, AnswerE
     this.#isGone = true
     this.parts.counters.serverOpenFailures++
     this.parts.owner.onOpenFailed(this, { refusal, isFinal })
-  }
-
-  #onSetUp(setup: InternalExchange): void {
-    if (setup.error === null) this.#usable()
-    else this.#gone('Postgres refused the statements that pgmux prepares at login')
   }
 
   #usable(): void {
@@ -169,7 +161,7 @@ export class Server implements LeasedServer, StreamHandler, LoginEvents, AnswerE
 
   abandon(how: Departure): void {
     if (this.#isGone) return
-    const undoing = undoingOf(this.parts.route.mode, this.lessee?.session)
+    const undoing = undoingOf(this.parts.route.mode, this.talk, this.lessee?.session)
     this.#dropLessee()
     this.resume()
     this.#cancels.exchangeEnded() // One not sent yet is wanted by nobody now.
@@ -193,7 +185,7 @@ export class Server implements LeasedServer, StreamHandler, LoginEvents, AnswerE
   // ---- cancel ----
 
   cancel(onOver: () => void): void {
-    this.#cancels.ask(onOver)
+    this.#cancels.ask(this.#isHolding, onOver)
   }
 
   #onCancelOver(isCertain: boolean): void {
@@ -378,6 +370,10 @@ export class Server implements LeasedServer, StreamHandler, LoginEvents, AnswerE
       lessee.onServerContinue()
       if (this.lessee !== lessee) return
       this.#cancels.settle()
+    }
+    if (talk.touched !== 0 && talk.isQuiet) {
+      readBack(this, lessee.session)
+      this.out.flush()
     }
     if (!talk.isFree || !this.#framer.atBoundary || this.#isHolding) return
     if (this.parts.route.mode === 'session' || lessee.session.isBound) return

@@ -44,19 +44,28 @@ export function closeAnswered(talk: Talk, head: number, session: VirtualSession 
 /** A command tag whose command concerns what we know of the session. */
 export function noteTag(talk: Talk, framer: Framer, session: VirtualSession | undefined): void {
   const { src, start, stop } = framer
-  if (stop - start > 64) return
+  const first = src[start + 5]
+  // D(ISCARD ALL), D(EALLOCATE ALL), L(ISTEN), P(REPARE).
+  if ((first !== 0x44 && first !== 0x4c && first !== 0x50) || stop - start > 64) return
   const tag = src.toString('latin1', start + 5, stop - 1)
   if (tag === 'DISCARD ALL' || tag === 'DEALLOCATE ALL') {
     talk.statements.clear()
     talk.unnamedOf = null
-    talk.lostSetup = true
+    talk.needsSetup = true
+    talk.hasProbes = false
     session?.statements.clear()
     session?.pins.delete('sql_prepare')
-    if (tag === 'DISCARD ALL') session?.pins.delete('listen')
+    if (tag === 'DISCARD ALL') discarded(session)
   } else if (tag === 'LISTEN') session?.pins.add('listen')
   else if (tag === 'PREPARE') session?.pins.add('sql_prepare')
   // It may have been one of ours: who has prepared nothing in SQL has no other.
   else if (tag === 'DEALLOCATE') talk.lostSetup = true
+}
+
+/** What DISCARD ALL ends and no question about what is left can tell. */
+function discarded(session: VirtualSession | undefined): void {
+  if (session === undefined) return
+  for (const reason of ['backend_state', 'custom_setting'] as const) session.pins.delete(reason)
 }
 
 /** Name and value of a ParameterStatus, one character a byte; null for a broken one. */

@@ -30,6 +30,18 @@ export class Talk implements TalkView {
   settings: Settings | null = null
   /** What it told at its login, and a RESET brings back. */
   loginSettings: Settings | null = null
+  /** Of its login, those settings that Postgres reports. */
+  reported: ReadonlyMap<string, string> = new Map()
+  /** `Touch` bits of what was sent since Postgres was last asked what is left (sql/effects.ts). */
+  touched = 0
+  /** Custom settings that were named since. */
+  customTouched: Set<string> | null = null
+  /** Postgres is being asked what a session has left. */
+  isReadingBack = false
+  /** Whose statements may have left what cannot be seen: before anybody else comes there is a reset. */
+  taintedBy: VirtualSession | null = null
+  /** The statements of the probe are prepared. */
+  hasProbes = false
   /** Nobody has used it since its login or the last reset: nothing of a session can be there. */
   isClean = true
   /** A reset is under way, without which nothing of the present client may run. */
@@ -182,6 +194,7 @@ export class Talk implements TalkView {
       (!this.isCancelWanted || this.replies.size === 0) &&
       this.unconfirmed === 0 &&
       !this.isResetting &&
+      !this.isReadingBack &&
       this.replies.size < RESUME_BELOW
     )
   }
@@ -202,6 +215,19 @@ export class Talk implements TalkView {
       this.copy === Copy.None &&
       this.cancels === 0 &&
       this.unconfirmed === 0 &&
+      this.touched === 0 &&
+      !this.isDoubtful
+    )
+  }
+
+  /** Between two transactions, with nothing in flight: Postgres can be asked what was left. */
+  get isQuiet(): boolean {
+    return (
+      this.replies.size === 0 &&
+      this.status === Status.Idle &&
+      !this.isBatchOpen &&
+      this.restOut === 0 &&
+      this.copy === Copy.None &&
       !this.isDoubtful
     )
   }

@@ -46,7 +46,7 @@ export interface PoolEntryParts {
   readonly wiring: Wiring
   readonly shared: Limits
   readonly counters: Counters
-  readonly machinery: Pick<ServerParts, 'clock' | 'random' | 'time' | 'work' | 'warn'>
+  readonly machinery: Pick<ServerParts, 'clock' | 'random' | 'time' | 'work' | 'insight' | 'warn'>
   onServerOpened(server: Server): void
   onServerFailed(server: Server, failure: OpenFailure): void
   onServerClosed(server: Server, reason: string): void
@@ -256,8 +256,9 @@ export class PoolEntry implements PoolAccess, ServerOwner {
   }
 
   #followDefaults(baseline: string, before: Settings, after: Settings): void {
-    for (const [name, value] of after.differences(before)) {
-      this.#parts.onDefault(this, { baseline, name, before: before.values.get(name), value })
+    for (const [name, value] of after.changesFrom(before)) {
+      if (value !== null)
+        this.#parts.onDefault(this, { baseline, name, before: before.values.get(name), value })
     }
   }
 

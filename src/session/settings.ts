@@ -1,5 +1,7 @@
-// The settings that Postgres reports (ParameterStatus), as values that can be compared by identity: equal
-// settings are the same object. It owns that table of values; it does not know connections.
+// The settings of a session, as values that can be compared by identity: equal settings are the same object.
+// All that Postgres reports (ParameterStatus), and of the others those that the session has set. It owns that
+// table of values; it does not know connections.
+import { readingFlags } from '../sql/transcode.ts'
 
 /** Reported, but not something that SET could replay: facts about the server or the login. */
 const FACTS = new Set([
@@ -11,17 +13,29 @@ const FACTS = new Set([
   'session_authorization',
 ])
 
-/**
- * What parse analysis reads of the reported settings: a statement parsed under others is another statement.
- */
+/** What parse analysis reads: a statement parsed under others is another statement (RULES 13). */
 const READ_BY_PARSE = new Set([
   'DateStyle',
   'IntervalStyle',
   'TimeZone',
+  'timezone_abbreviations',
   'search_path',
+  'role',
+  'session_authorization',
   'standard_conforming_strings',
+  'backslash_quote',
+  'transform_null_equals',
+  'array_nulls',
+  'xmloption',
+  'lc_monetary',
   'client_encoding',
 ])
+
+/** Who the session acts as. They decide what else may be set, so they are set last and reset first. */
+const IDENTITY = ['session_authorization', 'role']
+
+/** What is to be set; null: brought back to its default. */
+export type Change = readonly [name: string, value: string | null]
 
 /** Is this reported parameter a setting that a client may change and that we carry for it? */
 export function isCarried(name: string): boolean {
@@ -34,6 +48,8 @@ export class Settings {
   /** Equal for settings under which a text parses to the same statement. */
   readonly parseKey: number
   readonly table: SettingsTable
+  /** How texts are read under them (sql/transcode.ts). */
+  readonly readingFlags: number
   /** Cached steps to neighbours: name, NUL, value. */
   readonly next = new Map<string, Settings>()
 
@@ -41,6 +57,8 @@ export class Settings {
     this.table = table
     this.values = values
     this.parseKey = parseKey
+    const isStandard = values.get('standard_conforming_strings') !== 'off'
+    this.readingFlags = readingFlags(values.get('client_encoding') ?? '', isStandard)
   }
 
   /** These settings with one value changed. */
@@ -54,18 +72,57 @@ export class Settings {
     return settings
   }
 
+  /** These settings without a value of the session's own. */
+  without(name: string): Settings {
+    if (!this.values.has(name)) return this
+    const values = new Map(this.values)
+    values.delete(name)
+    return this.table.of(values)
+  }
+
   /**
-   * What must be set to come from `other` to these, in the order in which it is to be set: client_encoding
-   * first, since it decides how the rest is read.
+   * These settings with the values that the session has set itself in the place of those that it had.
+   * @param reported names that Postgres reports: they stay
    */
-  differences(other: Settings): [name: string, value: string][] {
-    const list: [string, string][] = []
+  withOwn(reported: ReadonlyMap<string, string>, own: Iterable<readonly [string, string]>): Settings {
+    const values = new Map<string, string>()
+    for (const name of reported.keys()) values.set(name, this.values.get(name) ?? '')
+    for (const [name, value] of own) if (!reported.has(name)) values.set(name, value)
+    return this.table.of(values)
+  }
+
+  /**
+   * What must be set to come from `from` to these, in the order in which it is to be set (RULES 2):
+   * client_encoding first, since it decides how the rest is read; then as the login's own user all but the
+   * identity; session authorization; the role last. What only `from` has goes back to its default.
+   */
+  changesFrom(from: Settings): Change[] {
+    const changes: Change[] = []
     for (const [name, value] of this.values) {
-      if (other.values.get(name) === value) continue
-      if (name === 'client_encoding') list.unshift([name, value])
-      else list.push([name, value])
+      if (from.values.get(name) === value || IDENTITY.includes(name)) continue
+      if (name === 'client_encoding') changes.unshift([name, value])
+      else changes.push([name, value])
     }
-    return list
+    for (const name of from.values.keys()) {
+      if (!this.values.has(name) && !IDENTITY.includes(name)) changes.push([name, null])
+    }
+    return this.#withIdentity(from, changes)
+  }
+
+  #withIdentity(from: Settings, changes: Change[]): Change[] {
+    const [authorization, role] = IDENTITY
+    const isSame = IDENTITY.every((name) => from.values.get(name) === this.values.get(name))
+    if (isSame && (changes.length === 0 || !IDENTITY.some((name) => this.values.has(name)))) return changes
+    const first = changes[0]?.[0] === 'client_encoding' ? changes.splice(0, 1) : []
+    const all: Change[] = [...first]
+    if (from.values.has(role)) all.push([role, null])
+    if (from.values.has(authorization)) all.push([authorization, null])
+    all.push(...changes)
+    for (const name of IDENTITY) {
+      const value = this.values.get(name)
+      if (value !== undefined) all.push([name, value])
+    }
+    return all
   }
 }
 

@@ -2,6 +2,7 @@
 // (ClientStatements) and what a server has (ServerStatements). Pure bookkeeping: it writes no messages.
 // Rules: a name means the same text for its client on whatever server; a server "has" a statement only after
 // its ParseComplete; an error takes nothing away that Postgres would have kept.
+import type { Effects } from '../sql/effects.ts'
 import { Fact } from '../sql/scanner.ts'
 import type { Settings } from './settings.ts'
 
@@ -18,8 +19,10 @@ export class Definition {
   readonly name: string
   /** Body of a Parse message behind the statement name: text, NUL, types. */
   readonly body: Buffer
-  /** `Fact` bits of the text. */
-  readonly facts: number
+  /** What it may leave behind, as it was read last. */
+  effects: Effects
+  /** By which knowledge of the database that was (backend/insight.ts). */
+  readAs = 0
   /** Registry key. */
   readonly key: string
   readonly parseKey: number
@@ -29,11 +32,11 @@ export class Definition {
   settings: Settings | null = null
   references = 0
 
-  constructor(id: number, body: Buffer, facts: number, of: { key: string; parseKey: number }) {
+  constructor(id: number, body: Buffer, effects: Effects, of: { key: string; parseKey: number }) {
     this.id = id
     this.name = PREFIX + id
     this.body = body
-    this.facts = facts
+    this.effects = effects
     this.key = of.key
     this.parseKey = of.parseKey
   }
@@ -50,7 +53,7 @@ export class Definition {
 
   /** Could running it end a transaction, as far as its text tells? */
   get mayEndTransaction(): boolean {
-    return (this.facts & (Fact.Ends | Fact.Unclear)) !== 0
+    return (this.effects.facts & (Fact.Ends | Fact.Unclear)) !== 0
   }
 }
 
@@ -91,16 +94,16 @@ export class Registry {
   }
 
   /**
-   * The definition for the body of a Parse message, with one more reference. `facts` is asked for new texts
+   * The definition for the body of a Parse message, with one more reference. `read` is asked about new texts
    * only.
    * @returns null when the budget is used up.
    */
-  acquire(body: Buffer, parseKey: number, facts: (body: Buffer) => number): Definition | null {
+  acquire(body: Buffer, parseKey: number, read: (body: Buffer) => Effects): Definition | null {
     // Key 0 stands for "settings not known": such a definition is never found by anybody else.
     const key = parseKey === 0 ? `private\0${this.#nextId}` : `${parseKey}\0${body.toString('latin1')}`
     let definition = this.#byKey.get(key)
     if (definition === undefined) {
-      definition = new Definition(this.#nextId, ownCopy(body), facts(body), { key, parseKey })
+      definition = new Definition(this.#nextId, ownCopy(body), read(body), { key, parseKey })
       if (!this.#makeRoom(definition.cost)) return null
       this.#nextId++
       this.#bytes += definition.cost
@@ -190,9 +193,9 @@ export class ClientStatements {
   }
 
   /** The definition for a Parse of this client, or null when it or the pool may keep no more text. */
-  define(body: Buffer, parseKey: number, facts: (body: Buffer) => number): Definition | null {
+  define(body: Buffer, parseKey: number, read: (body: Buffer) => Effects): Definition | null {
     if (this.#bytes + body.length * 2 > this.#registry.clientBytesMax) return null
-    return this.#registry.acquire(body, parseKey, facts)
+    return this.#registry.acquire(body, parseKey, read)
   }
 
   /** What the name will stand for when all that was sent has been done. */

@@ -1,10 +1,24 @@
 // What one client believes about its session: settings, named statements, the unnamed statement, pins. It
 // owns these beliefs and knows no connections; the server that works for the client keeps them in step.
+import { type Effects, NOT_READ } from '../sql/effects.ts'
 import type { Settings } from './settings.ts'
 import { ClientStatements, type Registry } from './statements.ts'
 
 /** Why a lease outlives the transaction. */
-export type PinReason = 'session' | 'listen' | 'sql_prepare' | 'large_statement' | 'session_authorization'
+export type PinReason =
+  | 'session'
+  | 'listen'
+  | 'sql_prepare'
+  | 'large_statement'
+  | 'temp'
+  | 'advisory_lock'
+  | 'cursor'
+  /** State in the process of the server that nothing shows: LOAD, setseed. */
+  | 'backend_state'
+  /** A setting with a name that nobody knows but Postgres. */
+  | 'custom_setting'
+  /** A setting that the user of the login may not set. */
+  | 'privileged_setting'
 
 /** Longest unnamed Parse that is kept to be brought to another server; a longer one pins. */
 export const UNNAMED_MAX = 64 * 1024
@@ -56,6 +70,10 @@ export class VirtualSession {
    * one.
    */
   unnamedVersion = 0
+  /** Of the text of the Parse that was sent last for it. */
+  unnamedEffects: Effects = NOT_READ
+  /** `Touch` bits of what its PREPAREs have stored, for when it is executed. */
+  preparedTouches = 0
   readonly pins = new Set<PinReason>()
   /** Set for a session of one request. */
   once: Once | null = null

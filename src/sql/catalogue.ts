@@ -13,6 +13,7 @@ import {
   STATE_FUNCTIONS,
   TEXT_RUNNERS,
 } from './builtins.ts'
+import { customNamesIn } from './effects.ts'
 import { Fact } from './vocabulary.ts'
 import { lower, WordTable } from './words.ts'
 
@@ -28,6 +29,8 @@ export interface Routine {
   readonly extension: string | null
 }
 
+/** Custom settings that are asked for where it is not known which were set. */
+const CUSTOM_MAX = 1000
 /** Longest body that is looked into, in characters. */
 const SOURCE_MAX = 256 * 1024
 /** Objects below this were made by initdb. */
@@ -125,6 +128,9 @@ export class Routines {
   /** For `Reading.marked`: names that can change the state of a session; null: none can. */
   readonly marked: WordTable | null
 
+  /** Custom settings that are named in bodies that touch. */
+  readonly customNames: readonly string[]
+
   /** @param relations names of tables and views from which a function that is not named can be reached */
   constructor(routines: Iterable<Routine>, relations: Iterable<string> = []) {
     const all = [...routines]
@@ -132,6 +138,10 @@ export class Routines {
     const callers = new Map<string, Set<string>>()
     for (const routine of all) this.#add(routine, callers)
     this.#close(callers)
+    const custom = new Set<string>()
+    for (const { name, source } of all)
+      if (this.touches(name) !== 0) for (const found of customNamesIn(source)) custom.add(found)
+    this.customNames = [...custom].slice(0, CUSTOM_MAX)
     const names = [...this.#touching.keys(), ...relations]
     this.marked = names.length === 0 ? null : new WordTable(names.map((name) => [name, Fact.Marked]))
   }

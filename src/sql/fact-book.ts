@@ -3,6 +3,7 @@
 // that is known costs one look-up and nothing is allocated. It never lets the grammar see a text that is too
 // long for it, and never takes one text for another: bytes are compared.
 
+import { type Effects, effectsOf, plainEffects } from './effects.ts'
 import type { Grammar } from './grammar.ts'
 import { readTree } from './read-tree.ts'
 import { Fact, type Reading, scanFacts } from './scanner.ts'
@@ -11,6 +12,8 @@ import { FOR_GRAMMAR } from './vocabulary.ts'
 
 /** Longest text that the grammar sees, in bytes: 16 KiB can take it 20 ms, and nothing else runs then. */
 const GRAMMAR_MAX = 16 * 1024
+/** And how many bytes it sees until `refill`: that takes it less than 50 ms. */
+const BUDGET = 48 * 1024
 /** What an entry costs besides its text, and one statement of a verdict, roughly. */
 const ENTRY_COST = 250
 const STATEMENT_COST = 700
@@ -36,6 +39,8 @@ class Entry implements Known {
   marked: Reading['marked']
   facts: number
   verdict: Verdict | undefined = undefined
+  /** null: nobody has asked, or what is known has changed since. */
+  effects: Effects | null = null
   cost: number
   isKept = false
   older: Entry | null = null
@@ -63,15 +68,16 @@ export interface FactBookLimits {
 }
 
 export class FactBook {
-  readonly #grammar: Grammar
+  readonly #grammar: Pick<Grammar, 'parse'>
   readonly #bytesMax: number
   readonly #grammarMax: number
   readonly #entries = new Map<number, Entry>()
+  #budget = BUDGET
   #newest: Entry | null = null
   #oldest: Entry | null = null
   #bytes = 0
 
-  constructor(grammar: Grammar, limits: FactBookLimits) {
+  constructor(grammar: Pick<Grammar, 'parse'>, limits: FactBookLimits) {
     this.#grammar = grammar
     this.#bytesMax = limits.bytesMax
     this.#grammarMax = limits.grammarMax ?? GRAMMAR_MAX
@@ -111,8 +117,23 @@ export class FactBook {
   }
 
   /**
-   * The grammar's verdict. It blocks the event loop while it is made, up to 3 us per byte, so the caller
-   * bounds how many new ones a turn may ask for.
+   * What `text[start..end)` may leave behind in a session. A text that is known, or has no word that matters,
+   * costs one look-up.
+   */
+  effects(text: Buffer, start: number, end: number, reading: Reading): Effects {
+    const entry = this.look(text, start, end, reading) as Entry
+    if (entry.effects !== null) return entry.effects
+    const { facts } = entry
+    const isPlain = (facts & (FOR_GRAMMAR | Fact.Unclear)) === 0
+    const effects = isPlain ? plainEffects(facts) : effectsOf(entry, this.judge(entry), reading.marked)
+    // Without a verdict it was not judged now, but may be another time.
+    if (isPlain || entry.verdict !== undefined) entry.effects = effects
+    return effects
+  }
+
+  /**
+   * The grammar's verdict. It blocks the event loop while it is made, up to 3 us per byte, so between two
+   * calls of `refill` it sees so many bytes only: null, and nothing remembered, beyond that.
    */
   judge(known: Known): Verdict {
     const entry = known as Entry
@@ -130,9 +151,16 @@ export class FactBook {
 
   #ask({ text, flags, facts }: Entry): Verdict | undefined {
     if (text.length > this.#grammarMax || (facts & Fact.Unclear) !== 0) return null
+    if (this.#budget <= 0) return undefined
+    this.#budget -= text.length
     const tree = this.#grammar.parse(text, flags)
     if (tree === 'unread') return undefined
     return tree === null ? null : readTree(tree)
+  }
+
+  /** Time has passed. */
+  refill(): void {
+    this.#budget = BUDGET
   }
 
   #keep(entry: Entry): void {
@@ -174,6 +202,7 @@ export class FactBook {
 function rescan(entry: Entry, reading: Reading): void {
   entry.marked = reading.marked
   entry.facts = scanFacts(entry.text, 0, entry.text.length, reading)
+  entry.effects = null
 }
 
 function hashOf(text: Buffer, start: number, end: number): number {

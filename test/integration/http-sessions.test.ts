@@ -142,7 +142,7 @@ describe('on one server, in transaction mode', () => {
     const tcp = await WireClient.connect(through(transaction.pooler, postgres))
     for (const text of [
       "set work_mem = '9MB'",
-      'select pg_advisory_lock(9)',
+      'select pg_advisory_lock(9); select pg_advisory_unlock(9)',
       "set statement_timeout = '9s'",
     ]) {
       await tcp.query(text)

@@ -10,9 +10,12 @@ import {
   Registry,
   ServerStatements,
 } from '../../src/session/statements.ts'
+import { Settings } from '../../src/session/settings.ts'
+import type { Effects } from '../../src/sql/effects.ts'
 import { Run } from '../../src/serverless/http/run.ts'
 import { SYNC } from '../../src/wire/messages.ts'
 import { FromClient, Status } from '../../src/wire/protocol.ts'
+import { REPORTED } from '../support/fake/settings.ts'
 import type { Plant } from './pooler-world.ts'
 
 export interface PlantedBug {
@@ -161,7 +164,7 @@ export const PLANTED: Record<string, PlantedBug> = {
         return function (
           this: Registry,
           body: Buffer,
-          ...more: [number, (body: Buffer) => number]
+          ...more: [number, (body: Buffer) => Effects]
         ): Definition | null {
           const known = firsts.get(this) ?? new Map<number, Buffer>()
           firsts.set(this, known)
@@ -251,10 +254,18 @@ export const PLANTED: Record<string, PlantedBug> = {
       }
     },
   },
-  'nobody cleans up in front of a request': {
+  'what a session has set is not read back': {
     server: ({ talk }) => {
-      Object.defineProperty(talk, 'isClean', { get: () => true, set: () => {} })
+      Object.defineProperty(talk, 'touched', { get: () => 0, set: () => {} })
     },
+  },
+  'what a session has set is not brought along unless Postgres reports it': {
+    install: (patch) =>
+      patch(Settings.prototype, 'changesFrom', (before: Settings['changesFrom']) => {
+        return function (this: Settings, from: Settings) {
+          return before.call(this, from).filter(([name]) => REPORTED[name.toLowerCase()] !== undefined)
+        }
+      }),
   },
   'who has all of an answer does not read on': {
     install: (patch) =>

@@ -25,7 +25,7 @@ import { clientLimits, poolLimits, routeTo } from './pooler-limits.ts'
 import { checkCrowd } from './request-checks.ts'
 import { RequestCrowd } from './request-crowd.ts'
 import { type Script, writeScript } from './script.ts'
-import { teachLitter, teachNonces } from './statements.ts'
+import { insightOfModel, teachLitter, teachNonces } from './statements.ts'
 
 /** Changes something in the pooler on purpose; called for each server that has logged in. */
 export type Plant = (server: Server, world: PoolerWorld) => void
@@ -126,6 +126,7 @@ export class PoolerWorld implements UserWorld {
         random: random.fork(),
         time: this.time,
         work: new PasswordWork(),
+        insight: insightOfModel(),
         warn: (text) => this.#warn(text),
       },
       onServerOpened: (server) => plant?.(server, this),

@@ -98,7 +98,7 @@ class Writer {
   #look(): Step {
     const nonce = this.#next()
     const { name, zone, style, memory, user } = this.#seen
-    const rows = [[nonce, 'asked', name, zone, style, memory, user]]
+    const rows = [[nonce, 'asked', name, zone, style, memory, user, this.#litter]]
     return { query: `select nonce($1, 'asked')`, params: [nonce], rows }
   }
 

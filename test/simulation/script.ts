@@ -97,6 +97,7 @@ class Writer {
   setting(): string {
     const { random } = this
     const scope = random.chance(0.15) ? 'local ' : ''
+    if (random.chance(0.1)) return 'reset work_mem'
     if (this.rules.resets && random.chance(0.15)) return `reset ${random.pick(['timezone', 'datestyle'])}`
     const value = random.pick([
       `application_name = '${this.name()}'`,
@@ -104,6 +105,7 @@ class Writer {
       `timezone = '${random.pick(ZONES)}'`,
       `datestyle = '${random.pick(['SQL, DMY', 'ISO, MDY', 'German', 'ymd'])}'`,
       `timezone = 'Nowhere/Else'`,
+      `work_mem = '${random.pick(['4MB', '5MB', '9MB'])}'`,
       `${LITTER} = '${this.name()}'`,
       `${LITTER} = '${this.name()}'`,
     ])

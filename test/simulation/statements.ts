@@ -2,10 +2,29 @@
 // answers with the settings that it sees, and notices when it runs twice or inside a stranger's
 // transaction; and what a session can leave behind without that being reported.
 
+import type { Insight } from '../../src/backend/insight.ts'
+import { Insights } from '../../src/routing/insights.ts'
+import { openGrammar } from '../support/grammar.ts'
 import { type FakeCluster, PgError, type Rule, type Session } from '../support/fake-postgres.ts'
 
+const grammar = await openGrammar()
+
+/** Knows no text yet. */
+export function insightOfModel(): Insight {
+  return new Insights(grammar).of('app')
+}
+
 const LITERAL = `'(?:[^']|'')*'`
-const SHOWN = ['application_name', 'timezone', 'datestyle', 'work_mem', 'session_authorization'] as const
+/** A setting of nobody's but those who name it, which Postgres does not report. */
+export const LITTER = 'litter.of'
+const SHOWN = [
+  'application_name',
+  'timezone',
+  'datestyle',
+  'work_mem',
+  'session_authorization',
+  LITTER,
+] as const
 
 /** What the model has seen of nonces; a check finds `faults` empty. */
 export class NonceBook {
@@ -66,15 +85,13 @@ export function teachNonces(cluster: FakeCluster): void {
       *rows(session, params) {
         const nonce = source === '$1' ? (params[0] ?? '') : source.slice(1, -1)
         book.ran(session, nonce)
-        const settings = SHOWN.map((name) => session.settings.get(name))
+        const settings = SHOWN.map((name) => (session.settings.has(name) ? session.settings.get(name) : ''))
         yield { kind: 'row', row: [nonce, label.slice(1, -1), ...settings] }
       },
     }),
   })
 }
 
-/** A setting that some leave behind, and nobody but a request looks at. */
-export const LITTER = 'litter.of'
 export const LITTER_SHOWN = `select coalesce(current_setting('${LITTER}', true), '')`
 
 const FROM_SQL = 'from pg_catalog\\.pg_prepared_statement\\(\\) where from_sql'

@@ -2,6 +2,7 @@
 // does.
 
 import { LITERAL, parameterTypes, RULES, type Rule, type Statement } from './language.ts'
+import { QUESTIONS } from './questions.ts'
 import type { Session } from './session.ts'
 import { PgError } from './wire.ts'
 
@@ -31,7 +32,7 @@ export function split(sql: string): Part[] {
 }
 
 function find(text: string, session: Session): [Rule, RegExpExecArray] | null {
-  for (const rule of [...session.extraRules, ...RULES]) {
+  for (const rule of [...session.extraRules, ...QUESTIONS, ...RULES]) {
     const found = rule.match.exec(text)
     if (found !== null) return [rule, found]
   }

@@ -11,10 +11,11 @@ import {
   Registry,
   ServerStatements,
 } from '../../../src/session/statements.ts'
+import { type Effects, plainEffects } from '../../../src/sql/effects.ts'
 import { Fact } from '../../../src/sql/scanner.ts'
 
 const body = (text: string) => Buffer.from(`${text}\0\0\0`)
-const noFacts = () => 0
+const noFacts = () => plainEffects(0)
 
 function acquire(registry: Registry, text: string, parseKey = 1): Definition {
   const definition = registry.acquire(body(text), parseKey, noFacts)
@@ -32,9 +33,9 @@ describe('registry', () => {
   it('gives equal texts under equal settings one definition, and asks for facts once', () => {
     const registry = new Registry(1e6)
     let asked = 0
-    const facts = (): number => {
+    const facts = (): Effects => {
       asked++
-      return Fact.Ends
+      return plainEffects(Fact.Ends)
     }
     const one = registry.acquire(body('select 1'), 1, facts)
     const same = registry.acquire(body('select 1'), 1, facts)
@@ -65,7 +66,7 @@ describe('registry', () => {
   })
 
   it('keeps what nobody uses until the room is needed, the oldest goes first', () => {
-    const cost = new Definition(1, body('select 0'), 0, { key: '', parseKey: 1 }).cost
+    const cost = new Definition(1, body('select 0'), plainEffects(0), { key: '', parseKey: 1 }).cost
     const registry = new Registry(cost * 2)
     const [one, two] = [acquire(registry, 'select 1'), acquire(registry, 'select 2')]
     registry.release(one)
@@ -253,7 +254,8 @@ describe('statements of a client', () => {
 })
 
 describe('statements of a server', () => {
-  const define = (id: number) => new Definition(id, body(`select ${id}`), 0, { key: '', parseKey: 1 })
+  const define = (id: number) =>
+    new Definition(id, body(`select ${id}`), plainEffects(0), { key: '', parseKey: 1 })
 
   it('give up the one that was used least recently', () => {
     const server = new ServerStatements()

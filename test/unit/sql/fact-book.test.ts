@@ -147,6 +147,7 @@ describe('FactBook and the grammar', () => {
     assert.equal(book.judge(look(book, `set a.b = 1; select 1${'+1'.repeat(60_000)}`)), null)
     assert.equal(own.renewals, 1)
     const next = look(book, 'set a.b = 2')
+    book.refill()
     await eventually(() => assert.deepEqual(book.judge(next)?.map(brief), ['a.b=2']))
   })
 

@@ -1,0 +1,197 @@
+// Asks a server what a session has left on it: settings with their values, and whether there are temporary
+// objects, advisory locks, held cursors, channels, prepared statements (RULES 7, 8). It owns the statements
+// for that; what follows from the answer is for others. Runs only between transactions of a client, and what
+// could not be answered counts as unknown.
+import { Fate, Reply } from '../pool/replies.ts'
+import { PREFIX } from '../session/statements.ts'
+import { field } from '../wire/error-response.ts'
+import { bind, execute, parse } from '../wire/messages.ts'
+import { Status } from '../wire/protocol.ts'
+import { type InternalExchange, internalExchange, RUN_BEGIN, RUN_COMMIT, writeQuery } from './internal.ts'
+import type { Output } from './output.ts'
+import type { OwnRow } from './own-rows.ts'
+import type { Talk } from './talk.ts'
+
+/** Parts of what is asked; a bit set. */
+export const Ask = {
+  Settings: 1,
+  Temp: 2,
+  Locks: 4,
+  Cursors: 8,
+  Channels: 16,
+  Prepared: 32,
+  All: 63,
+} as const
+
+/** What a session has. */
+export interface Remains {
+  /** `Ask` bits that were asked. */
+  readonly asked: number
+  /** Settings that the session has set, by Postgres' names; one character a byte. Only with Ask.Settings. */
+  readonly settings: Map<string, string>
+  /** One of them may be set by a superuser only. */
+  isPrivileged: boolean
+  /** `Ask` bits of what there is, but for settings. */
+  present: number
+}
+
+/** What is needed of a server. */
+export interface ProbeTarget {
+  readonly talk: Talk
+  readonly out: Output
+}
+
+const SETTINGS = `${PREFIX}settings`
+const STATE = `${PREFIX}state`
+const TIMES = `${PREFIX}times`
+
+/** Times that would end a question of ours too. */
+const TIME_NAMES = ['statement_timeout', 'lock_timeout']
+
+/** Name, value, kind. What is the transaction's own would be an error to set again. */
+const SETTINGS_SQL = `SELECT s.name, s.setting, s.context FROM pg_catalog.pg_show_all_settings() s
+WHERE s.source OPERATOR(pg_catalog.=) 'session' AND NOT s.name OPERATOR(pg_catalog.=) ANY
+  (ARRAY['transaction_isolation','transaction_read_only','transaction_deferrable'])
+UNION ALL SELECT n, pg_catalog.current_setting(n), 'identity'
+  FROM pg_catalog.unnest(ARRAY['role','session_authorization']) n
+UNION ALL SELECT n, pg_catalog.current_setting(n, true), 'custom' FROM pg_catalog.unnest($1) n`
+
+const STATE_SQL = `SELECT
+CASE WHEN $1 THEN EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.refclassid OPERATOR(pg_catalog.=) 2615
+  AND d.refobjid OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema()) END,
+CASE WHEN $2 THEN EXISTS (SELECT FROM pg_catalog.pg_lock_status() l
+  WHERE l.locktype OPERATOR(pg_catalog.=) 'advisory'
+  AND l.pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid()) END,
+CASE WHEN $3 THEN EXISTS (SELECT FROM pg_catalog.pg_cursor() c WHERE c.is_holdable) END,
+CASE WHEN $4 THEN EXISTS (SELECT FROM pg_catalog.pg_listening_channels()) END,
+CASE WHEN $5 THEN EXISTS (SELECT FROM pg_catalog.pg_prepared_statement() p
+  WHERE NOT pg_catalog.starts_with(p.name, '${PREFIX}')) END`
+
+/** Reads the times and takes them off for this transaction, in this order. */
+const TIMES_SQL = `SELECT pg_catalog.current_setting('statement_timeout'),
+pg_catalog.current_setting('lock_timeout'), pg_catalog.set_config('statement_timeout', '0', true),
+pg_catalog.set_config('lock_timeout', '0', true)`
+
+const BOOL = 16
+const TEXT_ARRAY = 1009
+const STATEMENTS = [
+  parse(SETTINGS, SETTINGS_SQL, [TEXT_ARRAY]),
+  parse(STATE, STATE_SQL, [BOOL, BOOL, BOOL, BOOL, BOOL]),
+  parse(TIMES, TIMES_SQL),
+]
+const EXECUTE = execute('')
+/** In the order of the columns of STATE. */
+const OF_COLUMNS = [Ask.Temp, Ask.Locks, Ask.Cursors, Ask.Channels, Ask.Prepared]
+/** Custom names that are asked for at once. */
+const CUSTOM_MAX = 10_000
+
+/**
+ * Writes the question.
+ * @param customNames settings with a dot in their names that may be there: Postgres does not list them
+ * @param then null: it could not be answered, so anything may be there
+ */
+export function writeProbe(
+  target: ProbeTarget,
+  asked: number,
+  customNames: readonly string[],
+  then: (remains: Remains | null) => void,
+): void {
+  ask(target, { asked, customNames, isPatient: false }, (remains, error) => {
+    const isTimedOut = error !== null && TIMED_OUT.has(field(error, 'C'))
+    if (remains !== null || !isTimedOut) {
+      then(remains)
+      return
+    }
+    // Times of the session's own, of a few milliseconds: without them, then.
+    writeQuery(
+      target.talk,
+      target.out,
+      'ROLLBACK',
+      internalExchange('rollback', false, () => {}),
+    )
+    ask(target, { asked, customNames, isPatient: true }, then)
+    target.out.flush()
+  })
+}
+
+const TIMED_OUT = new Set(['57014', '55P03'])
+
+interface Question {
+  readonly asked: number
+  readonly customNames: readonly string[]
+  /** Without the session's own times. */
+  readonly isPatient: boolean
+}
+
+function ask(
+  { talk, out }: ProbeTarget,
+  { asked, customNames, isPatient }: Question,
+  then: (remains: Remains | null, error: Buffer | null) => void,
+): void {
+  const remains: Remains = { asked, settings: new Map(), isPrivileged: false, present: 0 }
+  let isBroken = customNames.length > CUSTOM_MAX
+  const exchange = internalExchange('read-back', false, (status, { error }) => {
+    const isKnown = error === null && status === Status.Idle && !isBroken
+    then(isKnown ? remains : null, error)
+  })
+  exchange.onRow = (row) => {
+    if (row.length === 3) noteSetting(talk, remains, row)
+    else if (row.length === 4) noteTimes(remains, row)
+    else if (row.length === OF_COLUMNS.length) notePresent(remains, row)
+    else isBroken = true
+  }
+  if (!talk.hasProbes) prepare(talk, out, exchange)
+  push(talk, out, RUN_BEGIN, exchange)
+  if (isPatient) push(talk, out, Buffer.concat([bind('', TIMES, []), EXECUTE]), exchange)
+  if ((asked & Ask.Settings) !== 0) {
+    const names = arrayOf(customNames.slice(0, CUSTOM_MAX))
+    push(talk, out, Buffer.concat([bind('', SETTINGS, [names]), EXECUTE]), exchange)
+  }
+  if ((asked & ~Ask.Settings) !== 0) {
+    const values = OF_COLUMNS.map((bit) => ((asked & bit) === 0 ? 'f' : 't'))
+    push(talk, out, Buffer.concat([bind('', STATE, values), EXECUTE]), exchange)
+  }
+  push(talk, out, RUN_COMMIT, exchange)
+  talk.replies.push(Reply.Sync | Fate.Internal, exchange)
+}
+
+/** The statements stay until a reset, or DEALLOCATE ALL, takes them. */
+function prepare(talk: Talk, out: Output, exchange: InternalExchange): void {
+  talk.hasProbes = true
+  for (const statement of STATEMENTS) {
+    talk.replies.push(Reply.Parse | Fate.Internal, exchange)
+    out.write(statement)
+  }
+}
+
+function push(talk: Talk, out: Output, bytes: Buffer, exchange: InternalExchange): void {
+  talk.replies.push(Reply.Bind | Fate.Internal, exchange)
+  talk.replies.push(Reply.Execute | Fate.Internal, exchange)
+  out.write(bytes)
+}
+
+function noteSetting(talk: Talk, remains: Remains, [name, value, kind]: OwnRow): void {
+  if (name === null || name === undefined || value === null || value === undefined) return
+  if (kind === 'identity') {
+    const own = name === 'role' ? 'none' : talk.parameters.get('session_authorization')
+    if (value !== own) remains.settings.set(name, value)
+    return
+  }
+  if (TIME_NAMES.includes(name) && remains.settings.has(name)) return
+  remains.settings.set(name, value)
+  if (kind === 'superuser' && talk.parameters.get('is_superuser') !== 'on') remains.isPrivileged = true
+}
+
+function noteTimes(remains: Remains, row: OwnRow): void {
+  for (const [at, name] of TIME_NAMES.entries()) remains.settings.set(name, row[at] ?? '0')
+}
+
+function notePresent(remains: Remains, row: OwnRow): void {
+  for (const [at, bit] of OF_COLUMNS.entries()) if (row[at] === 't') remains.present |= bit
+}
+
+/** An array of texts as Postgres reads it. */
+function arrayOf(texts: readonly string[]): Buffer {
+  const quoted = texts.map((text) => `"${text.replace(/["\\]/g, '\\$&')}"`)
+  return Buffer.from(`{${quoted.join(',')}}`, 'latin1')
+}

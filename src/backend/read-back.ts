@@ -1,0 +1,109 @@
+// What is done at the end of a client's transaction that may have left something on its server: Postgres is
+// asked, and what it says becomes the session's (settings) or a pin (RULES 7, 8). It owns nothing; until the
+// answer is there the server stays the client's, and without one neither is believed any more.
+import type { Lessee } from '../pool/lease.ts'
+import type { PinReason, VirtualSession } from '../session/virtual-session.ts'
+import { TO_ASK, Touch } from '../sql/effects.ts'
+import { Ask, type ProbeTarget, type Remains, writeProbe } from './probe.ts'
+import { bringSetup } from './reset.ts'
+import type { ServerParts } from './route.ts'
+
+/** What is needed of a server. */
+export interface ReadBackTarget extends ProbeTarget {
+  /** Whom it works for. */
+  readonly lessee: Lessee | null
+  readonly parts: ServerParts
+  close(reason: string): void
+}
+
+/** Why a server is closed about which Postgres did not answer. */
+export const UNKNOWN_STATE = 'what a session has left on the server could not be read'
+
+/** What is asked because of what was touched. */
+const OF_TOUCHES: readonly (readonly [touches: number, ask: number])[] = [
+  [Touch.Settings | Touch.Unknown, Ask.Settings],
+  [Touch.Temp | Touch.Unknown, Ask.Temp],
+  [Touch.Locks | Touch.Unknown, Ask.Locks],
+  [Touch.Cursors | Touch.Unknown, Ask.Cursors],
+  [Touch.Channels | Touch.Unknown, Ask.Channels],
+  [Touch.Prepared | Touch.Unknown, Ask.Prepared],
+]
+
+/** Pins that end when Postgres says that nothing is left, and statements that may have ended them. */
+const PROBED: readonly (readonly [reason: PinReason, ask: number, endedBy: number])[] = [
+  ['temp', Ask.Temp, Touch.Acts],
+  ['advisory_lock', Ask.Locks, Touch.Locks],
+  ['cursor', Ask.Cursors, Touch.Acts],
+  ['listen', Ask.Channels, Touch.Channels],
+  ['sql_prepare', Ask.Prepared, Touch.Prepared],
+]
+
+const NO_NAMES: readonly string[] = Object.freeze([])
+
+/** Asks what has to be asked. The server must have nothing in flight and be outside a transaction. */
+export function readBack(target: ReadBackTarget, session: VirtualSession): void {
+  const { talk } = target
+  const { touched } = talk
+  const named = customNames(target, session)
+  talk.touched = 0
+  talk.customTouched = null
+  const asked = askedFor(touched, session)
+  if ((touched & Touch.Unknown) !== 0) talk.taintedBy = session
+  if ((touched & Touch.Backend) !== 0) session.pins.add('backend_state')
+  if ((touched & (Touch.AnyName | Touch.Unknown)) === Touch.AnyName) session.pins.add('custom_setting')
+  if (asked === 0) return
+  talk.isReadingBack = true
+  bringSetup(talk, target.out)
+  writeProbe(target, asked, named, (remains) => {
+    talk.isReadingBack = false
+    if (remains === null) {
+      // Its client is told that its session is lost.
+      talk.isReadingBack = true
+      target.close(UNKNOWN_STATE)
+    } else if (target.lessee?.session === session) apply(target, session, remains)
+  })
+}
+
+function askedFor(touched: number, session: VirtualSession): number {
+  let asked = 0
+  if ((touched & TO_ASK) !== 0) {
+    for (const [touches, ask] of OF_TOUCHES) if ((touched & touches) !== 0) asked |= ask
+  }
+  if ((touched & Touch.Creates) !== 0 && mayCreateTemp(touched, session)) asked |= Ask.Temp
+  if (session.pins.size > 0) {
+    for (const [reason, ask, endedBy] of PROBED)
+      if ((touched & endedBy) !== 0 && session.pins.has(reason)) asked |= ask
+  }
+  return asked
+}
+
+/** The search path names pg_temp, or may have done so for a while (RULES 11). */
+function mayCreateTemp(touched: number, { settings }: VirtualSession): boolean {
+  if ((touched & (Touch.Settings | Touch.Local)) !== 0) return true
+  return settings.values.get('search_path')?.includes('pg_temp') === true
+}
+
+function customNames({ talk, parts }: ReadBackTarget, { settings }: VirtualSession): readonly string[] {
+  if ((talk.touched & (Touch.Settings | Touch.Unknown)) === 0) return NO_NAMES
+  const names = new Set(talk.customTouched)
+  if ((talk.touched & Touch.Unknown) !== 0) for (const name of parts.insight.customNames) names.add(name)
+  for (const name of settings.values.keys()) if (name.includes('.')) names.add(name)
+  return [...names]
+}
+
+function apply({ talk }: ReadBackTarget, session: VirtualSession, remains: Remains): void {
+  const { asked, present } = remains
+  if ((asked & Ask.Settings) !== 0 && talk.settings !== null) {
+    talk.settings = talk.settings.withOwn(talk.reported, remains.settings)
+    session.settings = talk.settings
+    setPin(session, 'privileged_setting', remains.isPrivileged)
+  }
+  for (const [reason, ask] of PROBED) {
+    if ((asked & ask) !== 0) setPin(session, reason, (present & ask) !== 0)
+  }
+}
+
+function setPin({ pins }: VirtualSession, reason: PinReason, isPinned: boolean): void {
+  if (isPinned) pins.add(reason)
+  else pins.delete(reason)
+}

@@ -1,0 +1,200 @@
+// Owns what a text may leave behind in the session that runs it, as the few bits that decide what Postgres is
+// asked afterwards. It judges facts and verdicts only; that a statement failed or was rolled back is for
+// Postgres to tell. What is not understood may leave anything.
+import { Act, type Statement, type Verdict } from './verdict.ts'
+import { Fact } from './vocabulary.ts'
+import { lower, type WordTable } from './words.ts'
+
+/** What may be left behind; a bit set. */
+export const Touch = {
+  /** A setting has another value, role and session authorization among them. */
+  Settings: 1,
+  /** Temporary objects. */
+  Temp: 1 << 1,
+  /** Advisory locks of the session. */
+  Locks: 1 << 2,
+  /** Cursors WITH HOLD. */
+  Cursors: 1 << 3,
+  /** Channels that are listened to. */
+  Channels: 1 << 4,
+  /** Statements that were prepared or deallocated in SQL. */
+  Prepared: 1 << 5,
+  /** State inside the process that nothing shows: libraries, the seed of random(). */
+  Backend: 1 << 6,
+  /** Anything. */
+  Unknown: 1 << 7,
+  /** Brings a setting back to its default, which is the client's own (RULES 3). */
+  Resets: 1 << 8,
+  /** The name of a setting is not in the text: it may be a custom one. */
+  AnyName: 1 << 9,
+  /** Makes objects, which are temporary if the search path begins with pg_temp (RULES 11). */
+  Creates: 1 << 10,
+  /** Anything but a query: it may end what a pin is for. */
+  Acts: 1 << 11,
+  /** currval, lastval. */
+  ReadsSequence: 1 << 12,
+  /** nextval, setval. */
+  WritesSequence: 1 << 13,
+  /** Runs what PREPARE has stored. */
+  Executes: 1 << 14,
+  /** DISCARD ALL. */
+  DiscardsAll: 1 << 15,
+  /** A setting that only the transaction has: a custom name is known to the server from then on. */
+  Local: 1 << 16,
+} as const
+
+/** What may have changed what the session has, so that Postgres is asked. */
+export const TO_ASK =
+  Touch.Settings |
+  Touch.Temp |
+  Touch.Locks |
+  Touch.Cursors |
+  Touch.Channels |
+  Touch.Prepared |
+  Touch.Backend |
+  Touch.Unknown
+
+/** What a text may leave behind. */
+export interface Effects {
+  /** `Fact` bits of the text. */
+  readonly facts: number
+  /** `Touch` bits. */
+  readonly touches: number
+  /** Custom settings (`app.tenant`) that it names. */
+  readonly customNames: readonly string[]
+  /** Numbers of parameters that are names of settings. */
+  readonly boundNames: readonly number[]
+  /** `Touch` bits of what PREPARE stores. */
+  readonly prepared: number
+}
+
+const NO_NAMES: readonly string[] = Object.freeze([])
+const NO_NUMBERS: readonly number[] = Object.freeze([])
+
+/** Not understood. */
+const UNKNOWN = Touch.Unknown | Touch.Acts | Touch.AnyName
+
+/** Of a text that is not all there, or too long. */
+export const NOT_READ: Effects = simple(Fact.Unclear, UNKNOWN)
+
+/** Of texts without a word that matters: one for each combination of their facts. */
+const PLAIN = new Map<number, Effects>()
+const PLAIN_MAX = 4096
+
+/** Effects of a text that the grammar need not see. */
+export function plainEffects(facts: number): Effects {
+  const known = PLAIN.get(facts)
+  if (known !== undefined) return known
+  const acts = (facts & Fact.Acts) !== 0 ? Touch.Acts : 0
+  const creates = (facts & Fact.Creates) !== 0 ? Touch.Creates : 0
+  const effects = simple(facts, acts | creates)
+  if (PLAIN.size < PLAIN_MAX) PLAIN.set(facts, effects)
+  return effects
+}
+
+function simple(facts: number, touches: number): Effects {
+  return { facts, touches, customNames: NO_NAMES, boundNames: NO_NUMBERS, prepared: 0 }
+}
+
+/** What looks like the name of a custom setting, in a string: a function may set it. */
+const CUSTOM_NAME = /'([a-z_][a-z0-9_$]*(?:\.[a-z_][a-z0-9_$]*)+)'/gi
+const CUSTOM_MAX = 100
+/** Of a longer text this much is looked through for names. */
+const LOOKED_THROUGH = 64 * 1024
+
+/** Names of custom settings that a text may set out of our sight. */
+export function customNamesIn(text: string): string[] {
+  const names = new Set<string>()
+  for (const [, name] of text.slice(0, LOOKED_THROUGH).matchAll(CUSTOM_NAME)) {
+    if (names.size >= CUSTOM_MAX) break
+    names.add(lower(name))
+  }
+  return [...names]
+}
+
+/**
+ * Effects of a text that the grammar was asked about.
+ * @param marked names that matter in this database
+ */
+export function effectsOf(
+  { text, facts }: { readonly text: Buffer; readonly facts: number },
+  verdict: Verdict,
+  marked: WordTable | null,
+): Effects {
+  if (verdict === null) {
+    return { ...simple(facts, UNKNOWN), customNames: customNamesIn(text.toString('latin1')) }
+  }
+  let touches = 0
+  let prepared = 0
+  const custom = new Set<string>()
+  const bound = new Set<number>()
+  for (const statement of verdict) {
+    touches |= touchesOf(statement, marked)
+    for (const { body } of statement.prepared) {
+      if (body !== null) prepared |= touchesOf(body, marked) | names(body, custom, bound)
+    }
+    touches |= names(statement, custom, bound)
+  }
+  if (((touches | prepared) & Touch.Unknown) !== 0)
+    for (const name of customNamesIn(text.toString('latin1'))) custom.add(name)
+  return {
+    facts,
+    touches,
+    customNames: custom.size === 0 ? NO_NAMES : [...custom],
+    boundNames: bound.size === 0 ? NO_NUMBERS : [...bound],
+    prepared,
+  }
+}
+
+/** Acts, and what each may leave behind. */
+const OF_ACTS: readonly (readonly [act: number, touch: number])[] = [
+  [Act.Temp, Touch.Temp],
+  [Act.Creates, Touch.Creates],
+  [Act.Locks, Touch.Locks],
+  [Act.Holds, Touch.Cursors],
+  [Act.Loads | Act.Backend, Touch.Backend],
+  [Act.WritesSequence, Touch.WritesSequence],
+  [Act.ReadsSequence, Touch.ReadsSequence],
+  [Act.Runs, Touch.Unknown | Touch.AnyName],
+  [Act.ResetsAll, Touch.Settings | Touch.Resets],
+  [Act.DiscardsAll, Touch.DiscardsAll | Touch.Resets | Touch.Settings | Touch.Prepared | Touch.Channels],
+  [Act.DiscardsTemp, Touch.Temp],
+  [Act.Listens, Touch.Channels],
+  [Act.Writes, Touch.Acts],
+]
+
+function touchesOf(statement: Statement, marked: WordTable | null): number {
+  let touches = 0
+  for (const [act, touch] of OF_ACTS) if ((statement.acts & act) !== 0) touches |= touch
+  for (const { how } of statement.prepared) touches |= how === 'execute' ? Touch.Executes : Touch.Prepared
+  if (marked !== null && namesMarked(statement, marked)) touches |= Touch.Unknown | Touch.AnyName
+  return touches
+}
+
+/** Collects names of settings. @returns `Touch` bits of the changes */
+function names(statement: Statement, custom: Set<string>, bound: Set<number>): number {
+  let touches = 0
+  for (const { name, parameter, value, isLocal } of statement.settings) {
+    if (isLocal === true) {
+      touches |= Touch.Local
+      continue
+    }
+    if (name?.includes('.') === true) custom.add(name)
+    if (parameter > 0) bound.add(parameter)
+    else if (name === null) touches |= Touch.AnyName
+    touches |= Touch.Settings | (value === 'default' ? Touch.Resets : 0)
+  }
+  return touches
+}
+
+function namesMarked({ functions, relations, attributes }: Statement, marked: WordTable): boolean {
+  const isMarked = (name: string): boolean => {
+    const bytes = Buffer.from(name)
+    return marked.find(bytes, 0, bytes.length) !== 0
+  }
+  return (
+    functions.some(({ name }) => isMarked(name)) ||
+    relations.some(({ name }) => isMarked(name)) ||
+    attributes.some(isMarked)
+  )
+}
