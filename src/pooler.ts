@@ -327,9 +327,8 @@ export class Pooler {
     const forgotten = this.router.forget(now)
     for (const { pool } of forgotten) this.#limits.remove(pool)
     const { databases } = this.config
-    const isUsed = (name: string): boolean => this.router.of(name).length > 0
-    if (forgotten.length > 0) this.#databaseCounters.keep((name) => databases.has(name) || isUsed(name))
-    if (forgotten.length > 0) this.#insights.keep(isUsed)
+    const isUsed = (name: string): boolean => databases.has(name) || this.router.of(name).length > 0
+    if (forgotten.length > 0) for (const kept of [this.#databaseCounters, this.#insights]) kept.keep(isUsed)
     this.#limits.tick()
     this.#insights.tick()
   }
