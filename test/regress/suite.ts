@@ -16,7 +16,7 @@ const CACHE = fileURLToPath(new URL('../../node_modules/.cache/pgmux-regress', i
 const FETCH_LIMIT = 300_000
 /** A run on a quiet machine takes a minute; one that hangs has to end some time. */
 const RUN_LIMIT_MS = 20 * 60_000
-/** They look at the advisory locks and the tables of the whole database: nobody else may make any meanwhile. */
+/** They look at the locks and the tables of the whole database: nobody else may make any meanwhile. */
 const ALONE = ['maintain_every', 'advisory_lock']
 const VERDICT = /^(?:test)?\s+(\S+)\s+\.\.\. (ok|FAILED|failed \(ignored\))/
 
