@@ -22,6 +22,31 @@ function bytes(length: number): Buffer {
   return taken
 }
 
+const UUID_BYTES = 16
+const HEX = Buffer.from('0123456789abcdef', 'latin1')
+const uuid = Buffer.from('00000000-0000-0000-0000-000000000000', 'latin1')
+const DASH = uuid[8]
+let uuids = Buffer.alloc(0)
+let uuidsUsed = 0
+
+/** A random UUID (version 4): a name, nothing to be kept secret. Node's own makes ten times the garbage. */
+export function randomUuid(): string {
+  if (uuidsUsed === uuids.length) {
+    uuids = randomBytes(POOL_BYTES)
+    uuidsUsed = 0
+  }
+  uuids[uuidsUsed + 6] = (uuids[uuidsUsed + 6]! & 0x0f) | 0x40
+  uuids[uuidsUsed + 8] = (uuids[uuidsUsed + 8]! & 0x3f) | 0x80
+  for (let at = 0, from = uuidsUsed; at < uuid.length; at++) {
+    if (uuid[at] === DASH) continue
+    const byte = uuids[from++]!
+    uuid[at++] = HEX[byte >> 4]!
+    uuid[at] = HEX[byte & 15]!
+  }
+  uuidsUsed += UUID_BYTES
+  return uuid.toString('latin1')
+}
+
 /**
  * `bytes` comes from the system's CSPRNG; `next` is fast and good enough to spread things, not for secrets.
  */

@@ -139,7 +139,7 @@ export class WebServer implements Listener {
       underWay.add(response)
       this.#answers++
       response.once('close', () => this.#onAnswered(socket, response, underWay))
-      void this.#onRequest(request, response)
+      this.#onRequest(request, response)
     })
     server.on('upgrade', (request: IncomingMessage, socket: Socket, head: Buffer) => {
       const isBusy = this.#underWay.get(socket)?.size !== 0
@@ -159,7 +159,7 @@ export class WebServer implements Listener {
       {
         onPost: (request, answer) => {
           this.#answers++
-          void this.#onRequest(request, answer)
+          this.#onRequest(request, answer)
         },
         onAnswered: () => this.#onOneLess(),
         onOther: (connection, bytes) => this.#onOther(connection, bytes),
@@ -226,15 +226,20 @@ export class WebServer implements Listener {
     for (const stream of this.sockets) stream.tick(elapsed, pingMs)
   }
 
-  async #onRequest(request: WebRequest, response: WebResponse): Promise<void> {
+  #onRequest(request: WebRequest, response: WebResponse): void {
     try {
-      await this.#events.onRequest(request, response)
+      const answered = this.#events.onRequest(request, response)
+      if (answered instanceof Promise) answered.catch((thrown) => this.#failed(thrown, request, response))
     } catch (thrown) {
-      const path = (request.url ?? '').split('?')[0]
-      reportHandlerError(thrown, `HTTP ${request.method} ${path}`)
-      if (response.headersSent) response.destroy()
-      else answerJson(response, 500, 'internal error')
+      this.#failed(thrown, request, response)
     }
+  }
+
+  #failed(thrown: unknown, request: WebRequest, response: WebResponse): void {
+    const path = (request.url ?? '').split('?')[0]
+    reportHandlerError(thrown, `HTTP ${request.method} ${path}`)
+    if (response.headersSent) response.destroy()
+    else answerJson(response, 500, 'internal error')
   }
 
   #onAccepted(connection: PlainSocket): void {

@@ -31,6 +31,7 @@ const ASKED_BY_DRIVERS = [
   'Neon-Batch-Isolation-Level',
   'Neon-Batch-Deferrable',
 ].join(', ')
+const NO_HEADERS: Readonly<Record<string, string>> = Object.freeze({})
 /** Headers with which a proxy says whom it speaks for. */
 const FORWARDING = ['x-forwarded-for', 'x-forwarded-proto', 'x-real-ip', 'forwarded']
 
@@ -112,7 +113,7 @@ export class Doors {
 
   /** Headers that each answer to this request needs so that a page may read it. */
   cors(origin: string | null): Readonly<Record<string, string>> {
-    if (this.#origins.size === 0) return {}
+    if (this.#origins.size === 0) return NO_HEADERS
     if (origin === null || !this.#allows(origin)) return { vary: 'Origin' }
     return {
       'access-control-allow-origin': origin,

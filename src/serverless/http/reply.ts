@@ -24,43 +24,51 @@ const GZIP_FROM = 8 * 1024
 /** Little work for most of the gain. */
 const GZIP = { level: 3 }
 
-export interface ReplyParts {
-  readonly response: SqlResponse
-  /** On every answer to this request. */
-  readonly headers: Record<string, string | number>
+/** Whose answer it is. */
+export interface ReplyOwner {
+  readonly counters: HttpCounters
   /** The header `Accept-Encoding`. */
   readonly acceptEncoding: string
-  readonly counters: HttpCounters
   /** The connection is not used for another request. */
-  isLast(): boolean
+  readonly isLast: boolean
   /** The response takes more again. */
-  onDrain(): void
+  drained(): void
 }
 
+/** Where there are no other headers than those of every answer. */
+export const NO_HEADERS: Readonly<Record<string, string>> = Object.freeze({})
+
 export class Reply {
-  readonly #parts: ReplyParts
+  readonly #response: SqlResponse
+  readonly #common: Record<string, string | number>
+  readonly #owner: ReplyOwner
   #gzip: Gzip | null = null
   /** The head is out. */
   isStarted = false
   /** The body is out, or on its way by itself. */
   isEnded = false
 
-  constructor(parts: ReplyParts) {
-    this.#parts = parts
+  /** @param headers of the answer to this request, whatever it is; they are its own from now on */
+  constructor(response: SqlResponse, headers: Record<string, string | number>, owner: ReplyOwner) {
+    this.#response = response
+    this.#common = headers
+    this.#owner = owner
   }
 
-  #headers(): Record<string, string | number> {
-    const { headers, isLast } = this.#parts
-    if (isLast()) headers.connection = 'close'
+  /** All headers: there is one answer only. */
+  #headers(extra: Readonly<Record<string, string>>): Record<string, string | number> {
+    const headers = this.#common
+    for (const name in extra) headers[name] = extra[name]!
+    if (this.#owner.isLast) headers.connection = 'close'
     return headers
   }
 
   /** Bytes that were not taken yet. */
   get unsent(): number {
-    return this.#parts.response.writableLength + (this.#gzip?.writableLength ?? 0)
+    return this.#response.writableLength + (this.#gzip?.writableLength ?? 0)
   }
 
-  /** More of a result whose end is not known. @returns false: stop until `onDrain` */
+  /** More of a result whose end is not known. @returns false: stop until `drained` */
   send(chunk: Buffer, extra: Readonly<Record<string, string>>): boolean {
     if (this.isEnded) return true
     if (!isUtf8(chunk)) {
@@ -72,19 +80,19 @@ export class Reply {
   }
 
   #startStream(extra: Readonly<Record<string, string>>): void {
-    const { response, acceptEncoding, counters, onDrain } = this.#parts
-    const headers = this.#headers()
+    const response = this.#response
+    const owner = this.#owner
     this.isStarted = true
-    counters.answered(200)
-    if (!takesGzip(acceptEncoding)) {
-      response.on('drain', onDrain)
-      response.writeHead(200, { ...headers, ...extra })
+    owner.counters.answered(200)
+    if (!takesGzip(owner.acceptEncoding)) {
+      response.on('drain', () => owner.drained())
+      response.writeHead(200, this.#headers(extra))
       return
     }
-    response.writeHead(200, { ...headers, ...extra, ...compressed(headers) })
+    response.writeHead(200, compressed(this.#headers(extra)))
     const packed = createGzip(GZIP)
     this.#gzip = packed
-    packed.on('drain', onDrain)
+    packed.on('drain', () => owner.drained())
     packed.on('data', (piece: Buffer) => {
       if (!this.#write(piece)) packed.pause()
     })
@@ -94,21 +102,30 @@ export class Reply {
   }
 
   #write(piece: Buffer): boolean {
-    this.#parts.counters.bytesToClients += piece.length
-    return this.#parts.response.write(piece)
+    this.#owner.counters.bytesToClients += piece.length
+    return this.#response.write(piece)
   }
 
   /** The result is complete; `out` has the rest of it, or all. */
   finish(out: JsonBuffer, extra: Readonly<Record<string, string>>): void {
     if (this.isEnded) return
-    if (!this.isStarted && out.length <= GZIP_FROM && isUtf8(out.bytes.subarray(0, out.length))) {
-      this.isStarted = this.isEnded = true
-      const { length } = out
-      // Head and body leave in one piece where the body is a text.
-      this.#whole(200, [out.takeText() ?? out.take(), length], extra)
-      return
+    if (!this.isStarted && out.length <= GZIP_FROM) {
+      const bytes = out.bytes.subarray(0, out.length)
+      if (isUtf8(bytes)) {
+        this.isStarted = this.isEnded = true
+        this.#finishShort(out, bytes, extra)
+        return
+      }
     }
     this.#finishLong(out.take(), extra)
+  }
+
+  /** Head and body leave in one piece: of Node's making where the body is a text. */
+  #finishShort(out: JsonBuffer, bytes: Buffer, extra: Readonly<Record<string, string>>): void {
+    const response = this.#response
+    this.#head(200, bytes.length, extra)
+    if (response.endCopy !== undefined) response.endCopy(bytes)
+    else response.end(out.takeText() ?? out.take())
   }
 
   #finishLong(rest: Buffer, extra: Readonly<Record<string, string>>): void {
@@ -116,7 +133,7 @@ export class Reply {
       if (rest.length > 0) this.send(rest, extra)
       if (this.isEnded) return
       this.isEnded = true
-      if (this.#gzip === null) this.#parts.response.end()
+      if (this.#gzip === null) this.#response.end()
       else this.#gzip.end()
       return
     }
@@ -125,28 +142,30 @@ export class Reply {
       return
     }
     this.isStarted = this.isEnded = true
-    if (rest.length > GZIP_FROM && takesGzip(this.#parts.acceptEncoding)) this.#pack(rest, extra)
-    else this.#whole(200, [rest, rest.length], extra)
+    if (rest.length > GZIP_FROM && takesGzip(this.#owner.acceptEncoding)) this.#pack(rest, extra)
+    else this.#whole(rest, extra)
   }
 
   #pack(body: Buffer, extra: Readonly<Record<string, string>>): void {
     gzip(body, GZIP, (error, packed) => {
-      if (error !== null) this.#whole(200, [body, body.length], extra)
-      else this.#whole(200, [packed, packed.length], { ...extra, ...compressed(this.#parts.headers) })
+      if (error === null) compressed(this.#common)
+      this.#whole(error === null ? packed : body, extra)
     })
   }
 
-  /** @param body with its length in bytes */
-  #whole(
-    status: number,
-    [body, length]: readonly [Buffer | string, number],
-    extra: Readonly<Record<string, string>>,
-  ): void {
-    const { response, counters } = this.#parts
+  #whole(body: Buffer, extra: Readonly<Record<string, string>>): void {
+    this.#head(200, body.length, extra)
+    this.#response.end(body)
+  }
+
+  /** @param length of the body in bytes */
+  #head(status: number, length: number, extra: Readonly<Record<string, string>>): void {
+    const { counters } = this.#owner
     counters.answered(status)
     counters.bytesToClients += length
-    response.writeHead(status, { ...this.#headers(), ...extra, 'content-length': length })
-    response.end(body)
+    const headers = this.#headers(extra)
+    headers['content-length'] = length
+    this.#response.writeHead(status, headers)
   }
 
   /** There is no result. Behind a part of one the connection ends. */
@@ -157,27 +176,30 @@ export class Reply {
       return
     }
     this.isStarted = this.isEnded = true
-    const extra = retryAfter > 0 ? { 'retry-after': String(retryAfter) } : {}
+    const extra = retryAfter > 0 ? { 'retry-after': String(retryAfter) } : NO_HEADERS
     const text = JSON.stringify(body)
-    this.#whole(status, [text, Buffer.byteLength(text)], extra)
+    this.#head(status, Buffer.byteLength(text), extra)
+    this.#response.end(text)
   }
 
   /** The connection is over, or the answer out. */
   closed(): void {
-    if (!this.isStarted) this.#parts.counters.answered(0)
+    if (!this.isStarted) this.#owner.counters.answered(0)
   }
 
   /** Ends the connection: the client must not take what it has for all there is. */
   cut(): void {
     this.isEnded = true
     this.#gzip?.destroy()
-    this.#parts.response.destroy()
+    this.#response.destroy()
   }
 }
 
-function compressed(headers: Readonly<Record<string, string | number>>): Record<string, string> {
-  const vary = headers.vary === undefined ? 'Accept-Encoding' : `${headers.vary}, Accept-Encoding`
-  return { 'content-encoding': 'gzip', vary }
+/** @returns the same object, with what a packed body needs */
+function compressed(headers: Record<string, string | number>): Record<string, string | number> {
+  headers.vary = headers.vary === undefined ? 'Accept-Encoding' : `${headers.vary}, Accept-Encoding`
+  headers['content-encoding'] = 'gzip'
+  return headers
 }
 
 /** What `Accept-Encoding` says about gzip. */

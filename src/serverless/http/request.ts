@@ -5,25 +5,19 @@ import type { ServerlessConfig } from '../../config/types.ts'
 import { Reception } from '../../frontend/reception.ts'
 import type { House, PoolAccess } from '../../frontend/types.ts'
 import { reportHandlerError } from '../../net/handler-errors.ts'
+import type { HttpCounters } from '../../observe/counters.ts'
 import type { Log } from '../../observe/log.ts'
 import { type StartupWishes, wishesOf } from '../../session/baseline.ts'
 import type { Settings } from '../../session/settings.ts'
 import type { Admitted, Caller, Logins, RefusedLogin } from '../types.ts'
+import { askedBy, NO_WISHES, type Wishes } from './asked.ts'
 import { type Body, parseBody } from './body.ts'
 import type { Target } from './connection-string.ts'
-import {
-  type BatchOptions,
-  batchOptions,
-  beginsTransaction,
-  firstWord,
-  frameOf,
-  refusedStatement,
-  singleFrameOf,
-} from './control.ts'
-import { badRequest, type Problem, problem, refused, RequestError, tooLarge } from './problem.ts'
-import { settledBefore, settledNow, startupOf, targetOf } from './remembered.ts'
-import type { Reply } from './reply.ts'
-import { Run, type RunHouse } from './run.ts'
+import { beginsTransaction, firstWord, frameOf, refusedStatement, singleFrameOf } from './control.ts'
+import { type Problem, problem, refused, RequestError, tooLarge } from './problem.ts'
+import { settledBefore, settledNow, startupOf } from './remembered.ts'
+import { NO_HEADERS, type Reply, type ReplyOwner } from './reply.ts'
+import { Run, type RunHouse, type RunOwner, type RunParts } from './run.ts'
 import type { SqlRequest } from './sql-door.ts'
 import { askTypes } from './type-question.ts'
 import type { TypeTable } from './types.ts'
@@ -32,7 +26,6 @@ import { batchOf, type Frame, PLAIN } from './wire.ts'
 export type RequestHouse = RunHouse & Pick<House, 'isDraining' | 'counters'>
 
 export interface RequestParts {
-  readonly reply: Reply
   readonly request: SqlRequest
   readonly caller: Caller
   readonly id: string
@@ -45,19 +38,13 @@ export interface RequestParts {
   typesOf(database: string): TypeTable
 }
 
-/** What the headers ask for. */
-interface Wishes {
-  readonly isRaw: boolean
-  readonly isArrayMode: boolean
-  readonly batch: BatchOptions
-}
-
-const NO_TARGET = 'Send Neon-Connection-String: postgresql://user:password@host/database as a header.'
-const BEARER = /^Bearer +(\S+) *$/i
+const NO_STARTUP: StartupWishes = { baseline: '', carried: new Map() }
 /** A piece of a result that is sent while the rest is made. */
 const PIECE = 64 * 1024
 
-export class Request {
+export class Request implements ReplyOwner, RunOwner {
+  /** Set before anything else happens. */
+  reply!: Reply
   readonly #parts: RequestParts
   readonly #config: ServerlessConfig
   readonly #startedAt: number
@@ -65,13 +52,10 @@ export class Request {
   #reception: Reception | null = null
   #run: Run | null = null
   #question: Run | null = null
-  #wishes: Wishes = {
-    isRaw: true,
-    isArrayMode: true,
-    batch: { isolation: '', isReadOnly: false, isDeferrable: false },
-  }
-  #startup: StartupWishes = { baseline: '', carried: new Map() }
-  #chunks: Buffer[] = []
+  #wishes: Wishes = NO_WISHES
+  #startup = NO_STARTUP
+  /** A body that comes in pieces. */
+  #chunks: Buffer[] | null = null
   #bytes = 0
   /** The connection is gone, or an answer is on its way. */
   #isOver = false
@@ -87,22 +71,45 @@ export class Request {
   }
 
   start(): void {
-    this.#try(() => {
-      const target = this.#target()
-      this.#wishes = this.#readWishes()
-      const problem = this.#bodyProblem()
-      if (problem !== null) {
-        this.#refuse(problem)
-        return
-      }
-      const outcome = this.#login(target)
-      if (outcome instanceof Promise) {
-        outcome.then(
-          (found) => this.#try(() => this.#onLogin(found, target)),
-          (thrown) => this.#onThrown(thrown),
-        )
-      } else this.#onLogin(outcome, target)
-    })
+    try {
+      this.#start()
+    } catch (thrown) {
+      this.#onThrown(thrown)
+    }
+  }
+
+  #start(): void {
+    const { request } = this.#parts
+    const asked = askedBy(request.headers, request.body !== undefined)
+    const { target } = asked
+    this.#wishes = asked
+    const problem = this.#bodyProblem()
+    if (problem !== null) {
+      this.#refuse(problem)
+      return
+    }
+    const { door, caller } = this.#parts
+    const outcome = door.logins.login(caller, target)
+    if (outcome instanceof Promise) {
+      outcome.then(
+        (found) => this.#try(() => this.#onLogin(found, target)),
+        (thrown) => this.#onThrown(thrown),
+      )
+    } else this.#onLogin(outcome, target)
+  }
+
+  // ---- as the owner of its answer ----
+
+  get counters(): HttpCounters {
+    return this.#parts.door.house.counters.http
+  }
+
+  get acceptEncoding(): string {
+    return this.#header('accept-encoding')
+  }
+
+  get isLast(): boolean {
+    return this.#parts.door.house.isDraining
   }
 
   /** The connection is gone, or the answer is out. */
@@ -111,6 +118,8 @@ export class Request {
     this.#reception?.abandon()
     this.#run?.abort()
     this.#question?.abort()
+    // Whoever still holds this, dead already, does not keep what it has used alive.
+    this.#reception = this.#run = this.#question = null
     this.#leave()
   }
 
@@ -129,7 +138,8 @@ export class Request {
 
   /** An answer that is complete here, and of which nothing is taken, is given up. */
   #watchReader(now: number): void {
-    const { reply, door } = this.#parts
+    const { reply } = this
+    const { door } = this.#parts
     const limit = door.house.limits.writeTimeoutMs
     if (!reply.isEnded || limit === 0) return
     const { unsent } = reply
@@ -146,24 +156,6 @@ export class Request {
     return typeof value === 'string' ? value : ''
   }
 
-  #target(): Target & { readonly token: string | null } {
-    const text = this.#header('neon-connection-string')
-    if (text === '') throw badRequest('invalid header: neon-connection-string', '08P01', NO_TARGET)
-    const target = targetOf(text)
-    const token = BEARER.exec(this.#header('authorization'))?.[1] ?? null
-    if (target.user === '' && token === null && target.password === null)
-      throw badRequest('invalid connection string: missing username')
-    return { ...target, token }
-  }
-
-  #readWishes(): Wishes {
-    return {
-      isRaw: this.#header('neon-raw-text-output') === 'true',
-      isArrayMode: this.#header('neon-array-mode') === 'true',
-      batch: batchOptions((name) => this.#header(name)),
-    }
-  }
-
   /** What can be said of a body before it is read. */
   #bodyProblem(): Problem | null {
     const encoding = this.#header('content-encoding')
@@ -177,11 +169,6 @@ export class Request {
   }
 
   // ---- the login ----
-
-  #login(target: Target & { readonly token: string | null }): ReturnType<Logins['login']> {
-    const { door, caller } = this.#parts
-    return door.logins.login(caller, target)
-  }
 
   #onLogin(outcome: Admitted | RefusedLogin, target: Target): void {
     if ('refusal' in outcome) {
@@ -197,8 +184,8 @@ export class Request {
     this.#startup = this.#startupOf(outcome.access, target)
     const { request } = this.#parts
     if (request.body !== undefined) {
-      this.#onBody(request.body)
-      this.#onBodyEnd()
+      this.counters.bytesFromClients += request.body.length
+      this.#onWhole(outcome, request.body)
       return
     }
     request.on('data', (chunk) => this.#onBody(chunk))
@@ -219,20 +206,25 @@ export class Request {
   #onBody(chunk: Buffer): void {
     if (this.#isOver) return
     this.#bytes += chunk.length
-    this.#parts.door.house.counters.http.bytesFromClients += chunk.length
+    this.counters.bytesFromClients += chunk.length
     if (this.#bytes > this.#config.maxRequest) {
-      this.#chunks = []
+      this.#chunks = null
       this.#refuse(tooLarge(this.#config.maxRequest))
-    } else this.#chunks.push(chunk)
+    } else if (this.#chunks === null) this.#chunks = [chunk]
+    else this.#chunks.push(chunk)
   }
 
   #onBodyEnd(): void {
-    if (this.#isOver || this.#admitted === null) return
-    const bytes = this.#chunks.length === 1 ? this.#chunks[0] : Buffer.concat(this.#chunks)
-    this.#chunks = []
+    const chunks = this.#chunks ?? []
+    this.#chunks = null
+    const bytes = chunks.length === 1 ? chunks[0] : Buffer.concat(chunks)
+    if (!this.#isOver && this.#admitted !== null) this.#onWhole(this.#admitted, bytes)
+  }
+
+  #onWhole(admitted: Admitted, bytes: Buffer): void {
     const body = parseBody(bytes, this.#config.maxQueries)
     const problem = refusedStatement(body.statements, body.isBatch)
-    if (problem === null) this.#settle(this.#admitted, body)
+    if (problem === null) this.#settle(admitted, body)
     else this.#refuse(problem)
   }
 
@@ -272,7 +264,7 @@ export class Request {
     const { statements, isBatch } = body
     const isEager = !isBatch && !beginsTransaction(firstWord(statements[0].text))
     const plan = { statements, isBatch, before: frame.before.length, isArrayMode, types }
-    this.#run = new Run({ ...this.#runParts(admitted, settings), plan, isEager })
+    this.#run = new Run(this.#runParts(admitted, settings), plan, isEager)
     this.#run.start(batchOf(statements, frame))
   }
 
@@ -281,7 +273,7 @@ export class Request {
     return claims === null ? PLAIN : singleFrameOf(claims)
   }
 
-  #runParts({ access, visitor }: Admitted, settings: Settings) {
+  #runParts({ access, visitor }: Admitted, settings: Settings): RunParts {
     const { caller, door } = this.#parts
     const { queryTimeoutMs, maxResponse } = this.#config
     return {
@@ -293,15 +285,14 @@ export class Request {
       baseline: this.#startup.baseline,
       maxResponse,
       deadline: queryTimeoutMs === 0 ? 0 : door.house.time.now + queryTimeoutMs,
-      onProgress: () => this.#onProgress(),
-      onEnd: (found: Problem | null) => this.#onEnd(found),
+      owner: this,
     }
   }
 
-  /** @returns false: no more for now */
-  #onProgress(): boolean {
+  /** There is more of the answer. @returns false: no more for now */
+  onProgress(): boolean {
     const run = this.#run
-    const { reply } = this.#parts
+    const { reply } = this
     if (run === null) return true
     const { reader } = run
     if (reader.missingTypes.length > 0) {
@@ -314,20 +305,22 @@ export class Request {
     return reply.send(reader.out.take(), this.#echo())
   }
 
-  #onEnd(found: Problem | null): void {
+  /** The run is over; null: with a result. */
+  onEnd(found: Problem | null): void {
     const run = this.#run
     if (found !== null) this.#refuse(found)
     else if (run !== null) {
       this.#status = 200
-      this.#parts.reply.finish(run.reader.out, this.#echo())
+      this.reply.finish(run.reader.out, this.#echo())
       run.reader.out.dispose()
       this.#over()
     }
   }
 
   /** A batch is told what it had. */
-  #echo(): Record<string, string> {
+  #echo(): Readonly<Record<string, string>> {
     const { isolation, isReadOnly, isDeferrable } = this.#wishes.batch
+    if (isolation === '' && !isReadOnly && !isDeferrable) return NO_HEADERS
     const echo: Record<string, string> = {}
     if (isolation !== '') echo['neon-batch-isolation-level'] = isolation
     if (isReadOnly) echo['neon-batch-read-only'] = 'true'
@@ -339,13 +332,11 @@ export class Request {
     const admitted = this.#admitted
     if (admitted === null || this.#question !== null) return
     const types = this.#parts.typesOf(admitted.access.database)
-    this.#question = askTypes(types, run.reader.missingTypes, {
-      ...this.#runParts(admitted, run.settings),
-      onLearned: (found) => {
-        this.#question = null
-        if (found === null) run.goOn()
-        else this.#refuse(found)
-      },
+    const parts = this.#runParts(admitted, run.settings)
+    this.#question = askTypes(types, run.reader.missingTypes, parts, (found) => {
+      this.#question = null
+      if (found === null) run.goOn()
+      else this.#refuse(found)
     })
   }
 
@@ -372,7 +363,7 @@ export class Request {
   #refuse(found: Problem): void {
     if (this.#isOver) return
     this.#status = found.status
-    this.#parts.reply.refuse(found)
+    this.reply.refuse(found)
     this.#over()
   }
 

@@ -19,6 +19,14 @@ export type RunHouse = Pick<House, 'time' | 'limits' | 'onRefused'> & {
   onRequestOver(client: Client): void
 }
 
+/** Who waits for the answer. */
+export interface RunOwner {
+  /** There is more in `reader.out`. @returns false: no more for now */
+  onProgress(): boolean
+  /** It is over; null: with a result. */
+  onEnd(found: Problem | null): void
+}
+
 export interface RunParts {
   readonly house: RunHouse
   readonly access: PoolAccess
@@ -26,17 +34,11 @@ export interface RunParts {
   readonly peer: PeerInfo
   readonly settings: Settings
   readonly baseline: string
-  readonly plan: Plan
-  /** The request leaves nothing open that a reset could not undo: it follows at once. */
-  readonly isEager: boolean
   /** Most bytes of an answer; 0: any number. */
   readonly maxResponse: number
   /** Has to be over by then; 0: never. */
   readonly deadline: number
-  /** There is more in `reader.out`. @returns false: no more for now */
-  onProgress(): boolean
-  /** It is over; null: with a result. */
-  onEnd(found: Problem | null): void
+  readonly owner: RunOwner
 }
 
 /** Goes when what it asked for is answered and its server is clean. */
@@ -74,21 +76,24 @@ export class Run implements ByteStream, ClientHouse {
   /** Bytes that were taken from the reader before. */
   taken = 0
   readonly #parts: RunParts
+  readonly #isBatch: boolean
   readonly #client: RequestClient
   #isOver = false
   #isTimedOut = false
   #refusal: Refusal | null = null
   #goesAt = 0
 
-  constructor(parts: RunParts) {
+  /** @param isEager the request leaves nothing open that a reset could not undo: it follows at once */
+  constructor(parts: RunParts, plan: Plan, isEager: boolean) {
     const { house, access, visitor, settings, baseline, peer } = parts
     this.#parts = parts
+    this.#isBatch = plan.isBatch
     this.peer = peer
     this.time = house.time
     this.limits = house.limits
-    this.reader = new Reader(parts.plan)
+    this.reader = new Reader(plan)
     const session = new VirtualSession(settings, access.registry)
-    session.once = new Once(parts.isEager && access.mode !== 'session')
+    session.once = new Once(isEager && access.mode !== 'session')
     session.once.onDirty = () => this.#leaveSoon('terminated')
     this.#client = new RequestClient(this, { house: this, access, visitor, session, baseline, pid: 0 }, null)
   }
@@ -188,9 +193,9 @@ export class Run implements ByteStream, ClientHouse {
       this.#fail(answerTooLarge(maxResponse))
       return true
     }
-    if (!reader.isDone) return this.#parts.onProgress()
+    if (!reader.isDone) return this.#parts.owner.onProgress()
     if (reader.error !== null) this.#finish(this.#problem(reader.error))
-    else if (reader.missingTypes.length > 0) this.#parts.onProgress()
+    else if (reader.missingTypes.length > 0) this.#parts.owner.onProgress()
     else this.#finish(reader.isSplit ? splitBatch() : null)
     // Else it goes when its server is clean.
     const { server, session } = this.#client
@@ -202,7 +207,7 @@ export class Run implements ByteStream, ClientHouse {
 
   #problem(error: Buffer): Problem {
     const refusal = this.#refusal
-    const index = this.#parts.plan.isBatch ? this.reader.errorIndex : null
+    const index = this.#isBatch ? this.reader.errorIndex : null
     const found = refusal !== null ? refused(refusal) : problemOf(error, index)
     return this.#isTimedOut && found.body.code === cancelled().code ? timedOut() : found
   }
@@ -228,7 +233,7 @@ export class Run implements ByteStream, ClientHouse {
     this.#isOver = true
     // Whether anybody takes the answer does not matter to the server any more: its reset is to be read.
     this.#client.onDrain()
-    this.#parts.onEnd(found)
+    this.#parts.owner.onEnd(found)
   }
 }
 

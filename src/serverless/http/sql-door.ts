@@ -1,8 +1,8 @@
 // `POST /sql`: one request, from its headers to its answer. It owns the requests that are under way. The
 // login is that of any client, the execution that of `run.ts`; nothing of a header or a body is ever
 // logged.
-import { randomUUID } from 'node:crypto'
 import type { ServerlessConfig } from '../../config/types.ts'
+import { randomUuid } from '../../net/random.ts'
 import type { Log } from '../../observe/log.ts'
 import type { Doors, RequestHeaders } from '../doors.ts'
 import type { Caller, Logins } from '../types.ts'
@@ -54,23 +54,12 @@ export class SqlDoor {
     { caller, doors }: { caller: Caller; doors: Doors },
   ): void {
     const { method = '', url = '' } = request
-    const id = randomUUID()
+    const id = randomUuid()
     const { headers } = request
-    const common: Record<string, string | number> = {
-      'content-type': 'application/json',
-      'cache-control': 'no-store',
-      'neon-request-id': id,
-      ...doors.cors(caller.origin),
-    }
-    const reply = new Reply({
-      response,
-      headers: common,
-      acceptEncoding: String(headers['accept-encoding'] ?? ''),
-      counters: this.#parts.house.counters.http,
-      isLast: () => this.#parts.house.isDraining,
-      onDrain: () => handled.drained(),
-    })
-    const handled = new Request({ reply, request, caller, id, door: this.#parts, typesOf: this.#typesOf })
+    const common = commonHeaders(id, doors.cors(caller.origin))
+    const handled = new Request({ request, caller, id, door: this.#parts, typesOf: this.#typesOf })
+    const reply = new Reply(response, common, handled)
+    handled.reply = reply
     const path = pathOf(url)
     if (path !== '/sql')
       reply.refuse(problem(404, '08P01', 'not found: WebSocket on any path, and POST /sql, are here'))
@@ -106,6 +95,16 @@ export class SqlDoor {
     }
     return types
   }
+}
+
+function commonHeaders(id: string, cors: Readonly<Record<string, string>>): Record<string, string | number> {
+  const headers: Record<string, string | number> = {
+    'content-type': 'application/json',
+    'cache-control': 'no-store',
+    'neon-request-id': id,
+  }
+  for (const name in cors) headers[name] = cors[name]!
+  return headers
 }
 
 function pathOf(url: string): string {

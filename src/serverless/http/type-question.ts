@@ -11,23 +11,26 @@ const QUESTION =
   'WHERE oid OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.oid[]) ' +
   "AND typinput OPERATOR(pg_catalog.=) 'pg_catalog.array_in'::pg_catalog.regproc"
 
-export interface QuestionParts extends Omit<RunParts, 'plan' | 'isEager' | 'onProgress' | 'onEnd'> {
-  /** Null: the table knows them now. */
-  onLearned(found: Problem | null): void
-}
-
-export function askTypes(table: TypeTable, types: readonly number[], parts: QuestionParts): Run {
+/**
+ * @param parts of the run that cannot go on
+ * @param onLearned null: the table knows them now
+ */
+export function askTypes(
+  table: TypeTable,
+  types: readonly number[],
+  parts: RunParts,
+  onLearned: (found: Problem | null) => void,
+): Run {
   const statement = { text: QUESTION, parameters: [`{${types.join(',')}}`], isArrayMode: true }
-  const run = new Run({
-    ...parts,
-    plan: { statements: [statement], isBatch: false, before: 0, isArrayMode: true, types: null },
-    isEager: true,
+  const owner = {
     onProgress: () => true,
-    onEnd: (found) => {
+    onEnd: (found: Problem | null) => {
       if (found === null) learn(table, types, run.reader.out.take())
-      parts.onLearned(found)
+      onLearned(found)
     },
-  })
+  }
+  const plan = { statements: [statement], isBatch: false, before: 0, isArrayMode: true, types: null }
+  const run = new Run({ ...parts, owner }, plan, true)
   run.start(batchOf([statement], PLAIN))
   return run
 }

@@ -1,24 +1,14 @@
-// Chance for production: no byte is given out twice, whatever the lengths.
-
+// The names of requests: random UUIDs of version 4, none of them twice.
 import assert from 'node:assert/strict'
-import { describe, it } from 'node:test'
-import { systemRandom } from '../../../src/net/random.ts'
+import { it } from 'node:test'
+import { randomUuid } from '../../../src/net/random.ts'
 
-describe('systemRandom.bytes', () => {
-  it('gives as many as are asked for, across refills', () => {
-    for (let length = 0; length < 1200; length += 7) assert.equal(systemRandom.bytes(length).length, length)
-  })
-
-  it('gives nothing twice', () => {
-    const seen = new Set<string>()
-    for (let i = 0; i < 10_000; i++) seen.add(systemRandom.bytes(16).toString('hex'))
-    assert.equal(seen.size, 10_000)
-  })
-
-  it('keeps what was given out apart from what comes', () => {
-    const first = systemRandom.bytes(16)
-    const copy = Buffer.from(first)
-    for (let i = 0; i < 1000; i++) systemRandom.bytes(16)
-    assert.deepEqual(first, copy)
-  })
+it('a random UUID has the form of version 4, and none is given out twice', () => {
+  const COUNT = 2000
+  const all = Array.from({ length: COUNT }, randomUuid)
+  for (const one of all)
+    assert.match(one, /^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/)
+  assert.equal(new Set(all).size, COUNT)
+  // Each digit that is free takes each value.
+  for (const place of [0, 7, 9, 15, 35]) assert.equal(new Set(all.map((one) => one[place])).size, 16)
 })
