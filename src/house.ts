@@ -7,6 +7,7 @@ import type { SecretStore } from './auth/secrets.ts'
 import type { ClientConfig, DatabaseConfig, UserConfig } from './config/types.ts'
 import { CancelKeys } from './frontend/cancel-keys.ts'
 import type { Client } from './frontend/client.ts'
+import { tellDefault } from './frontend/told.ts'
 import { type ConsoleDoor, type ConsoleVisit, isConsole } from './frontend/console-door.ts'
 import { outOfMemory, TOKEN_ENDED, tooManyClients } from './frontend/refusals.ts'
 import { Startup } from './frontend/startup.ts'
@@ -231,7 +232,7 @@ export class House implements HouseView {
   /** A default has changed in Postgres: clients of this pool without a value of their own are told. */
   followDefault(access: PoolAccess, change: DefaultChange): void {
     for (const client of this.clients) {
-      if (client.access === access && client.baseline === change.baseline) client.followDefault(change)
+      if (client.access === access && client.baseline === change.baseline) tellDefault(client, change)
     }
   }
 

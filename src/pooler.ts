@@ -277,8 +277,7 @@ export class Pooler {
     })
     house.drain()
     if (house.clients.size > 0 || house.visitors.size > 0) await empty
-    await this.#serverless.finished()
-    // Servers finish what clients that said goodbye have left with them.
+    await this.#serverless.finished() // Servers finish what clients that said goodbye have left with them.
     await untilQuiet(this.router, TICK_MS)
     for (const entry of this.router.entries()) entry.close('shutdown')
     this.#secrets.close()
@@ -354,6 +353,7 @@ export class Pooler {
         this.#limitedLog.write('warn', refusal.reason, { fields, message: 'login to Postgres failed' })
       },
       onDefault: (entry, change) => this.house.followDefault(entry, change),
+      onLeak: ({ pid, talk }, what) => log.error({ pid, what, after: talk.touchedBy }, 'a session leaked'),
       onServerClosed: (server, reason) => log.debug({ pid: server.pid, reason }, 'server closed'),
     })
   }

@@ -12,7 +12,7 @@ import type { WordTable } from '../sql/words.ts'
 /** Before anything is known of a server. */
 const UNSURE = STANDARD | ANY
 /** What was read of a database holds for so long. */
-const FRESH_MS = 10_000
+const FRESH_MS = 5000
 
 export class Insight {
   readonly #book: FactBook
@@ -31,6 +31,11 @@ export class Insight {
   /** Should the database be asked for its functions? */
   isDue(now: number): boolean {
     return now >= this.#dueAt
+  }
+
+  /** Something was made that matters, or may have been. */
+  doubt(): void {
+    this.#dueAt = 0
   }
 
   /** Somebody is asking. */

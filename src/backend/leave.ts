@@ -101,6 +101,19 @@ export function settleLeaving(server: Server, isAtBoundary: boolean): void {
   else server.close('the state of the server is not known')
 }
 
+/** Is it time to cancel what was left to run? Where that has been done, and in vain, the server is closed. */
+export function isOverdue(server: Server, now: number): boolean {
+  const { leaving } = server
+  if (leaving === null || now < leaving.deadline) return false
+  if (leaving.isCancelled) {
+    server.close('what a client left behind did not end')
+    return false
+  }
+  leaving.isCancelled = true
+  leaving.deadline = now + server.parts.route.cancelTimeoutMs
+  return true
+}
+
 /** From here on nobody wants anything of it: it need not have the time of what a client has asked for. */
 function limit(server: Server, leaving: Leaving): void {
   const { cancelTimeoutMs } = server.parts.route

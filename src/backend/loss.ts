@@ -36,6 +36,13 @@ export function lossOf(
   }
 }
 
+/** The same of a server that could not be made fit for its lessee: nothing of the lessee's has run. */
+export function unfit(server: Server, error: Buffer | null): ServerLoss {
+  const loss = lossOf(server, 'settings diff failed', null, false)
+  const refusal = error === null ? loss.refusal : refusalOf(error, 'settings')
+  return { ...loss, refusal, lastWords: null, isFatal: false, isUnfit: true }
+}
+
 /** A server's error as a refusal of ours. */
 export function refusalOf(bytes: Buffer, reason: string): Refusal {
   const { code, message, detail, hint } = parseErrorResponse(bytes, 0, bytes.length)

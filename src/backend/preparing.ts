@@ -40,7 +40,7 @@ function readLogin(target: ResetTarget, then: () => void): void {
 }
 
 /** Reads the functions of the database, if nobody has done so lately. */
-function learn(target: ResetTarget, then: (problem: null) => void): void {
+export function learn(target: ResetTarget, then: (problem: null) => void): void {
   const { parts, talk, out } = target
   const { insight, clock } = parts
   if (!insight.isDue(clock.now())) {

@@ -46,7 +46,7 @@ const STATE = `${PREFIX}state`
 const TIMES = `${PREFIX}times`
 
 /** Times that would end a question of ours too. */
-const TIME_NAMES = ['statement_timeout', 'lock_timeout']
+export const TIME_NAMES: readonly string[] = ['statement_timeout', 'lock_timeout']
 
 /** Name, value, kind. What is the transaction's own would be an error to set again. */
 const SETTINGS_SQL = `SELECT s.name, s.setting, s.context FROM pg_catalog.pg_show_all_settings() s

@@ -5,6 +5,7 @@ import type { Lessee } from '../pool/lease.ts'
 import type { PinReason, VirtualSession } from '../session/virtual-session.ts'
 import { TO_ASK, Touch } from '../sql/effects.ts'
 import { Ask, type ProbeTarget, type Remains, writeProbe } from './probe.ts'
+import { learn } from './preparing.ts'
 import { bringSetup } from './reset.ts'
 import type { ServerParts } from './route.ts'
 
@@ -19,14 +20,17 @@ export interface ReadBackTarget extends ProbeTarget {
 /** Why a server is closed about which Postgres did not answer. */
 export const UNKNOWN_STATE = 'what a session has left on the server could not be read'
 
+/** What was made in a transaction may have been used in it, too. */
+const ANYTHING = Touch.Unknown | Touch.Defines
+
 /** What is asked because of what was touched. */
 const OF_TOUCHES: readonly (readonly [touches: number, ask: number])[] = [
-  [Touch.Settings | Touch.Unknown, Ask.Settings],
-  [Touch.Temp | Touch.Unknown, Ask.Temp],
-  [Touch.Locks | Touch.Unknown, Ask.Locks],
-  [Touch.Cursors | Touch.Unknown, Ask.Cursors],
-  [Touch.Channels | Touch.Unknown, Ask.Channels],
-  [Touch.Prepared | Touch.Unknown, Ask.Prepared],
+  [Touch.Settings | ANYTHING, Ask.Settings],
+  [Touch.Temp | ANYTHING, Ask.Temp],
+  [Touch.Locks | ANYTHING, Ask.Locks],
+  [Touch.Cursors | ANYTHING, Ask.Cursors],
+  [Touch.Channels | ANYTHING, Ask.Channels],
+  [Touch.Prepared | ANYTHING, Ask.Prepared],
 ]
 
 /** Pins that end when Postgres says that nothing is left, and statements that may have ended them. */
@@ -48,12 +52,13 @@ export function readBack(target: ReadBackTarget, session: VirtualSession): void 
   talk.touched = 0
   talk.customTouched = null
   const asked = askedFor(touched, session)
-  if ((touched & Touch.Unknown) !== 0) talk.taintedBy = session
+  if ((touched & ANYTHING) !== 0) talk.taintedBy = session
   if ((touched & Touch.Backend) !== 0) session.pins.add('backend_state')
   if ((touched & (Touch.AnyName | Touch.Unknown)) === Touch.AnyName) session.pins.add('custom_setting')
   if (asked === 0) return
   talk.isReadingBack = true
   bringSetup(talk, target.out)
+  if ((touched & Touch.Defines) !== 0) learnAgain(target)
   writeProbe(target, asked, named, (remains) => {
     talk.isReadingBack = false
     if (remains === null) {
@@ -64,9 +69,15 @@ export function readBack(target: ReadBackTarget, session: VirtualSession): void 
   })
 }
 
+/** What was made counts from the next statement on. */
+function learnAgain(target: ReadBackTarget): void {
+  target.parts.insight.doubt()
+  learn(target, () => {})
+}
+
 function askedFor(touched: number, session: VirtualSession): number {
   let asked = 0
-  if ((touched & TO_ASK) !== 0) {
+  if ((touched & (TO_ASK | ANYTHING)) !== 0) {
     for (const [touches, ask] of OF_TOUCHES) if ((touched & touches) !== 0) asked |= ask
   }
   if ((touched & Touch.Creates) !== 0 && mayCreateTemp(touched, session)) asked |= Ask.Temp

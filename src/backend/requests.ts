@@ -6,7 +6,7 @@ import type { PoolMode } from '../config/types.ts'
 import { Sent } from '../pool/lease.ts'
 import { Fate, Reply, type Replies } from '../pool/replies.ts'
 import type { Once, VirtualSession } from '../session/virtual-session.ts'
-import { type Effects, NOT_READ } from '../sql/effects.ts'
+import { type Effects, NOT_READ, Touch } from '../sql/effects.ts'
 import { Fact } from '../sql/scanner.ts'
 import { Found, Framer } from '../wire/framer.ts'
 import { SYNC } from '../wire/messages.ts'
@@ -29,9 +29,8 @@ const COPY_MAX = 16_384
 
 /** What the sending side needs of its server. */
 export interface RequestParts {
-  server: ResetTarget
+  server: ResetTarget & { readonly baseline: string }
   mode: PoolMode
-  insight: Insight
   /** Looked up when it counts: a reload may change it. */
   limits: { readonly maxPreparedStatements: number }
 }
@@ -43,7 +42,7 @@ export class Requests {
   readonly #mode: PoolMode
   readonly #named: NamedRequests
   readonly #limits: RequestParts['limits']
-  readonly #server: ResetTarget
+  readonly #server: RequestParts['server']
   readonly #insight: Insight
   #session: VirtualSession | null = null
 
@@ -55,8 +54,8 @@ export class Requests {
     this.#mode = parts.mode
     this.#limits = parts.limits
     this.#server = parts.server
-    this.#insight = parts.insight
-    this.#named = new NamedRequests(talk, out, parts.insight)
+    this.#insight = parts.server.parts.insight
+    this.#named = new NamedRequests(talk, out, this.#insight)
   }
 
   set session(session: VirtualSession | null) {
@@ -152,7 +151,8 @@ export class Requests {
     const talk = this.#talk
     const nameStop = framer.src.indexOf(0, framer.start + 5)
     if (nameStop === framer.start + 5) {
-      const { facts } = this.#noteUnnamed(framer)
+      const { facts, touches } = this.#noteUnnamed(framer)
+      if ((touches & Touch.Resets) !== 0 && this.#needsOther()) return this.#elsewhere()
       if (talk.mayBeInside && (facts & Fact.Ends) !== 0) talk.endsTransaction = true
     }
     if (talk.unconfirmed > 0 || this.#mode === 'statement') {
@@ -167,6 +167,20 @@ export class Requests {
     const sent = this.#named.parse(framer)
     if (sent === Sent.Taken) talk.restOut = framer.rest
     return sent
+  }
+
+  /** RESET would go back to what the server has from its login, which is not all that the client has. */
+  #needsOther(): boolean {
+    const { status, isBatchOpen, exchanges } = this.#talk
+    const strict = this.#session?.strictBaseline ?? null
+    if (strict === null || strict === this.#server.baseline || this.#session?.isBound === true) return false
+    // Within a transaction there is no other server.
+    return status === Status.Idle && !isBatchOpen && exchanges === 0
+  }
+
+  /** What is in flight is ours. */
+  #elsewhere(): number {
+    return this.#replies.size > 0 ? Sent.Hold : Sent.Elsewhere
   }
 
   /** Postgres may read the text of the unnamed statement now, and run it in this exchange or another. */
@@ -191,6 +205,7 @@ export class Requests {
       const effects = this.#effects(framer, framer.start + 5)
       const { facts } = effects
       if (talk.unconfirmed > 0 && (facts & (Fact.Ends | Fact.Unclear)) !== 0) return Sent.Hold
+      if ((effects.touches & Touch.Resets) !== 0 && this.#needsOther()) return this.#elsewhere()
       // Behind an error Postgres ignores it, and a Sync of ours would end that.
       if (this.#mode === 'statement' && (facts & Fact.Begins) !== 0 && !this.#replies.isSkipping) {
         if (framer.rest > 0) return Sent.Refuse

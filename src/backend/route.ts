@@ -54,6 +54,8 @@ export interface ServerOwner {
   onOpened(server: Server): void
   onOpenFailed(server: Server, failure: OpenFailure): void
   onTested(server: Server): void
+  /** It is idle and not as it should be. The owner closes it. */
+  onLeak(server: Server, what: string): void
   onReleased(server: Server): void
   onClosed(server: Server, reason: string): void
   /** A server told another value of a parameter that nobody can set (server_version, in_hot_standby). */

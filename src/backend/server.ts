@@ -11,10 +11,11 @@ import { READY_IDLE, TERMINATE } from '../wire/messages.ts'
 import { FromClient, SERVER_RULES, Status } from '../wire/protocol.ts'
 import { Answers, type AnswerEvents } from './answers.ts'
 import { Cancels } from './cancels.ts'
-import { type InternalExchange, internalExchange, writeQuery } from './internal.ts'
-import { type Leaving, leave, settleLeaving, undoingOf } from './leave.ts'
+import { check, inspect } from './inspection.ts'
+import type { InternalExchange } from './internal.ts'
+import { type Leaving, isOverdue, leave, settleLeaving, undoingOf } from './leave.ts'
 import { Login, type LoginEvents, type LoginResult } from './login.ts'
-import { BLOCK_IN_STATEMENT_MODE, lossOf, refusalOf, unreachable } from './loss.ts'
+import { BLOCK_IN_STATEMENT_MODE, lossOf, refusalOf, unfit, unreachable } from './loss.ts'
 import { Output } from './output.ts'
 import { Requests } from './requests.ts'
 import { prepare } from './preparing.ts'
@@ -35,6 +36,7 @@ export class Server implements LeasedServer, StreamHandler, LoginEvents, AnswerE
   openedAt = 0
   idleSince: number
   isRetired = false
+  isUnseen = false
   /** All parameters that it told at its login, one character a byte. */
   parameters: ReadonlyMap<string, string> = new Map()
   pid = 0
@@ -76,7 +78,7 @@ export class Server implements LeasedServer, StreamHandler, LoginEvents, AnswerE
     return this.#framer.rest > 0
   }
 
-  /** Postgres' end of the connection; null: there is none yet. */
+  /** Null: there is none yet. */
   get peer(): PeerInfo | null {
     return this.#stream?.peer ?? null
   }
@@ -87,7 +89,7 @@ export class Server implements LeasedServer, StreamHandler, LoginEvents, AnswerE
     const { route, table } = this.parts
     this.#login = null
     this.#stream = result.stream
-    this.#stream.handler = this
+    result.stream.handler = this
     this.parameters = this.talk.parameters = result.parameters
     this.pid = result.pid
     this.#cancels.target = { pid: result.pid, key: result.key, isEncrypted: result.stream.peer.encrypted }
@@ -96,10 +98,10 @@ export class Server implements LeasedServer, StreamHandler, LoginEvents, AnswerE
     this.talk.reported = carried
     this.talk.settings = this.talk.loginSettings = table.of(carried)
     this.out = new Output(result.stream, this.parts.counters)
-    const { insight } = this.parts
-    this.#requests = new Requests({ server: this, mode: route.mode, limits: route, insight })
+    this.#requests = new Requests({ server: this, mode: route.mode, limits: route })
     prepare(this, (problem) => {
-      if (problem === null) this.#usable()
+      this.deadline = 0
+      if (problem === null) this.parts.owner.onOpened(this)
       else this.#gone(problem)
     })
   }
@@ -111,11 +113,6 @@ export class Server implements LeasedServer, StreamHandler, LoginEvents, AnswerE
     this.parts.owner.onOpenFailed(this, { refusal, isFinal })
   }
 
-  #usable(): void {
-    this.deadline = 0
-    this.parts.owner.onOpened(this)
-  }
-
   // ---- the lease ----
 
   lease(lessee: Lessee): void {
@@ -125,7 +122,8 @@ export class Server implements LeasedServer, StreamHandler, LoginEvents, AnswerE
     this.#requests.session = lessee.session
     talk.transactionSince = talk.idleSince = talk.busySince = talk.time.now
     this.parts.counters.assignments++
-    if (this.parts.route.mode !== 'session') bringSettings(this, lessee)
+    this.isUnseen = this.parts.route.mode !== 'session'
+    if (this.isUnseen) bringSettings(this, lessee)
   }
 
   send(framer: Framer): number {
@@ -182,6 +180,11 @@ export class Server implements LeasedServer, StreamHandler, LoginEvents, AnswerE
     this.#isHolding = false
   }
 
+  giveBack(): void {
+    this.#dropLessee()
+    this.release()
+  }
+
   // ---- cancel ----
 
   cancel(onOver: () => void): void {
@@ -197,14 +200,21 @@ export class Server implements LeasedServer, StreamHandler, LoginEvents, AnswerE
   // ---- the pool's wishes ----
 
   test(): void {
-    const { talk } = this
-    this.deadline = talk.time.now + this.parts.route.connectTimeoutMs
-    const check = internalExchange('check', false, (_status, exchange) => {
+    this.#examine(check)
+  }
+
+  inspect(): void {
+    this.#examine(inspect)
+  }
+
+  #examine(look: typeof inspect): void {
+    this.deadline = this.talk.time.now + this.parts.route.connectTimeoutMs
+    look(this, (leak) => {
       this.deadline = 0
-      if (exchange.error === null) this.parts.owner.onTested(this)
-      else this.#gone('the check of an idle server failed')
+      if (leak === null) this.#gone('the check of an idle server failed')
+      else if (leak === '') this.parts.owner.onTested(this)
+      else this.parts.owner.onLeak(this, leak)
     })
-    writeQuery(talk, this.out, '', check)
     this.out.flush()
   }
 
@@ -234,13 +244,7 @@ export class Server implements LeasedServer, StreamHandler, LoginEvents, AnswerE
     if (this.#login !== null && now > this.deadline) this.#login.timeOut()
     else if (this.deadline > 0 && now > this.deadline) this.#gone('Postgres did not answer in time')
     this.#cancels.tick(now)
-    if (this.leaving === null || now < this.leaving.deadline || this.#isGone) return
-    if (this.leaving.isCancelled) this.close('what a client left behind did not end')
-    else {
-      this.leaving.isCancelled = true
-      this.leaving.deadline = now + this.parts.route.cancelTimeoutMs
-      this.#cancels.want()
-    }
+    if (!this.#isGone && isOverdue(this, now)) this.#cancels.want()
   }
 
   // ---- the stream ----
@@ -296,10 +300,9 @@ export class Server implements LeasedServer, StreamHandler, LoginEvents, AnswerE
     this.#answers.flush()
     const { lessee } = this
     if (lessee !== null) {
-      const loss = lossOf(this, 'settings diff failed', null, false)
+      const loss = unfit(this, exchange.error)
       this.#dropLessee()
-      const refusal = exchange.error === null ? loss.refusal : refusalOf(exchange.error, 'settings')
-      lessee.onServerLost({ ...loss, refusal, lastWords: null, isFatal: false, isUnfit: true })
+      lessee.onServerLost(loss)
     }
     this.close('settings diff failed')
   }

@@ -34,6 +34,8 @@ export class Talk implements TalkView {
   reported: ReadonlyMap<string, string> = new Map()
   /** `Touch` bits of what was sent since Postgres was last asked what is left (sql/effects.ts). */
   touched = 0
+  /** How the last text began that touched anything. */
+  touchedBy = ''
   /** Custom settings that were named since. */
   customTouched: Set<string> | null = null
   /** Postgres is being asked what a session has left. */

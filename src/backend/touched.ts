@@ -20,6 +20,7 @@ export function noteEffects(talk: Talk, session: VirtualSession | null, effects:
   // What a session of one request leaves goes with it.
   if (session === null || session.once !== null) return
   talk.touched |= effects.touches
+  if (effects.label !== '') talk.touchedBy = effects.label
   if ((effects.touches & Touch.Prepared) !== 0) session.preparedTouches |= effects.prepared
   if ((effects.touches & Touch.Executes) !== 0) talk.touched |= session.preparedTouches
   for (const name of effects.customNames) noteName(talk, name)

@@ -153,6 +153,7 @@ function resolvePool(context: ResolveContext, { pool }: FileConfig): Config['poo
     serverLifetimeMs: pool.server_lifetime,
     serverIdleTimeoutMs: pool.server_idle_timeout,
     serverRoundRobin: pool.server_round_robin,
+    leakCheckMs: pool.leak_check,
     serverCheckDelayMs: pool.server_check_delay,
     cancelTimeoutMs: pool.cancel_timeout,
     maxPreparedStatements: pool.max_prepared_statements,

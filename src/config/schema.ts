@@ -196,6 +196,11 @@ const pool = section({
     false,
     'Use the server that is free for longest, not the one used last',
   ),
+  leak_check: option(
+    duration,
+    '500ms',
+    'Idle time after which a used server is looked at for what a session left there; 0: never',
+  ),
   server_check_delay: option(
     duration,
     '30s',

@@ -198,6 +198,8 @@ export interface PoolConfig {
   serverRoundRobin: boolean
   /** A server idle longer than this is checked before it is used; 0: never checked. */
   serverCheckDelayMs: number
+  /** Idle time after which a used server is looked at; 0: never. */
+  leakCheckMs: number
   /** How long a cancel connection to Postgres may take. */
   cancelTimeoutMs: number
   /** Statements kept on one server. */

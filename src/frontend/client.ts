@@ -8,7 +8,7 @@ import type { VirtualSession } from '../session/virtual-session.ts'
 import type { ByteStream, StreamHandler } from '../wire/byte-stream.ts'
 import { errorResponse } from '../wire/error-response.ts'
 import { Found, Framer } from '../wire/framer.ts'
-import { parameterStatus, READY_IDLE } from '../wire/messages.ts'
+import { READY_IDLE } from '../wire/messages.ts'
 import { CLIENT_RULES, FromClient } from '../wire/protocol.ts'
 import { endOf } from './goodbye.ts'
 import { Held } from './held.ts'
@@ -28,7 +28,8 @@ export class Client implements StreamHandler, Lessee, Waiter<LeasedServer> {
   readonly session: VirtualSession
   readonly access: PoolAccess
   readonly visitor: Visitor
-  readonly baseline: string
+  baseline: string
+  readonly #usualBaseline: string
   readonly pid: number
   lastServer: LeasedServer | null = null
   waitingSince = 0
@@ -62,7 +63,7 @@ export class Client implements StreamHandler, Lessee, Waiter<LeasedServer> {
     this.session = parts.session
     this.access = parts.access
     this.visitor = parts.visitor
-    this.baseline = parts.baseline
+    this.baseline = this.#usualBaseline = parts.baseline
     this.pid = parts.pid
     this.#house = parts.house
     this.watch = new Watch(parts.house.time.now, parts.access.cancelTimeoutMs)
@@ -156,7 +157,7 @@ export class Client implements StreamHandler, Lessee, Waiter<LeasedServer> {
       }
       return true
     }
-    let server = this.server
+    let { server } = this
     if (server === null) {
       if (!needsServer(type)) {
         // Nothing is in flight, so the answer is in order.
@@ -167,6 +168,12 @@ export class Client implements StreamHandler, Lessee, Waiter<LeasedServer> {
       if (server === null) return this.#withoutServer(type)
     }
     const sent = server.send(framer)
+    if (sent === Sent.Elsewhere) {
+      this.#letGo()
+      server.giveBack()
+      this.baseline = this.session.strictBaseline ?? this.baseline
+      return this.#onMessage()
+    }
     if (sent === Sent.Hold) {
       this.#hold()
       return false
@@ -311,6 +318,7 @@ export class Client implements StreamHandler, Lessee, Waiter<LeasedServer> {
 
   #letGo(): void {
     this.server = null
+    this.baseline = this.#usualBaseline
     this.#sendsBody = false
     this.onServerDrain()
   }
@@ -324,13 +332,6 @@ export class Client implements StreamHandler, Lessee, Waiter<LeasedServer> {
       onOver()
     } else if (this.server !== null) this.server.cancel(onOver)
     else onOver()
-  }
-
-  /** A default has changed in Postgres. On a server of its own, that server tells. */
-  followDefault(change: { name: string; before: string | undefined; value: string }): void {
-    const { name, before, value } = change
-    if (this.server !== null || !this.session.followDefault(name, before, value)) return
-    this.stream.write(parameterStatus(Buffer.from(name, 'latin1'), Buffer.from(value, 'latin1')))
   }
 
   /** Goes at the next boundary of a transaction: the pooler stops, or there is nothing for it here now. */

@@ -36,7 +36,7 @@ export interface EntryParts {
 
 export class Entry {
   readonly #parts: EntryParts
-  #wishes: StartupWishes = { baseline: '', carried: new Map() }
+  #wishes: StartupWishes = { baseline: '', strict: '', carried: new Map() }
   #reception: Reception | null = null
   #own: { cancel(): void } | null = null
   #isOver = false
@@ -145,6 +145,7 @@ export class Entry {
     const { stream, house, visitor, keyLength } = this.#parts
     const session = new VirtualSession(settings, access.registry)
     for (const name of this.#wishes.carried.keys()) session.wished(name)
+    session.strictBaseline = this.#wishes.carried.size === 0 ? null : this.#wishes.strict
     if (access.mode === 'session' || own !== null) session.pins.add('session')
     const { pid, key } = house.cancelKeys.issue(keyLength)
     const { baseline } = this.#wishes

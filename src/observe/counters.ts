@@ -114,6 +114,8 @@ export class Counters {
   bytesToServers = 0
   /** Logins to Postgres that were started. */
   serverOpens = 0
+  /** Servers that had something of a session left when they were idle. Each is a fault of ours. */
+  leaks = 0
   serverOpenFailures = 0
   parsesFromClients = 0
   parsesToServers = 0
@@ -146,6 +148,7 @@ export class Counters {
     this.bytesFromServers += other.bytesFromServers
     this.bytesToServers += other.bytesToServers
     this.serverOpens += other.serverOpens
+    this.leaks += other.leaks
     this.serverOpenFailures += other.serverOpenFailures
     this.parsesFromClients += other.parsesFromClients
     this.parsesToServers += other.parsesToServers

@@ -94,6 +94,11 @@ export class Metrics {
     this.#counter('pgmux_exchanges_total', 'Requests of clients answered', (total) => total.exchanges)
     this.#counter('pgmux_transactions_total', 'Transactions of clients', (total) => total.transactions)
     this.#counter('pgmux_cancels_total', 'Cancel requests of clients', (total) => total.cancels)
+    this.#counter(
+      'pgmux_session_leaks_total',
+      'Idle servers that had something of a session left: always 0, or report it',
+      (total) => total.leaks,
+    )
     this.#counter('pgmux_server_opens_total', 'Logins to Postgres started', (total) => total.serverOpens)
     this.#counter(
       'pgmux_server_open_failures_total',

@@ -12,6 +12,11 @@ export const Sent = {
   Hold: 1,
   /** It cannot be sent at all: the client must be told FATAL 08P01 or 54000 and closed. */
   Refuse: 2,
+  /**
+   * Not on this server, which has nothing of the client's: the client gives it back and takes one that was
+   * opened with all its startup parameters (`VirtualSession.strictBaseline`).
+   */
+  Elsewhere: 3,
 } as const
 
 /**
@@ -76,6 +81,8 @@ export interface LeasedServer extends PooledServer {
   resume(): void
   /** The client is gone; the server finishes or rolls back by itself and goes back to its pool, or closes. */
   abandon(how: Departure): void
+  /** The client wants another server. Only where `send` has said so. */
+  giveBack(): void
   /** Ask Postgres to cancel what runs for the client. `onOver`: the request can hit nothing any more. */
   cancel(onOver: () => void): void
   close(reason: string): void

@@ -5,7 +5,7 @@ import type { Clock, Random } from '../util/env.ts'
 import { Backoff } from './backoff.ts'
 import type { Limits } from './limits.ts'
 import { tooManyWaiting, waitedTooLong } from './refusals.ts'
-import { reasonIdle, reasonToRetire } from './retirement.ts'
+import { reasonIdle, reasonToRetire, unseenFor } from './retirement.ts'
 import { move } from './states.ts'
 import type { OpenFailure, OpenServer, PooledServer, PoolLimits, Refusal, Waiter } from './types.ts'
 import { UnderWay } from './under-way.ts'
@@ -13,8 +13,7 @@ import { WaitQueue } from './wait-queue.ts'
 
 /** How many later waiters may be served before one whose baseline no free server has. */
 const PASS_MAX = 8
-/** How far down the idle servers we look for one with the wanted settings. */
-const LOOK_MAX = 32
+const LOOK_MAX = 32 // Idle servers that are looked at for the wanted settings.
 
 /** What a pool is made of. */
 export interface PoolParts<S extends PooledServer> {
@@ -204,14 +203,14 @@ export class Pool<S extends PooledServer> {
     this.#offerPlace(true)
   }
 
-  /** Closes an idle server for the benefit of somebody else. @returns false when there is none. */
+  /** Closes an idle server for somebody else. @returns false when there is none. */
   evict(reason: string): boolean {
     if (this.idle.length === 0) return false
     this.#drop(this.idle[0], reason)
     return true
   }
 
-  /** Time has passed: expired waiters are refused, idle servers retired, the pool kept at its minimum. */
+  /** Time has passed. Waiters are refused, idle servers retired and looked at, the minimum is kept. */
   tick(now: number): void {
     for (const waiter of this.waiting.expired(now))
       waiter.onRefuse(waitedTooLong(this, now - waiter.waitingSince, this.lastFailure?.refusal ?? null))
@@ -221,6 +220,8 @@ export class Pool<S extends PooledServer> {
       const reason = reasonToRetire(this, server, this.#shared) ?? reasonIdle(this, server, now)
       if (reason !== null) this.#drop(server, reason)
     }
+    const unseen = this.testing.size === 0 ? unseenFor(this.limits.leakCheckMs, this.idle, now) : null
+    if (unseen !== null) this.#startTest(unseen, true)
     const isAnyClosed = this.idle.length < before
     if (this.waiting.size > 0) this.serve()
     else if (!this.isPaused) this.#keepMinimum(now)
@@ -308,11 +309,12 @@ export class Pool<S extends PooledServer> {
     return delay > 0 && this.#clock.now() - server.idleSince > delay
   }
 
-  #startTest(server: S): void {
+  #startTest(server: S, isLook = false): void {
     this.#removeIdle(server)
     move(server, 'testing')
     this.testing.add(server)
-    server.test()
+    if (isLook) server.inspect()
+    else server.test()
   }
 
   #take(server: S): void {
@@ -361,8 +363,7 @@ export class Pool<S extends PooledServer> {
   }
 
   #openOne(baseline: string): void {
-    const server = this.#open(baseline)
-    this.opening.add(server)
+    this.opening.add(this.#open(baseline))
   }
 
   #keepMinimum(now: number): void {

@@ -26,3 +26,14 @@ export function reasonIdle<S extends PooledServer>(pool: Pool<S>, server: S, now
     return 'server_idle_timeout'
   return serverLifetimeMs > 0 && now - server.openedAt > serverLifetimeMs ? 'server_lifetime' : null
 }
+
+/** An idle server that was used, and has been free for so long without being looked at; null: none. */
+export function unseenFor<S extends PooledServer>(ms: number, idle: readonly S[], now: number): S | null {
+  if (ms === 0) return null
+  for (const server of idle) {
+    if (!server.isUnseen || now - server.idleSince < ms) continue
+    server.isUnseen = false
+    return server
+  }
+  return null
+}

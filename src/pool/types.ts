@@ -38,6 +38,10 @@ export interface PooledServer {
   isRetired: boolean
   /** Ask Postgres whether the connection lives; answered through `Pool.tested` or `Pool.closed`. */
   test(): void
+  /** It was used since it was looked at for what was left there. */
+  isUnseen: boolean
+  /** Look what was left; answered as `test`. */
+  inspect(): void
   close(reason: string): void
 }
 
@@ -72,6 +76,8 @@ export interface PoolLimits {
   serverLifetimeMs: number
   serverIdleTimeoutMs: number
   serverCheckDelayMs: number
+  /** How long a server that was used must have been idle before it is looked at; 0: never. */
+  leakCheckMs: number
   /** The server that is free for longest is granted, not the one used last. */
   serverRoundRobin: boolean
 }

@@ -50,6 +50,7 @@ export interface PoolEntryParts {
   onServerOpened(server: Server): void
   onServerFailed(server: Server, failure: OpenFailure): void
   onServerClosed(server: Server, reason: string): void
+  onLeak(server: Server, what: string): void
   onDefault(entry: PoolEntry, change: DefaultChange): void
 }
 
@@ -192,6 +193,7 @@ export class PoolEntry implements PoolAccess, ServerOwner {
         if (isWanted) events.onFailed(failure.refusal)
       },
       onTested: () => {},
+      onLeak: () => {},
       onReleased: (server) => server.close('its client has gone'),
       onClosed: finish,
       onFact: () => {},
@@ -228,6 +230,12 @@ export class PoolEntry implements PoolAccess, ServerOwner {
 
   onTested(server: Server): void {
     this.pool.tested(server)
+  }
+
+  onLeak(server: Server, what: string): void {
+    this.counters.leaks++
+    this.#parts.onLeak(server, what)
+    server.close('a session has left something')
   }
 
   onReleased(server: Server): void {

@@ -41,6 +41,7 @@ export function poolLimitsOf(config: Config, database: string, user: string): Po
     serverLifetimeMs: ofDatabase?.serverLifetimeMs ?? pool.serverLifetimeMs,
     serverRoundRobin: pool.serverRoundRobin,
     serverIdleTimeoutMs: pool.serverIdleTimeoutMs,
+    leakCheckMs: pool.leakCheckMs,
     serverCheckDelayMs: pool.serverCheckDelayMs,
   }
 }

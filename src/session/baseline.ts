@@ -21,6 +21,8 @@ const CARRIED = new Map(
 export interface StartupWishes {
   /** Key of the servers that it may use. '' : plain ones. */
   readonly baseline: string
+  /** The same of those that were opened with all of it. */
+  readonly strict: string
   /** Reported settings with values of the client's own, under Postgres' spelling of their names. */
   readonly carried: ReadonlyMap<string, string>
 }
@@ -49,13 +51,15 @@ function sort(
 ): StartupWishes {
   const carried = new Map<string, string>()
   const own: [string, string][] = []
+  const all: [string, string][] = []
   for (const [name, value] of parameters) {
     if (NOT_SETTINGS.has(name)) continue
+    all.push([name, value])
     const reported = reportedAs(name.toLowerCase())
     if (reported !== undefined) carried.set(reported, value)
     else own.push([name, value])
   }
-  return { baseline: baselineOf(own), carried }
+  return { baseline: baselineOf(own), strict: baselineOf(all), carried }
 }
 
 /** The key for these parameters: equal for the same parameters in any order. */

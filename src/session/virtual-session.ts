@@ -74,6 +74,11 @@ export class VirtualSession {
   unnamedEffects: Effects = NOT_READ
   /** `Touch` bits of what its PREPAREs have stored, for when it is executed. */
   preparedTouches = 0
+  /**
+   * Of servers on which RESET goes back to all that the client asked for at its startup (RULES 3); null: on
+   * those that it has anyway.
+   */
+  strictBaseline: string | null = null
   readonly pins = new Set<PinReason>()
   /** Set for a session of one request. */
   once: Once | null = null

@@ -41,6 +41,8 @@ export const Touch = {
   DiscardsAll: 1 << 15,
   /** A setting that only the transaction has: a custom name is known to the server from then on. */
   Local: 1 << 16,
+  /** Makes what others reach without our seeing it: functions, triggers, views, rules, policies, casts. */
+  Defines: 1 << 17,
 } as const
 
 /** What may have changed what the session has, so that Postgres is asked. */
@@ -66,6 +68,8 @@ export interface Effects {
   readonly boundNames: readonly number[]
   /** `Touch` bits of what PREPARE stores. */
   readonly prepared: number
+  /** How the text begins, without its strings, for logs; '' for a plain one. */
+  readonly label: string
 }
 
 const NO_NAMES: readonly string[] = Object.freeze([])
@@ -92,8 +96,20 @@ export function plainEffects(facts: number): Effects {
   return effects
 }
 
-function simple(facts: number, touches: number): Effects {
-  return { facts, touches, customNames: NO_NAMES, boundNames: NO_NUMBERS, prepared: 0 }
+function simple(facts: number, touches: number, label = ''): Effects {
+  return { facts, touches, customNames: NO_NAMES, boundNames: NO_NUMBERS, prepared: 0, label }
+}
+
+/** Longest beginning of a text that is shown, in bytes. */
+const LABEL_MAX = 120
+
+/** The beginning of a text without what its strings say: there may be secrets in them. */
+function labelOf(text: Buffer): string {
+  return text
+    .toString('utf8', 0, LABEL_MAX)
+    .replace(/'[^']*('|$)|\$(\w*)\$[\s\S]*?(\$\2\$|$)/g, "'…'")
+    .replace(/\s+/g, ' ')
+    .trim()
 }
 
 /** What looks like the name of a custom setting, in a string: a function may set it. */
@@ -122,7 +138,7 @@ export function effectsOf(
   marked: WordTable | null,
 ): Effects {
   if (verdict === null) {
-    return { ...simple(facts, UNKNOWN), customNames: customNamesIn(text.toString('latin1')) }
+    return { ...simple(facts, UNKNOWN, labelOf(text)), customNames: customNamesIn(text.toString('latin1')) }
   }
   let touches = 0
   let prepared = 0
@@ -143,8 +159,13 @@ export function effectsOf(
     customNames: custom.size === 0 ? NO_NAMES : [...custom],
     boundNames: bound.size === 0 ? NO_NUMBERS : [...bound],
     prepared,
+    label: labelOf(text),
   }
 }
+
+/** Kinds of statements behind which a statement may do what its own text does not show. */
+const DEFINES =
+  /^((Create|Alter)(Function|Trig|Policy|Cast|Domain|Extension|EventTrig|Op|Transform)|Define|View|Rule)/
 
 /** Acts, and what each may leave behind. */
 const OF_ACTS: readonly (readonly [act: number, touch: number])[] = [
@@ -166,6 +187,7 @@ const OF_ACTS: readonly (readonly [act: number, touch: number])[] = [
 function touchesOf(statement: Statement, marked: WordTable | null): number {
   let touches = 0
   for (const [act, touch] of OF_ACTS) if ((statement.acts & act) !== 0) touches |= touch
+  if (DEFINES.test(statement.kind)) touches |= Touch.Defines
   for (const { how } of statement.prepared) touches |= how === 'execute' ? Touch.Executes : Touch.Prepared
   if (marked !== null && namesMarked(statement, marked)) touches |= Touch.Unknown | Touch.AnyName
   return touches

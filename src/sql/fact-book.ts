@@ -124,7 +124,7 @@ export class FactBook {
     const entry = this.look(text, start, end, reading) as Entry
     if (entry.effects !== null) return entry.effects
     const { facts } = entry
-    const isPlain = (facts & (FOR_GRAMMAR | Fact.Unclear)) === 0
+    const isPlain = (facts & (FOR_GRAMMAR | Fact.Creates | Fact.Unclear)) === 0
     const effects = isPlain ? plainEffects(facts) : effectsOf(entry, this.judge(entry), reading.marked)
     // Without a verdict it was not judged now, but may be another time.
     if (isPlain || entry.verdict !== undefined) entry.effects = effects

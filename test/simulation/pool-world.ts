@@ -45,6 +45,7 @@ export class SimServer implements PooledServer {
   openedAt = 0
   idleSince: number
   isRetired = false
+  isUnseen = true
   client: SimClient | null = null
   readonly pool: SimPool
   readonly #world: PoolWorld
@@ -86,6 +87,8 @@ export class SimServer implements PooledServer {
     if (!isHopeless || this.baseline === '') this.#world.failedAt.set(this.pool, this.#world.queue.now())
     this.pool.openFailed(this, { refusal, isFinal } satisfies OpenFailure)
   }
+
+  inspect = (): void => this.test()
 
   test(): void {
     this.#world.background(this.#world.random.between(0, 30), () => {
@@ -288,6 +291,7 @@ export class PoolWorld {
       queryWaitTimeoutMs: random.pick([30, 200, 1000]),
       serverLifetimeMs: random.pick([0, 0, 100, 500]),
       serverIdleTimeoutMs: random.pick([0, 40, 300]),
+      leakCheckMs: random.pick([0, 0, 50]),
       serverCheckDelayMs: random.pick([0, 0, 20, 100]),
       serverRoundRobin: random.chance(0.2),
     }

@@ -16,6 +16,7 @@ export function poolLimits(random: Prng, poolSize: number, isChoked: boolean): P
     queryWaitTimeoutMs: isChoked ? random.pick([100, 1000]) : 60_000,
     serverLifetimeMs: random.pick([0, 0, 500]),
     serverIdleTimeoutMs: random.pick([0, 300]),
+    leakCheckMs: random.pick([0, 50, 500]),
     serverCheckDelayMs: random.pick([0, 0, 100]),
     serverRoundRobin: false,
   }

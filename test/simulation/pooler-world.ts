@@ -132,6 +132,7 @@ export class PoolerWorld implements UserWorld {
       onServerOpened: (server) => plant?.(server, this),
       onServerFailed() {},
       onServerClosed() {},
+      onLeak: (_server, what) => this.#warn(`of a leak: ${what}`),
       onDefault: (entry, change) => this.house.followDefault(entry, change),
     })
     this.house = new House({

@@ -38,7 +38,7 @@ export interface RequestParts {
   typesOf(database: string): TypeTable
 }
 
-const NO_STARTUP: StartupWishes = { baseline: '', carried: new Map() }
+const NO_STARTUP: StartupWishes = { baseline: '', strict: '', carried: new Map() }
 /** A piece of a result that is sent while the rest is made. */
 const PIECE = 64 * 1024
 

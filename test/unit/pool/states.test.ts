@@ -15,7 +15,9 @@ function serverIn(state: ServerState): PooledServer {
     openedAt: 0,
     idleSince: 0,
     isRetired: false,
+    isUnseen: false,
     test() {},
+    inspect() {},
     close() {},
   }
 }

@@ -1,0 +1,126 @@
+// Session state in transaction mode, on one server that two clients share: each sees its own, a pin ends when
+// Postgres says that nothing is left, and what leaks is found. The many constructs are in test/interference.
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+import type { Server } from '../../src/backend/server.ts'
+import { getPostgres } from '../support/postgres.ts'
+import { eventually, Rig } from '../support/rig.ts'
+import type { WireClient } from '../support/wire-client.ts'
+
+const postgres = await getPostgres()
+const ONE = { pool: { mode: 'transaction', size: 1 } } as const
+
+async function one(client: WireClient, sql: string): Promise<string | null | undefined> {
+  const { rows, error } = await client.query(sql)
+  assert.equal(error, null, sql)
+  return rows[0]?.[0]
+}
+
+describe('settings that Postgres does not report', () => {
+  it('follow each client, also after a rollback, and with its times too short for a question', async () => {
+    const rig = await Rig.start(postgres, ONE)
+    await using a = await rig.client()
+    await using b = await rig.client()
+    await a.query("set work_mem = '7MB'; set app.tenant = 'a'")
+    await b.query("set work_mem = '9MB'")
+    await a.query('begin; set enable_seqscan = off; rollback')
+    assert.deepEqual([await one(a, 'show work_mem'), await one(b, 'show work_mem')], ['7MB', '9MB'])
+    assert.equal(await one(a, 'show enable_seqscan'), 'on')
+    assert.equal(await one(b, "select current_setting('app.tenant', true)"), '')
+    assert.equal(await one(a, "select current_setting('app.tenant', true)"), 'a')
+    await a.query("set statement_timeout = '1ms'")
+    assert.equal(await one(b, 'show statement_timeout'), '0')
+    await a.query('set statement_timeout = 0')
+    await b.query('reset all')
+    assert.equal(await one(b, 'show work_mem'), '4MB')
+    assert.equal(await one(a, 'show work_mem'), '7MB')
+  })
+
+  it('follow where no statement names them', async () => {
+    const rig = await Rig.start(postgres, ONE)
+    await using a = await rig.client()
+    await using b = await rig.client()
+    await a.query("do $$ begin perform set_config('app.a', 'x', false); set enable_hashjoin = off; end $$")
+    const both = "select current_setting('app.a', true) || current_setting('enable_hashjoin')"
+    assert.deepEqual([await one(b, both), await one(a, both), await one(b, both)], ['on', 'xoff', 'on'])
+    await a.query(`create function tracked() returns text language plpgsql as
+      $$ begin return set_config('app.b', 'y', false); end $$`)
+    assert.equal(await one(a, 'select tracked()'), 'y')
+    assert.equal(await one(b, "select current_setting('app.b', true)"), '')
+    assert.equal(await one(a, "select current_setting('app.b', true)"), 'y')
+    await a.query('drop function tracked()')
+  })
+
+  it('are what the client asked for at its startup after a RESET', async () => {
+    const rig = await Rig.start(postgres, ONE)
+    await using a = await rig.client({ params: { application_name: 'mine', timezone: 'Asia/Tokyo' } })
+    await using b = await rig.client()
+    await a.query("set timezone = 'UTC'; set application_name = 'other'")
+    assert.notEqual(await one(b, 'show timezone'), 'Asia/Tokyo')
+    await a.query('reset timezone')
+    assert.equal(await one(a, 'show timezone'), 'Asia/Tokyo')
+    assert.equal((await a.extended('reset all')).tag, 'RESET')
+    assert.deepEqual(
+      [await one(b, 'show application_name'), await one(a, 'show application_name')],
+      ['', 'mine'],
+    )
+  })
+})
+
+describe('who somebody is', () => {
+  it('is the client’s own, and what a role may not set is set before', async () => {
+    const rig = await Rig.start(postgres, ONE)
+    await using a = await rig.client()
+    await using b = await rig.client()
+    await a.query("set log_min_duration_statement = '1h'; set role pg_monitor")
+    const who = 'select current_user::text'
+    assert.equal(await one(b, who), postgres.user)
+    assert.equal(await one(a, who), 'pg_monitor')
+    await a.query('reset role')
+    assert.equal(await one(a, who), postgres.user)
+  })
+})
+
+describe('a pin', () => {
+  const cases = [
+    ['temporary objects', 'create temp table pinned (a int)', 'drop table pinned'],
+    ['advisory locks', 'select pg_advisory_lock(5), pg_advisory_lock(5)', 'select pg_advisory_unlock_all()'],
+    ['held cursors', 'begin; declare pinned cursor with hold for select 1; commit', 'close pinned'],
+  ] as const
+  for (const [name, begin, end] of cases) {
+    it(`for ${name} ends when nothing is left`, async () => {
+      const rig = await Rig.start(postgres, ONE)
+      await using a = await rig.client()
+      await using b = await rig.client()
+      await a.query(begin)
+      let isServed = false
+      const served = one(b, 'select 1').then(() => {
+        isServed = true
+      })
+      await a.query('select 2')
+      assert.equal(isServed, false)
+      await a.query(end)
+      await served
+    })
+  }
+})
+
+describe('a leak', () => {
+  it('is found within a second, and costs the server its connection', async () => {
+    const rig = await Rig.start(postgres, ONE)
+    await using a = await rig.client()
+    await a.query("set work_mem = '8MB'")
+    const { pooler } = rig.test
+    const [entry] = [...pooler.router.entries()]
+    const [server] = [...entry!.servers()] as [Server]
+    await eventually(() => server.state === 'idle')
+    const { talk } = server
+    // As if nobody had looked at this setting.
+    talk.settings = talk.settings!.without('work_mem')
+    const since = performance.now()
+    await eventually(() => assert.equal(entry!.counters.leaks, 1))
+    assert.ok(performance.now() - since < 1000)
+    assert.equal(server.state, 'closed')
+    assert.equal(await one(a, 'show work_mem'), '8MB')
+  })
+})
