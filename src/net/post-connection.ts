@@ -14,7 +14,7 @@ import type { WebRequest } from './web-request.ts'
 const PIECES_MAX = 32
 /** How long a request may take to come; from then on Node's limits count. */
 const PART_MS = 2000
-/** Of what comes before an answer is out so much is kept; then nothing is read. */
+/** Of what comes before an answer is out so much is kept, in so many pieces; then nothing is read. */
 const HELD_MAX = HEAD_MAX + BODY_MAX
 /** What the other end is given besides the time that it was told, so that no request of its is lost. */
 const KEEPALIVE_GRACE_MS = 1000
@@ -153,7 +153,7 @@ class PostConnection implements StreamHandler, AnswerOwner, PeerName {
   /** Somebody sends the next request before the answer to this one. */
   #hold(chunk: Buffer): void {
     this.#kept = this.#kept === null ? Buffer.from(chunk) : Buffer.concat([this.#kept, chunk])
-    if (this.#kept.length >= HELD_MAX) this.#socket.pause()
+    if (this.#kept.length >= HELD_MAX || ++this.#pieces >= PIECES_MAX) this.#socket.pause()
   }
 
   onAnswered(isLast: boolean): void {
@@ -170,6 +170,8 @@ class PostConnection implements StreamHandler, AnswerOwner, PeerName {
   }
 
   #handOver(bytes: Buffer): void {
+    // It broke while it was written to: `onClose` is to come.
+    if (this.#socket.destroyed) return
     this.#isOver = true
     this.#all.forget(this)
     this.#all.events.onOther(this.#socket, Buffer.from(bytes))

@@ -74,6 +74,46 @@ describe('a connection that sends queries', () => {
     assert.deepEqual(closed, ['1st', 'undefined'])
   })
 
+  it('is not read while more is kept than one request may have, and nothing of it is lost', async () => {
+    const { socket } = await open()
+    // More than the kernel holds for both ends.
+    const long = 'x'.repeat(32_000_000)
+    socket.write(post('1st'))
+    await whenAsked(1)
+    socket.write(post(long))
+    for (let turn = 0; turn < 50; turn++) await aTurn()
+    assert.ok(socket.writableLength > 0)
+    answerLast()
+    await whenAsked(2)
+    let length = 0
+    asked[1]!.request.on('data', (chunk) => {
+      length += chunk.length
+    })
+    await until(
+      () => length === long.length,
+      () => `${length} bytes`,
+    )
+    answerLast()
+    await until(
+      () => closed.length === 2,
+      () => `${closed.length} answers are out`,
+    )
+  })
+
+  it('that is not read and has gone is noticed when it is answered, and given to nobody', async () => {
+    const { server, socket } = await open()
+    socket.write(post('1st'))
+    await whenAsked(1)
+    socket.write('x'.repeat(1_000_000))
+    await aTurn()
+    socket.resetAndDestroy()
+    await aTurn()
+    answerLast()
+    await server.finished()
+    await aTurn()
+    assert.deepEqual([asked.length, closed], [1, ['1st']])
+  })
+
   it('that ends, or says that it sends no more, takes its request along', async () => {
     for (const how of ['destroy', 'end'] as const) {
       const { server, socket, told } = await open()
