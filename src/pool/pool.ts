@@ -7,13 +7,13 @@ import type { Limits } from './limits.ts'
 import { tooManyWaiting, waitedTooLong } from './refusals.ts'
 import { reasonIdle, reasonToRetire, unseenFor } from './retirement.ts'
 import { move } from './states.ts'
+import { nextWaiter } from './next-waiter.ts'
 import type { OpenFailure, OpenServer, PooledServer, PoolLimits, Refusal, Waiter } from './types.ts'
 import { UnderWay } from './under-way.ts'
 import { WaitQueue } from './wait-queue.ts'
 
-/** How many later waiters may be served before one whose baseline no free server has. */
-const PASS_MAX = 8
-const LOOK_MAX = 32 // Idle servers that are looked at for the wanted settings.
+/** How many idle servers are looked at for the wanted settings. */
+const LOOK_MAX = 32
 
 /** What a pool is made of. */
 export interface PoolParts<S extends PooledServer> {
@@ -250,7 +250,7 @@ export class Pool<S extends PooledServer> {
         this.#shared.serveStarving()
         continue
       }
-      const waiter = this.#nextWaiter()
+      const waiter = nextWaiter(this.waiting, this.idle)
       if (waiter === null) return
       const server = this.#pick(waiter)
       // Null: those that suit are being tested now. What else is idle may suit another waiter.
@@ -260,21 +260,6 @@ export class Pool<S extends PooledServer> {
       waiter.lastServer = server
       waiter.onGrant(server)
     }
-  }
-
-  /** The first waiter, or one shortly behind it when only that one can use what is idle. */
-  #nextWaiter(): Waiter<S> | null {
-    const first = this.waiting.first
-    if (first === null || this.#hasBaseline(first.baseline)) return first
-    if (first.passedOver >= PASS_MAX) return null
-    const other = this.waiting.find((waiter) => this.#hasBaseline(waiter.baseline))
-    if (other !== null) first.passedOver++
-    return other
-  }
-
-  #hasBaseline(baseline: string): boolean {
-    for (const server of this.idle) if (server.baseline === baseline) return true
-    return false
   }
 
   /**

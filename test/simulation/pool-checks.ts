@@ -85,7 +85,7 @@ export function checkOpening(world: PoolWorld, pool: SimPool): void {
   if (pool.isPaused) throw new Violation('a paused pool opens a server')
 }
 
-/** At a grant: nobody who came before could have used this server, and the first is not passed for ever. */
+/** At a grant: nobody who came before could have used this server as well, and the first is not passed for ever. */
 export function checkGrant(world: PoolWorld, client: SimClient, server: SimServer): void {
   const { pool } = client
   if (pool.isPaused) throw new Violation('a paused pool grants')
@@ -96,7 +96,10 @@ export function checkGrant(world: PoolWorld, client: SimClient, server: SimServe
   for (const other of world.clients) {
     if (other.pool !== pool || other === client || !other.isWaiting || other.arrival > client.arrival)
       continue
-    if (other.baseline === server.baseline) throw new Violation('served before one who came earlier')
+    // Unless this one wants just the settings that the server has.
+    const isPassedFor = server.settings === client.wantedSettings && server.settings !== other.wantedSettings
+    if (other.baseline === server.baseline && !isPassedFor)
+      throw new Violation('served before one who came earlier')
     if (first === null || other.arrival < first.arrival) first = other
   }
   if (first !== null && ++first.passed > PASS_MAX)
