@@ -85,7 +85,7 @@ export function checkOpening(world: PoolWorld, pool: SimPool): void {
   if (pool.isPaused) throw new Violation('a paused pool opens a server')
 }
 
-/** At a grant: nobody who came before could have used this server as well, and the first is not passed for ever. */
+/** At a grant: nobody who came before could have used it as well, and the first is not passed for ever. */
 export function checkGrant(world: PoolWorld, client: SimClient, server: SimServer): void {
   const { pool } = client
   if (pool.isPaused) throw new Violation('a paused pool grants')
