@@ -21,6 +21,8 @@ export class Insight {
   /** One for each way in which texts are read. */
   #readings: Reading[] = readings(null)
   #dueAt = 0
+  /** Somebody asks for currval or lastval. */
+  readsSequences = false
   /** Custom settings that functions of the database may set. */
   customNames: readonly string[] = []
 

@@ -33,7 +33,8 @@ import {
   UnnamedFix,
   UnnamedParse,
 } from './refs.ts'
-import { noBlocks, outgrown, statementsFull } from './refusals.ts'
+import { notOwnSequence, outgrown, statementsFull } from './refusals.ts'
+import { mayRead } from './sequences.ts'
 import type { Talk } from './talk.ts'
 import { noteBind } from './touched.ts'
 
@@ -103,18 +104,13 @@ export class NamedRequests {
     const body = src.subarray(nameStop + 1, stop)
     const definition = session.statements.define(body, this.#parseKey(), this.#effectsOf)
     if (definition === null) {
-      this.#fail(statementsFull())
+      this.refuse(statementsFull())
       return Sent.Taken
     }
     if (definition.parseKey !== 0) definition.settings ??= session.settings
     const change = session.statements.sentParse(name, definition, this.#talk.batch)
     this.#parseDefinition(new NamedParse(change, definition), framer)
     return Sent.Taken
-  }
-
-  /** Transaction blocks do not exist in statement mode: the Parse fails in its turn. */
-  refuseBlock(): void {
-    this.#fail(noBlocks())
   }
 
   /**
@@ -197,9 +193,13 @@ export class NamedRequests {
       const fit = fitOf(this.#talk, statement, framer)
       if (fit === Fit.Ask) return this.#ask(statement)
       if (fit === Fit.No) {
-        this.#fail(outgrown())
+        this.refuse(outgrown())
         return Sent.Taken
       }
+    }
+    if (statement !== undefined && !this.#mayRead(this.#insight.current(statement.definition))) {
+      this.refuse(notOwnSequence())
+      return Sent.Taken
     }
     this.#bound = statement ?? null
     const serverName = statement === undefined ? MISSING_NAME : this.#ensure(statement)
@@ -221,6 +221,10 @@ export class NamedRequests {
     this.#out.write(head)
     this.#out.forward(src, nameStop + 1, stop)
     return Sent.Taken
+  }
+
+  #mayRead(effects: Effects): boolean {
+    return mayRead({ talk: this.#talk, out: this.#out }, this.#sessionOf(), this.#insight, effects)
   }
 
   #describe(framer: Framer): number {
@@ -373,7 +377,7 @@ export class NamedRequests {
   }
 
   /** Has Postgres make an error at this place of the batch; the client reads other words. */
-  #fail(error: Buffer): void {
+  refuse(error: Buffer): void {
     // Where a reset took our statements, no name is taken for certain.
     this.#out.write(this.#talk.needsSetup ? namedParse('', BROKEN_TEXT) : namedParse(TAKEN_NAME, EMPTY_TEXT))
     this.#talk.replies.push(Reply.Parse, new Substitute(error))

@@ -8,6 +8,7 @@ import { Ask, type ProbeTarget, type Remains, writeProbe } from './probe.ts'
 import { learn } from './preparing.ts'
 import { bringSetup } from './reset.ts'
 import type { ServerParts } from './route.ts'
+import { lingers } from './sequences.ts'
 
 /** What is needed of a server. */
 export interface ReadBackTarget extends ProbeTarget {
@@ -52,6 +53,7 @@ export function readBack(target: ReadBackTarget, session: VirtualSession): void 
   talk.touched = 0
   talk.customTouched = null
   const asked = askedFor(touched, session)
+  setPin(session, 'sequence', lingers(touched, target.parts.insight))
   if ((touched & ANYTHING) !== 0) talk.taintedBy = session
   if ((touched & Touch.Backend) !== 0) session.pins.add('backend_state')
   if ((touched & (Touch.AnyName | Touch.Unknown)) === Touch.AnyName) session.pins.add('custom_setting')

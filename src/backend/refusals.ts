@@ -24,6 +24,17 @@ export function outgrown(): Buffer {
   })
 }
 
+/** What it asks for may be what another client got. */
+export function notOwnSequence(): Buffer {
+  return errorResponse({
+    severity: 'ERROR',
+    code: '55000',
+    message: 'currval and lastval are not yet known to be of this session',
+    detail: 'Other clients have used this server since; from now on this is looked after in this database.',
+    hint: 'Run the transaction again, or take the value with INSERT .. RETURNING.',
+  })
+}
+
 /** The refusal of transaction blocks in statement mode. */
 export function noBlocks(): Buffer {
   return errorResponse({

@@ -15,7 +15,9 @@ import { internalExchange, writeEvictions, writeFence } from './internal.ts'
 import type { Insight } from './insight.ts'
 import { NamedRequests } from './named-requests.ts'
 import type { Output } from './output.ts'
+import { noBlocks, notOwnSequence } from './refusals.ts'
 import { type ResetTarget, writeReset } from './reset.ts'
+import { mayRead } from './sequences.ts'
 import { Copy, type Talk } from './talk.ts'
 import { noteCall, noteEffects } from './touched.ts'
 
@@ -151,7 +153,12 @@ export class Requests {
     const talk = this.#talk
     const nameStop = framer.src.indexOf(0, framer.start + 5)
     if (nameStop === framer.start + 5) {
-      const { facts, touches } = this.#noteUnnamed(framer)
+      const effects = this.#noteUnnamed(framer)
+      const { facts, touches } = effects
+      if (!this.#mayRead(effects)) {
+        this.#named.refuse(notOwnSequence())
+        return framer.rest > 0 ? Sent.Refuse : Sent.Taken
+      }
       if ((touches & Touch.Resets) !== 0 && this.#needsOther()) return this.#elsewhere()
       if (talk.mayBeInside && (facts & Fact.Ends) !== 0) talk.endsTransaction = true
     }
@@ -159,7 +166,7 @@ export class Requests {
       const { facts } = this.#effects(framer, nameStop + 1)
       if (talk.unconfirmed > 0 && (facts & (Fact.Ends | Fact.Unclear)) !== 0) return Sent.Hold
       if (this.#mode === 'statement' && (facts & Fact.Begins) !== 0) {
-        this.#named.refuseBlock()
+        this.#named.refuse(noBlocks())
         talk.restOut = 0
         return framer.rest > 0 ? Sent.Refuse : Sent.Taken
       }
@@ -167,6 +174,11 @@ export class Requests {
     const sent = this.#named.parse(framer)
     if (sent === Sent.Taken) talk.restOut = framer.rest
     return sent
+  }
+
+  #mayRead(effects: Effects): boolean {
+    const session = this.#session
+    return session === null || session.once !== null || mayRead(this.#server, session, this.#insight, effects)
   }
 
   /** RESET would go back to what the server has from its login, which is not all that the client has. */
@@ -209,7 +221,12 @@ export class Requests {
       // Behind an error Postgres ignores it, and a Sync of ours would end that.
       if (this.#mode === 'statement' && (facts & Fact.Begins) !== 0 && !this.#replies.isSkipping) {
         if (framer.rest > 0) return Sent.Refuse
-        this.#named.refuseBlock()
+        this.#named.refuse(noBlocks())
+        return this.#ownSync()
+      }
+      if (!this.#mayRead(effects) && !this.#replies.isSkipping) {
+        if (framer.rest > 0) return Sent.Refuse
+        this.#named.refuse(notOwnSequence())
         return this.#ownSync()
       }
       if (talk.mayBeInside && (facts & Fact.Ends) !== 0) talk.endsTransaction = true

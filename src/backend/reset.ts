@@ -30,7 +30,7 @@ export function writeReset(target: ResetTarget, then: (isDone: boolean) => void)
       talk.lostSetup = false
       talk.statements.clear()
       talk.unnamedOf = null
-      talk.taintedBy = null
+      talk.taintedBy = talk.sequencesOf = null
       talk.touched = 0
       const { settings, loginSettings } = talk
       // What Postgres reports it has told; of the rest it is as after its login.

@@ -9,6 +9,7 @@ import { errorResponse } from '../wire/error-response.ts'
 import { Status } from '../wire/protocol.ts'
 import { internalExchange, writeDiff } from './internal.ts'
 import { bringSetup, writeReset } from './reset.ts'
+import { bringSequences } from './sequences.ts'
 import type { Server } from './server.ts'
 import type { Talk } from './talk.ts'
 
@@ -21,6 +22,7 @@ export function bringSettings(server: Server, lessee: Lessee): void {
   // A session of one request has no statements with names, and so needs none of ours.
   if (!isOnce) bringSetup(talk, server.out)
   if (!lessee.isProbe) talk.isClean = false
+  if (!isReset) bringSequences(server, lessee.session, server.parts.insight)
   const present = isReset ? talk.loginSettings : talk.settings
   if (wanted === present || present === null) return
   const changes = wanted.changesFrom(present)

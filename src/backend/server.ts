@@ -374,7 +374,7 @@ export class Server implements LeasedServer, StreamHandler, LoginEvents, AnswerE
       if (this.lessee !== lessee) return
       this.#cancels.settle()
     }
-    if (talk.touched !== 0 && talk.isQuiet) {
+    if ((talk.touched !== 0 || lessee.session.pins.has('sequence')) && talk.isQuiet) {
       readBack(this, lessee.session)
       this.out.flush()
     }

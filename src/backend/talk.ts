@@ -42,6 +42,8 @@ export class Talk implements TalkView {
   isReadingBack = false
   /** Whose statements may have left what cannot be seen: before anybody else comes there is a reset. */
   taintedBy: VirtualSession | null = null
+  /** Whose values of currval and lastval it may have. */
+  sequencesOf: VirtualSession | 'many' | null = null
   /** The statements of the probe are prepared. */
   hasProbes = false
   /** Nobody has used it since its login or the last reset: nothing of a session can be there. */

@@ -4,6 +4,7 @@ import type { VirtualSession } from '../session/virtual-session.ts'
 import { type Effects, Touch } from '../sql/effects.ts'
 import { settingName } from '../sql/settings.ts'
 import type { Framer } from '../wire/framer.ts'
+import { noteSequences } from './sequences.ts'
 import type { Talk } from './talk.ts'
 
 const HEADER = 5
@@ -20,6 +21,7 @@ export function noteEffects(talk: Talk, session: VirtualSession | null, effects:
   // What a session of one request leaves goes with it.
   if (session === null || session.once !== null) return
   talk.touched |= effects.touches
+  noteSequences(talk, session, effects.touches)
   if (effects.label !== '') talk.touchedBy = effects.label
   if ((effects.touches & Touch.Prepared) !== 0) session.preparedTouches |= effects.prepared
   if ((effects.touches & Touch.Executes) !== 0) talk.touched |= session.preparedTouches

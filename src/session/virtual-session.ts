@@ -19,6 +19,8 @@ export type PinReason =
   | 'custom_setting'
   /** A setting that the user of the login may not set. */
   | 'privileged_setting'
+  /** It may ask for what it got from a sequence; for one transaction more. */
+  | 'sequence'
 
 /** Longest unnamed Parse that is kept to be brought to another server; a longer one pins. */
 export const UNNAMED_MAX = 64 * 1024

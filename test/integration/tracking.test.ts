@@ -124,3 +124,26 @@ describe('a leak', () => {
     assert.equal(await one(a, 'show work_mem'), '8MB')
   })
 })
+
+describe('what a sequence gave', () => {
+  it('is told to whom it was given, and to nobody else', async () => {
+    const rig = await Rig.start(postgres, ONE)
+    await using a = await rig.client()
+    await using b = await rig.client()
+    const failed = async (client: WireClient, sql: string) => (await client.query(sql)).error?.code
+    await a.query('drop table if exists numbered; create table numbered (id serial, a int)')
+    await b.query('insert into numbered (a) values (1)')
+    // The first who asks teaches that it is asked for.
+    assert.equal(await failed(a, 'select lastval()'), '55000')
+    await a.query('insert into numbered (a) values (1)')
+    const waits = one(b, "select 'served'")
+    assert.equal(await one(a, 'select lastval()'), '2')
+    assert.equal(await waits, 'served')
+    await a.query('insert into numbered (a) values (1)')
+    assert.equal(await one(a, "select currval('numbered_id_seq')"), '3')
+    assert.equal(await failed(b, "select currval('numbered_id_seq')"), '55000')
+    const batch = await b.extended("select currval('numbered_id_seq')")
+    assert.equal(batch.error?.code, '55000')
+    await a.query('drop table numbered')
+  })
+})
