@@ -12,6 +12,8 @@ import { FOR_GRAMMAR } from './vocabulary.ts'
 
 /** Longest text that the grammar sees, in bytes: 16 KiB can take it 20 ms, and nothing else runs then. */
 const GRAMMAR_MAX = 16 * 1024
+/** Texts that are remembered by their hash alone; a power of two. */
+const SEEN = 4096
 /** And how many bytes it sees until `refill`: that takes it less than 50 ms. */
 const BUDGET = 48 * 1024
 /** What an entry costs besides its text, and one statement of a verdict, roughly. */
@@ -72,6 +74,10 @@ export class FactBook {
   readonly #bytesMax: number
   readonly #grammarMax: number
   readonly #entries = new Map<number, Entry>()
+  /** Of the text that was asked about last. */
+  #hash = 0
+  /** Hashes of texts that came of late. */
+  readonly #seen = new Int32Array(SEEN)
   #budget = BUDGET
   #newest: Entry | null = null
   #oldest: Entry | null = null
@@ -94,41 +100,64 @@ export class FactBook {
 
   /** What is known about `text[start..end)`; scans it if it is new. The bytes are copied if they are kept. */
   look(text: Buffer, start: number, end: number, reading: Reading): Known {
-    const hash = hashOf(text, start, end)
-    const found = this.#entries.get(hash)
-    if (found !== undefined && isSame(found.text, text, start, end) && found.flags === reading.flags) {
-      if (found.marked !== reading.marked) rescan(found, reading)
-      if (found !== this.#newest) {
-        this.#unlink(found)
-        this.#link(found)
+    return this.#find(text, start, end, reading) ?? this.#add(text.subarray(start, end), reading)
+  }
+
+  /**
+   * What `text[start..end)` may leave behind in a session. A text that is known costs one look-up. One
+   * without a word that matters is kept when it comes again soon: most others are sent once.
+   */
+  effects(text: Buffer, start: number, end: number, reading: Reading): Effects {
+    let entry = this.#find(text, start, end, reading)
+    if (entry === null) {
+      if (this.#isNew()) {
+        const facts = scanFacts(text, start, end, reading)
+        if (isPlain(facts)) return plainEffects(facts)
       }
-      return found
+      entry = this.#add(text.subarray(start, end), reading)
     }
-    if (end - start + ENTRY_COST > this.#bytesMax / SHARE_MAX) {
-      return new Entry(text.subarray(start, end), hash, reading)
+    if (entry.effects !== null) return entry.effects
+    const { facts } = entry
+    const wasPlain = isPlain(facts)
+    const effects = wasPlain ? plainEffects(facts) : effectsOf(entry, this.judge(entry), reading.marked)
+    // Without a verdict it was not judged now, but may be another time.
+    if (wasPlain || entry.verdict !== undefined) entry.effects = effects
+    return effects
+  }
+
+  #find(text: Buffer, start: number, end: number, reading: Reading): Entry | null {
+    this.#hash = hashOf(text, start, end)
+    const found = this.#entries.get(this.#hash)
+    if (found === undefined || found.flags !== reading.flags || !isSame(found.text, text, start, end))
+      return null
+    if (found.marked !== reading.marked) rescan(found, reading)
+    if (found !== this.#newest) {
+      this.#unlink(found)
+      this.#link(found)
     }
+    return found
+  }
+
+  /** A text that `#find` has just not found. */
+  #add(text: Buffer, reading: Reading): Entry {
+    const hash = this.#hash
+    if (text.length + ENTRY_COST > this.#bytesMax / SHARE_MAX) return new Entry(text, hash, reading)
     // In memory of its own: a piece of Node's pool would keep 64 KiB for as long as the text is kept.
-    const copy = Buffer.allocUnsafeSlow(end - start)
-    text.copy(copy, 0, start, end)
+    const copy = Buffer.allocUnsafeSlow(text.length)
+    text.copy(copy)
     const entry = new Entry(copy, hash, reading)
-    if (found !== undefined) this.#drop(found)
+    const before = this.#entries.get(hash)
+    if (before !== undefined) this.#drop(before)
     this.#keep(entry)
     return entry
   }
 
-  /**
-   * What `text[start..end)` may leave behind in a session. A text that is known, or has no word that matters,
-   * costs one look-up.
-   */
-  effects(text: Buffer, start: number, end: number, reading: Reading): Effects {
-    const entry = this.look(text, start, end, reading) as Entry
-    if (entry.effects !== null) return entry.effects
-    const { facts } = entry
-    const isPlain = (facts & (FOR_GRAMMAR | Fact.Creates | Fact.Unclear)) === 0
-    const effects = isPlain ? plainEffects(facts) : effectsOf(entry, this.judge(entry), reading.marked)
-    // Without a verdict it was not judged now, but may be another time.
-    if (isPlain || entry.verdict !== undefined) entry.effects = effects
-    return effects
+  /** No text of the hash that `#find` has made has come for a while. */
+  #isNew(): boolean {
+    const place = this.#hash & (SEEN - 1)
+    if (this.#seen[place] === this.#hash) return false
+    this.#seen[place] = this.#hash
+    return true
   }
 
   /**
@@ -203,6 +232,11 @@ function rescan(entry: Entry, reading: Reading): void {
   entry.marked = reading.marked
   entry.facts = scanFacts(entry.text, 0, entry.text.length, reading)
   entry.effects = null
+}
+
+/** No grammar is needed to tell what it leaves behind. */
+function isPlain(facts: number): boolean {
+  return (facts & (FOR_GRAMMAR | Fact.Creates | Fact.Unclear)) === 0
 }
 
 function hashOf(text: Buffer, start: number, end: number): number {
