@@ -7,7 +7,14 @@ import { PREFIX } from '../session/statements.ts'
 import { field } from '../wire/error-response.ts'
 import { bind, execute, parse } from '../wire/messages.ts'
 import { Status } from '../wire/protocol.ts'
-import { type InternalExchange, internalExchange, RUN_BEGIN, RUN_COMMIT, writeQuery } from './internal.ts'
+import {
+  type InternalExchange,
+  internalExchange,
+  RUN_BEGIN,
+  RUN_COMMIT,
+  writeQuery,
+  writeSync,
+} from './internal.ts'
 import type { Output } from './output.ts'
 import type { OwnRow } from './own-rows.ts'
 import type { Talk } from './talk.ts'
@@ -140,7 +147,7 @@ function ask(
     else if (row.length === OF_COLUMNS.length) notePresent(remains, row)
     else isBroken = true
   }
-  if (!talk.hasProbes) prepare(talk, out, exchange)
+  if (!talk.hasProbes) prepare(talk, out)
   push(talk, out, RUN_BEGIN, exchange)
   if (isPatient) push(talk, out, Buffer.concat([bind('', TIMES, []), EXECUTE]), exchange)
   if ((asked & Ask.Settings) !== 0) {
@@ -155,13 +162,18 @@ function ask(
   talk.replies.push(Reply.Sync | Fate.Internal, exchange)
 }
 
-/** The statements stay until a reset, or DEALLOCATE ALL, takes them. */
-function prepare(talk: Talk, out: Output, exchange: InternalExchange): void {
+/**
+ * The statements stay until a reset, or DEALLOCATE ALL, takes them. In an exchange of their own: to parse
+ * them is a query, behind which BEGIN could not choose its isolation.
+ */
+function prepare(talk: Talk, out: Output): void {
   talk.hasProbes = true
+  const exchange = internalExchange('setup', false, () => {})
   for (const statement of STATEMENTS) {
     talk.replies.push(Reply.Parse | Fate.Internal, exchange)
     out.write(statement)
   }
+  writeSync(talk, out, exchange)
 }
 
 function push(talk: Talk, out: Output, bytes: Buffer, exchange: InternalExchange): void {

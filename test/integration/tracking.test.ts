@@ -83,12 +83,24 @@ describe('who somebody is', () => {
 
 describe('a pin', () => {
   const cases = [
-    ['temporary objects', 'create temp table pinned (a int)', 'drop table pinned'],
-    ['advisory locks', 'select pg_advisory_lock(5), pg_advisory_lock(5)', 'select pg_advisory_unlock_all()'],
-    ['held cursors', 'begin; declare pinned cursor with hold for select 1; commit', 'close pinned'],
+    [
+      'for temporary objects ends when nothing is left',
+      'create temp table pinned (a int)',
+      'drop table pinned',
+    ],
+    [
+      'for advisory locks ends when nothing is left',
+      'select pg_advisory_lock(5), pg_advisory_lock(5)',
+      'select pg_advisory_unlock_all()',
+    ],
+    [
+      'for held cursors ends when nothing is left',
+      'begin; declare pinned cursor with hold for select 1; commit',
+      'close pinned',
+    ],
   ] as const
-  for (const [name, begin, end] of cases) {
-    it(`for ${name} ends when nothing is left`, async () => {
+  for (const [title, begin, end] of cases) {
+    it(title, async () => {
       const rig = await Rig.start(postgres, ONE)
       await using a = await rig.client()
       await using b = await rig.client()
