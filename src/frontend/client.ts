@@ -18,9 +18,9 @@ import { cancelled, malformed, SHUTDOWN, tooLong } from './refusals.ts'
 import type { ClientHouse, ClientParts, PoolAccess, Visitor } from './types.ts'
 import { act, isBetween, Watch } from './watch.ts'
 
-/** Longest Parse, Describe or Close that is read whole. */
+/** Longest Query, Parse, Describe or Close that is read whole. */
 const WHOLE_MAX = 256 * 1024
-/** Of a longer one, and of Bind and Query, this much is looked at. */
+/** Of a longer one, and of Bind, this much is looked at. */
 const PREFIX_MAX = 16 * 1024
 
 export class Client implements StreamHandler, Lessee, Waiter<LeasedServer> {

@@ -98,7 +98,7 @@ export const CLIENT_RULES: FrameRules = rules([
   [C.FunctionCall, Take.Stream, LARGE],
   [C.Flush, Take.Whole, 4],
   [C.Parse, Take.Whole, LARGE],
-  [C.Query, Take.Prefix, LARGE],
+  [C.Query, Take.Whole, LARGE],
   [C.Sync, Take.Whole, 4],
   [C.Terminate, Take.Whole, SMALL],
   [C.CopyDone, Take.Whole, 4],

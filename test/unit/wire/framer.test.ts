@@ -243,7 +243,7 @@ describe('framer', () => {
   })
 
   it('takes back the beginning of a message that is still coming', () => {
-    const bytes = m.query('q'.repeat(200))
+    const bytes = m.bind({ params: ['q'.repeat(200)] })
     const framer = new Framer(CLIENT_RULES, 1000, 50)
     framer.push(bytes.subarray(0, 120))
     assert.equal(framer.next(), Found.Message)
