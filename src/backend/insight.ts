@@ -2,25 +2,31 @@
 // there, and so what each may leave behind. It owns the names; the book with the texts is everybody's.
 import type { Settings } from '../session/settings.ts'
 import type { Definition } from '../session/statements.ts'
-import type { Routines } from '../sql/catalogue.ts'
+import { type Routines, UNREAD } from '../sql/catalogue.ts'
 import type { Effects } from '../sql/effects.ts'
 import type { FactBook } from '../sql/fact-book.ts'
+import { Freshness, type Question } from '../sql/freshness.ts'
 import { ANY, ENCODING, STANDARD } from '../sql/lexer.ts'
 import type { Reading } from '../sql/scanner.ts'
-import type { WordTable } from '../sql/words.ts'
 
 /** Before anything is known of a server. */
 const UNSURE = STANDARD | ANY
-/** What was read of a database holds for so long. */
-const FRESH_MS = 5000
+/** When the catalogue is asked whether it has changed, and how long nobody waits for its answer. */
+const LIMITS = { everyMs: 5000, gapMs: 250, answerMs: 60_000 }
+
+/** Where nothing is known. */
+const LOST = readings(UNREAD)
 
 export class Insight {
   readonly #book: FactBook
   /** Grows when what was said about a text may be otherwise now. */
   version = 1
+  readonly #freshness = new Freshness(LIMITS)
+  #isFailing = false
+  /** Does what was read hold? While it may not, anything may happen. */
+  isCurrent = false
   /** One for each way in which texts are read. */
-  #readings: Reading[] = readings(null)
-  #dueAt = 0
+  #readings: Reading[] = LOST
   /** Somebody asks for currval or lastval. */
   readsSequences = false
   /** Custom settings that functions of the database may set. */
@@ -30,32 +36,56 @@ export class Insight {
     this.#book = book
   }
 
-  /** Should the database be asked for its functions? */
-  isDue(now: number): boolean {
-    return now >= this.#dueAt
+  /** What the database should be asked now; somebody asks then, and says what came of it. */
+  next(now: number, isUrgent: boolean): Question {
+    return this.#freshness.next(now, isUrgent)
   }
 
-  /** Something was made that matters, or may have been. */
-  doubt(): void {
-    this.#dueAt = 0
+  /**
+   * Something was made that matters, or may have been.
+   * @param isTemporary of which a digest does not tell
+   */
+  doubt(isTemporary: boolean): void {
+    this.#freshness.onDdl(isTemporary)
+    this.#settle()
   }
 
-  /** Somebody is asking. */
-  isBeingRead(now: number): void {
-    this.#dueAt = now + FRESH_MS
+  /** The catalogue has this digest. */
+  onDigest(digest: string): void {
+    this.#isFailing = false
+    this.#freshness.onDigest(digest)
+    this.#settle()
   }
 
   /** The functions of the database are these. */
-  learned({ marked, customNames }: Routines): void {
-    this.customNames = customNames
-    this.#readings = readings(marked)
+  learned(routines: Routines, digest: string): void {
+    this.#isFailing = false
+    this.#freshness.onSurvey(digest)
+    this.customNames = routines.customNames
+    this.#readings = readings(routines)
+    this.version++
+    this.#settle()
+  }
+
+  /** The database could not be asked. @returns whether it could the last time */
+  onFailure(): boolean {
+    const isFirst = !this.#isFailing
+    this.#isFailing = true
+    this.#freshness.onFailure()
+    this.#settle()
+    return isFirst
+  }
+
+  #settle(): void {
+    if (this.isCurrent === this.#freshness.isCurrent) return
+    this.isCurrent = !this.isCurrent
     this.version++
   }
 
   /** What `text[start..end)`, sent under these settings, may leave behind. */
   effects(text: Buffer, start: number, end: number, settings: Settings | null): Effects {
-    const reading = this.#readings[settings === null ? UNSURE : settings.readingFlags]
-    return this.#book.effects(text, start, end, reading)
+    const all = this.isCurrent ? this.#readings : LOST
+    return this.#book.effects(text, start, end, all[settings === null ? UNSURE : settings.readingFlags])
   }
 
   /** The same of the body of a Parse message, its statement name taken off. */
@@ -73,6 +103,7 @@ export class Insight {
   }
 }
 
-function readings(marked: WordTable | null): Reading[] {
-  return Array.from({ length: (STANDARD | ENCODING) + 1 }, (_, flags) => ({ flags, marked }))
+function readings(routines: Routines): Reading[] {
+  const { marked } = routines
+  return Array.from({ length: (STANDARD | ENCODING) + 1 }, (_, flags) => ({ flags, marked, routines }))
 }

@@ -1,10 +1,11 @@
 // Makes a server ready for clients when it has logged in: connect_query, the statements of our own exchanges,
 // what is to be known of its database. In session mode the server is its client's alone, and only the first
 // is done. It owns the order of these and nothing else.
-import { type Routine, Routines, routinesQuery } from '../sql/catalogue.ts'
+import { Survey } from '../sql/catalogue.ts'
+import { digestQuery, surveyQuery } from '../sql/catalogue-queries.ts'
+import type { Question } from '../sql/freshness.ts'
 import { writeConnectQuery } from './connect-query.ts'
 import { internalExchange, writeQuery, writeSetup } from './internal.ts'
-import type { OwnRow } from './own-rows.ts'
 import { Ask, writeProbe } from './probe.ts'
 import type { ResetTarget } from './reset.ts'
 
@@ -39,39 +40,48 @@ function readLogin(target: ResetTarget, then: () => void): void {
   out.flush()
 }
 
-/** Reads the functions of the database, if nobody has done so lately. */
-export function learn(target: ResetTarget, then: (problem: null) => void): void {
-  const { parts, talk, out } = target
-  const { insight, clock } = parts
-  if (!insight.isDue(clock.now())) {
-    then(null)
-    return
-  }
-  insight.isBeingRead(clock.now())
-  const routines: Routine[] = []
-  const exchange = internalExchange('catalogue', false, (_status, { error }) => {
-    if (error === null) insight.learned(new Routines(routines))
-    else parts.warn('the functions of the database could not be read: each call of one is taken to matter')
-    then(null)
+/**
+ * Reads the functions of the database, if nobody has done so lately and they may have changed.
+ * @param isUrgent however short ago that was
+ */
+export function learn(target: ResetTarget, then: (problem: null) => void, isUrgent = false): void {
+  const question = askCatalogue(target, isUrgent, () => {
+    if (question !== 'digest' || askCatalogue(target, isUrgent, () => then(null)) === 'nothing') then(null)
   })
-  exchange.onRow = (row) => routines.push(routineOf(row))
-  writeQuery(talk, out, routinesQuery(majorOf(talk.parameters.get('server_version'))), exchange)
-  out.flush()
+  if (question === 'nothing') then(null)
 }
 
-function routineOf([name, language, source, isCut, extension]: OwnRow): Routine {
-  return {
-    name: utf8(name ?? ''),
-    language: language ?? '',
-    source: utf8(source ?? ''),
-    isCut: isCut === 't',
-    extension: extension ?? null,
-  }
+/**
+ * Puts the question that is due about the functions of the database, if there is one.
+ * @param then when it is answered, or cannot be
+ */
+function askCatalogue(target: ResetTarget, isUrgent: boolean, then: () => void): Question {
+  const { parts, talk, out } = target
+  const { insight, clock } = parts
+  const question = insight.next(clock.now(), isUrgent)
+  if (question === 'nothing') return question
+  const survey = new Survey()
+  const exchange = internalExchange('catalogue', false, (_status, { error }) => {
+    if (error !== null) {
+      const isFirst = insight.onFailure()
+      if (isFirst) parts.warn('the functions of the database could not be read: each statement matters')
+    } else if (question === 'digest') {
+      insight.onDigest(survey.digest)
+    } else {
+      insight.learned(survey.finish(), survey.digest)
+    }
+    then()
+  })
+  exchange.onRow = (row) => survey.add(row.map(utf8))
+  const major = majorOf(talk.parameters.get('server_version'))
+  writeQuery(talk, out, question === 'digest' ? digestQuery(major) : surveyQuery(major), exchange)
+  out.flush()
+  return question
 }
 
 /** Rows are kept one character a byte. */
-function utf8(text: string): string {
-  return Buffer.from(text, 'latin1').toString()
+function utf8(text: string | null): string | null {
+  return text === null ? null : Buffer.from(text, 'latin1').toString()
 }
 
 function majorOf(version: string | undefined): number {

@@ -4,6 +4,7 @@
 import type { Lessee } from '../pool/lease.ts'
 import type { PinReason, VirtualSession } from '../session/virtual-session.ts'
 import { TO_ASK, Touch } from '../sql/effects.ts'
+import type { Insight } from './insight.ts'
 import { Ask, type ProbeTarget, type Remains, writeProbe } from './probe.ts'
 import { learn } from './preparing.ts'
 import { bringSetup } from './reset.ts'
@@ -47,11 +48,11 @@ const NO_NAMES: readonly string[] = Object.freeze([])
 
 /** Asks what has to be asked. The server must have nothing in flight and be outside a transaction. */
 export function readBack(target: ReadBackTarget, session: VirtualSession): void {
-  const { talk } = target
-  const { touched } = talk
-  const named = customNames(target, session)
+  const { talk, out, parts } = target
+  const { touched, customTouched } = talk
   talk.touched = 0
   talk.customTouched = null
+  if ((touched & Touch.Defines) !== 0) parts.insight.doubt((touched & Touch.Temp) !== 0)
   const asked = askedFor(touched, session)
   setPin(session, 'sequence', lingers(touched, target.parts.insight))
   if ((touched & ANYTHING) !== 0) talk.taintedBy = session
@@ -59,22 +60,23 @@ export function readBack(target: ReadBackTarget, session: VirtualSession): void 
   if ((touched & (Touch.AnyName | Touch.Unknown)) === Touch.AnyName) session.pins.add('custom_setting')
   if (asked === 0) return
   talk.isReadingBack = true
-  bringSetup(talk, target.out)
-  if ((touched & Touch.Defines) !== 0) learnAgain(target)
-  writeProbe(target, asked, named, (remains) => {
-    talk.isReadingBack = false
-    if (remains === null) {
-      // Its client is told that its session is lost.
-      talk.isReadingBack = true
-      target.close(UNKNOWN_STATE)
-    } else if (target.lessee?.session === session) apply(target, session, remains)
-  })
-}
-
-/** What was made counts from the next statement on. */
-function learnAgain(target: ReadBackTarget): void {
-  target.parts.insight.doubt()
-  learn(target, () => {})
+  bringSetup(talk, out)
+  const probe = () => {
+    const names = customNames(touched, customTouched, parts.insight, session)
+    writeProbe(target, asked, names, (remains) => {
+      talk.isReadingBack = false
+      if (remains === null) {
+        // Its client is told that its session is lost.
+        talk.isReadingBack = true
+        target.close(UNKNOWN_STATE)
+      } else if (target.lessee?.session === session) apply(target, session, remains)
+    })
+    out.flush()
+  }
+  // Custom settings are asked for by their names, of which functions that were just made may have new ones.
+  // Those of this very transaction are in its texts: a long row of definitions need not read all each time.
+  if (parts.insight.isCurrent) probe()
+  else learn(target, probe, (touched & Touch.Defines) === 0)
 }
 
 function askedFor(touched: number, session: VirtualSession): number {
@@ -96,10 +98,15 @@ function mayCreateTemp(touched: number, { settings }: VirtualSession): boolean {
   return settings.values.get('search_path')?.includes('pg_temp') === true
 }
 
-function customNames({ talk, parts }: ReadBackTarget, { settings }: VirtualSession): readonly string[] {
-  if ((talk.touched & (Touch.Settings | Touch.Unknown)) === 0) return NO_NAMES
-  const names = new Set(talk.customTouched)
-  if ((talk.touched & Touch.Unknown) !== 0) for (const name of parts.insight.customNames) names.add(name)
+function customNames(
+  touched: number,
+  touchedNames: ReadonlySet<string> | null,
+  insight: Insight,
+  { settings }: VirtualSession,
+): readonly string[] {
+  if ((touched & (Touch.Settings | Touch.Unknown)) === 0) return NO_NAMES
+  const names = new Set(touchedNames)
+  if ((touched & Touch.Unknown) !== 0) for (const name of insight.customNames) names.add(name)
   for (const name of settings.values.keys()) if (name.includes('.')) names.add(name)
   return [...names]
 }

@@ -6,6 +6,7 @@ import {
   CLASS,
   DASH,
   IDENTIFIER,
+  LOWER_CASE,
   OTHER,
   SEMICOLON,
   SLASH,
@@ -19,7 +20,7 @@ import {
   wordEnd,
 } from './lexer.ts'
 import { Fact, factsOf, TOKEN_MASK, Token, VOCABULARY } from './vocabulary.ts'
-import { lower } from './words.ts'
+import { nameKey } from './words.ts'
 
 /** Behind them a statement begins. */
 const OPENERS: ReadonlySet<string> = new Set(['begin', 'then', 'else', 'loop', 'atomic', 'declare'])
@@ -43,7 +44,7 @@ const FLAGS = STANDARD | UTF8
 export interface BodyFacts {
   /** `Fact` bits. */
   readonly facts: number
-  /** All names and words, in lower case. */
+  /** All names and words, as keys (`nameKey`). */
   readonly words: ReadonlySet<string>
 }
 
@@ -61,16 +62,20 @@ export function readBody(source: string): BodyFacts {
     if (kind === SPACE) continue
     if (kind === WORD) {
       next = wordEnd(text, next, end, FLAGS)
-      const word = lower(text.toString('utf8', at, next))
+      const word = nameKey(text.toString('utf8', at, next))
       words.add(word)
       const found = VOCABULARY.find(text, at, next)
       const said = factsOf(found)
       facts |= (said & Fact.Temp) === 0 || BEFORE_TEMP.has(before) ? said : said & ~Fact.Temp
       if (word.startsWith('pg_temp')) facts |= Fact.Temp
       before = word
-      if (isFirst) facts |= FIRST_FACTS.get(found & TOKEN_MASK) ?? 0
+      // What CALL calls is a name like any other; what DO runs is in a string.
+      if (isFirst && word !== 'call') facts |= FIRST_FACTS.get(found & TOKEN_MASK) ?? 0
       isFirst = OPENERS.has(word)
-      if (next === at + 1) next = skipPrefixed(text, at, end, FLAGS)
+      if (next === at + 1) {
+        if (isUnicodeName(text, at)) facts |= Fact.Unclear
+        next = skipPrefixed(text, at, end, FLAGS)
+      }
     } else if (kind === DASH || kind === SLASH) {
       next = skipComment(text, at, end)
       if (next === at + 1) isFirst = false
@@ -81,11 +86,16 @@ export function readBody(source: string): BodyFacts {
       next = skipOther(text, at, end, FLAGS)
       isFirst = kind === SEMICOLON
       if (kind === IDENTIFIER && next > 0) {
-        words.add(lower(text.toString('utf8', at + 1, next - 1).replaceAll('""', '"')))
+        words.add(nameKey(text.toString('utf8', at + 1, next - 1).replaceAll('""', '"')))
         facts |= factsOf(VOCABULARY.find(text, at + 1, next - 1))
       }
     }
     if (next < 0) return { facts: facts | Fact.Unclear, words }
   }
   return { facts, words }
+}
+
+/** U&"..": the name in it may be anything. */
+function isUnicodeName(text: Buffer, at: number): boolean {
+  return (text[at] | LOWER_CASE) === 0x75 && text[at + 1] === 0x26 && CLASS[text[at + 2]] === IDENTIFIER
 }

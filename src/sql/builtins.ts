@@ -80,6 +80,18 @@ export const TEXT_RUNNERS: ReadonlySet<string> = new Set([
   'connectby',
   'xpath_table',
   'xslt_process',
+  // They are given a type by its name or number, and a domain has checks.
+  'array_in',
+  'array_recv',
+  'domain_in',
+  'domain_recv',
+  'multirange_in',
+  'range_in',
+  'record_in',
+  'record_recv',
+  'pg_restore_attribute_stats',
+  'pg_input_is_valid',
+  'pg_input_error_info',
 ])
 
 /**

@@ -1,6 +1,6 @@
-// Owns what a database's own functions can do to a session, judged from rows of pg_proc, and which built-in
-// functions may run where several clients share a server. Others ask Postgres, with the queries here. What
-// it cannot see into (other languages, EXECUTE of a text) can do anything.
+// Owns what a database's own functions can do to a session and from where they are reached, judged from the
+// rows of catalogue-queries.ts, and which built-in functions may run where several clients share a server.
+// Others ask Postgres. What it cannot see into (other languages, EXECUTE of a text) can do anything.
 
 import { readBody } from './body.ts'
 import {
@@ -14,32 +14,19 @@ import {
   TEXT_RUNNERS,
 } from './builtins.ts'
 import { customNamesIn } from './effects.ts'
+import { FIRST_OID, LINKS_MAX, NAMES_MAX, ROUTINES_MAX } from './catalogue-queries.ts'
+import { Place, Reach, wordNode } from './reach.ts'
+import { Act, type Statement } from './verdict.ts'
 import { Fact } from './vocabulary.ts'
-import { lower, WordTable } from './words.ts'
+import { nameKey, WordTable } from './words.ts'
 
-/** One row of `routinesQuery`. */
-export interface Routine {
-  readonly name: string
-  readonly language: string
-  /** The body; '' where the language is not one that we read. */
-  readonly source: string
-  /** Was the body longer than what the query gives? */
-  readonly isCut: boolean
-  /** The extension that it belongs to; null: none. */
-  readonly extension: string | null
-}
+/** As the queries give it, all values as texts. */
+export type Row = readonly (string | null)[]
 
 /** Custom settings that are asked for where it is not known which were set. */
 const CUSTOM_MAX = 1000
-/** Longest body that is looked into, in characters. */
-const SOURCE_MAX = 256 * 1024
-/** Objects below this were made by initdb. */
-const FIRST_OID = 16384
-/** An aggregate is written in the functions that it is made of. */
-const AGGREGATE_BODY = `pg_catalog.concat_ws(' ', a.aggtransfn, a.aggfinalfn, a.aggcombinefn, a.aggserialfn,
-      a.aggdeserialfn, a.aggmtransfn, a.aggminvtransfn, a.aggmfinalfn)`
-/** The body, or since Postgres 14 the parsed body of BEGIN ATOMIC and RETURN. */
-const SQL_BODY = 'coalesce(pg_catalog.pg_get_function_sqlbody(p.oid), p.prosrc)'
+/** Longest text of all bodies together that is looked into, in characters: it takes some seconds. */
+const BODIES_MAX = 64 * 1024 * 1024
 
 /** Facts of a body that mean: it can change the state of a session. */
 const TOUCHES =
@@ -73,6 +60,15 @@ const HARMLESS_VOLATILE: ReadonlySet<string> = new Set([
   'uuidv7',
 ])
 
+/** What Postgres itself makes functions of, with each range type. */
+const RANGE_MAKERS: ReadonlySet<string> = new Set([
+  'range_constructor2',
+  'range_constructor3',
+  'multirange_constructor0',
+  'multirange_constructor1',
+  'multirange_constructor2',
+])
+
 const NEVER_SHARED: readonly ReadonlySet<string>[] = [
   ADVISORY_LOCKS,
   CHANNEL_FUNCTIONS,
@@ -85,33 +81,6 @@ const NEVER_SHARED: readonly ReadonlySet<string>[] = [
 ]
 
 /**
- * Asks for all functions that initdb did not make: name, language, source, is the source cut, extension. All
- * names are qualified: the search path may be anybody's.
- * @param major of the server
- */
-export function routinesQuery(major: number): string {
-  const body = major >= 14 ? SQL_BODY : 'p.prosrc'
-  return `select p.proname, b.language,
-  case when b.language operator(pg_catalog.=) any (array['sql', 'plpgsql'])
-    then pg_catalog."left"(b.body, ${SOURCE_MAX}) else '' end,
-  pg_catalog.length(b.body) operator(pg_catalog.>) ${SOURCE_MAX}, e.extname
-from pg_catalog.pg_proc p
-  join pg_catalog.pg_language l on l.oid operator(pg_catalog.=) p.prolang
-  left join pg_catalog.pg_aggregate a on a.aggfnoid operator(pg_catalog.=) p.oid
-  cross join lateral (select
-    case when a.aggfnoid is null then l.lanname::pg_catalog.text else 'sql' end as language,
-    case when a.aggfnoid is null then ${body} else ${AGGREGATE_BODY} end as body) b
-  left join pg_catalog.pg_depend d on d.classid operator(pg_catalog.=) 1255
-    and d.objid operator(pg_catalog.=) p.oid and d.deptype operator(pg_catalog.=) 'e'
-  left join pg_catalog.pg_extension e on e.oid operator(pg_catalog.=) d.refobjid
-where p.oid operator(pg_catalog.>=) ${FIRST_OID}`
-}
-
-/** Asks for the names of built-in functions, each with: is any of that name volatile? */
-export const BUILTINS_QUERY = `select p.proname, pg_catalog.bool_or(p.provolatile operator(pg_catalog.=) 'v')
-from pg_catalog.pg_proc p where p.oid operator(pg_catalog.<) ${FIRST_OID} group by p.proname`
-
-/**
  * May a built-in function run in a query on a server whose transactions are read only and which other clients
  * use at the same time? Those that write, tell and keep nothing; of the volatile ones only those listed.
  */
@@ -120,82 +89,224 @@ export function isShareableBuiltin(name: string, isVolatile: boolean): boolean {
   return NEVER_SHARED.every((names) => !names.has(name))
 }
 
-/** What the functions of one database can do. */
-export class Routines {
-  /** Names in lower case: a caller that meets another one asks the database again. */
-  readonly #names = new Set<string>()
-  readonly #touching = new Map<string, number>()
-  /** For `Reading.marked`: names that can change the state of a session; null: none can. */
-  readonly marked: WordTable | null
+/**
+ * Statements whose reach is in the functions, relations and types that their verdict lists. Of others, most
+ * of which make or change objects, the words of the text are all that is known.
+ */
+const LISTED: ReadonlySet<string> = new Set([
+  'SelectStmt',
+  'InsertStmt',
+  'UpdateStmt',
+  'DeleteStmt',
+  'MergeStmt',
+  'CopyStmt',
+  'CallStmt',
+  'ExplainStmt',
+  'DeclareCursorStmt',
+  'ExecuteStmt',
+  'TruncateStmt',
+  'LockStmt',
+])
 
+/** They run nothing by themselves. */
+const IDLE: ReadonlySet<string> = new Set([
+  'VariableSetStmt',
+  'VariableShowStmt',
+  'TransactionStmt',
+  'ConstraintsSetStmt',
+  'PrepareStmt',
+  'DeallocateStmt',
+  'FetchStmt',
+  'ClosePortalStmt',
+  'ListenStmt',
+  'UnlistenStmt',
+  'NotifyStmt',
+  'DiscardStmt',
+])
+
+/** Names of a database. */
+interface Known {
+  readonly routines: ReadonlySet<string>
+  readonly relations: ReadonlySet<string>
+  readonly customNames: readonly string[]
+}
+
+/** What the functions of one database can do, and who comes to them. Made by `Survey`. */
+export class Routines {
+  /** For `Reading.marked`: names and words by which a statement may change a session; null: none. */
+  readonly marked: WordTable | null
+  /** `Fact` bits: what any statement may do, through an operator, a cast, a type; 0: nothing. */
+  readonly everywhere: number
+  /** The same of statements that fire event triggers. */
+  readonly ddl: number
   /** Custom settings that are named in bodies that touch. */
   readonly customNames: readonly string[]
+  readonly #routines: ReadonlySet<string>
+  readonly #relations: ReadonlySet<string>
+  readonly #touching: ReadonlyMap<string, number>
 
-  /** @param relations names of tables and views from which a function that is not named can be reached */
-  constructor(routines: Iterable<Routine>, relations: Iterable<string> = []) {
-    const all = [...routines]
-    for (const { name } of all) this.#names.add(lower(name))
-    const callers = new Map<string, Set<string>>()
-    for (const routine of all) this.#add(routine, callers)
-    this.#close(callers)
-    const custom = new Set<string>()
-    for (const { name, source } of all)
-      if (this.touches(name) !== 0) for (const found of customNamesIn(source)) custom.add(found)
-    this.customNames = [...custom].slice(0, CUSTOM_MAX)
-    const names = [...this.#touching.keys(), ...relations]
-    this.marked = names.length === 0 ? null : new WordTable(names.map((name) => [name, Fact.Marked]))
+  constructor(reach: Reach, { routines, relations, customNames }: Known) {
+    this.#routines = routines
+    this.#relations = relations
+    this.customNames = customNames
+    this.#touching = new Map(reach.markedWords())
+    this.everywhere = reach.facts(Place.Everywhere)
+    this.ddl = reach.facts(Place.Ddl)
+    const entries = [...this.#touching.keys()].map((word) => [word, Fact.Marked] as const)
+    this.marked = entries.length === 0 ? null : new WordTable(entries)
   }
 
+  /**
+   * Is there a function of this name that Postgres does not bring? A caller that meets no such asks
+   * again.
+   */
   knows(name: string): boolean {
-    return this.#names.has(lower(name))
+    return this.#routines.has(nameKey(name))
   }
 
-  /** `Fact` bits: why it can change the state of a session; 0: it cannot. */
+  /** Is there a table, view or sequence of this name? */
+  knowsRelation(name: string): boolean {
+    return this.#relations.has(nameKey(name))
+  }
+
+  /**
+   * `Fact` bits: why a statement that names this function, relation or type can change the state of a
+   * session; 0: it cannot, or the name is not known.
+   */
   touches(name: string): number {
-    return this.#touching.get(lower(name)) ?? 0
+    return this.#touching.get(nameKey(name)) ?? 0
   }
 
+  /** Is a call of this function, or CALL of this procedure, surely without effect on the session's state? */
+  isHarmless(name: string): boolean {
+    return this.everywhere === 0 && this.knows(name) && this.touches(name) === 0
+  }
+
+  /** May a text with these facts come to a function that changes a session? The scanner's word for it. */
+  mayReach(facts: number): boolean {
+    if (this.everywhere !== 0 || (facts & (Fact.Marked | Fact.Odd | Fact.Unclear)) !== 0) return true
+    return this.ddl !== 0 && (facts & Fact.Creates) !== 0
+  }
+
+  /**
+   * `Fact` bits of what a statement comes to, where `mayReach` has said yes of its text. Not counted is
+   * what its own verdict says, what PREPARE only stores, and the body of DO.
+   */
+  reachedBy(statement: Statement): number {
+    if (IDLE.has(statement.kind)) return this.everywhere
+    if (!LISTED.has(statement.kind)) return this.everywhere | Fact.Unclear
+    let facts = this.everywhere
+    for (const { name } of statement.functions) facts |= this.touches(name)
+    for (const { name } of statement.relations) facts |= this.touches(name)
+    for (const { name } of statement.types) facts |= this.touches(name)
+    for (const name of statement.attributes) facts |= this.touches(name)
+    return (statement.acts & Act.Creates) === 0 ? facts : facts | this.ddl
+  }
+
+  /** Names and words that a statement is searched for. */
   get touching(): number {
     return this.#touching.size
   }
+}
 
-  #add(routine: Routine, callers: Map<string, Set<string>>): void {
-    const name = lower(routine.name)
-    if (routine.language !== 'sql' && routine.language !== 'plpgsql') {
-      if (!isHarmless(routine)) this.#mark(name, Fact.Unclear)
+/**
+ * Makes `Routines` of the rows of `surveyQuery`, one by one as they come, so that nobody has to wait for
+ * all of them. What it does not get in one transaction's view fits together no less often than the database
+ * changes.
+ */
+export class Survey {
+  /** What `DIGEST_QUERY` said in the same view. */
+  digest = ''
+  readonly #reach = new Reach()
+  /** Words of a body that are looked at: those that name something. */
+  readonly #words = new Set(this.#reach.words)
+  readonly #routines = new Set<string>()
+  readonly #relations = new Set<string>()
+  /** Custom settings by the node of the function that names them. */
+  readonly #custom = new Map<string, readonly string[]>()
+  #names = 0
+  #links = 0
+  #bodies = 0
+  #read = 0
+  #isBroken = false
+
+  /** Rows of the four queries are told apart by their length. */
+  add(row: Row): void {
+    if (row.length === 1) this.digest = row[0]!
+    else if (row.length === 2) this.#addLink(row)
+    else if (row.length === 3) this.#addName(row)
+    else if (row.length === 6) this.#addRoutine(row)
+    else this.#isBroken = true
+  }
+
+  #addName([letter, number, name]: Row): void {
+    if (++this.#names > NAMES_MAX) return
+    const node = `${letter}${number}`
+    const key = nameKey(name!)
+    if (letter === 'b') {
+      this.#reach.mark(node, readBody(key).facts & TOUCHES)
       return
     }
-    if (routine.isCut) this.#mark(name, Fact.Unclear)
-    const { facts, words } = readBody(routine.source)
-    if ((facts & TOUCHES) !== 0) this.#mark(name, facts & TOUCHES)
-    for (const word of words) {
-      if (!this.#names.has(word)) continue
-      const those = callers.get(word)
-      if (those === undefined) callers.set(word, new Set([name]))
-      else those.add(name)
-    }
+    if (letter === 'f') this.#routines.add(key)
+    else if (letter === 'r') this.#relations.add(key)
+    // Postgres' own that matter are in the vocabulary.
+    if (Number(number) < FIRST_OID) return
+    const word = wordNode(key)
+    this.#words.add(key)
+    this.#reach.link(node, word)
+    if (letter === 'r') this.#reach.link(`x${number}`, word)
   }
 
-  #mark(name: string, facts: number): void {
-    this.#touching.set(name, this.touches(name) | facts)
+  #addLink([from, to]: Row): void {
+    if (++this.#links <= LINKS_MAX) this.#reach.link(from!, to!)
   }
 
-  /** Who calls one that touches touches. */
-  #close(callers: ReadonlyMap<string, ReadonlySet<string>>): void {
-    const open = [...this.#touching.keys()]
-    for (let name = open.pop(); name !== undefined; name = open.pop()) {
-      const facts = this.touches(name)
-      for (const caller of callers.get(name) ?? []) {
-        const before = this.touches(caller)
-        if ((before | facts) === before) continue
-        this.#mark(caller, facts)
-        open.push(caller)
-      }
+  #addRoutine([oid, name, language, source, isCut, extension]: Row): void {
+    if (++this.#bodies > ROUTINES_MAX) return
+    const node = `f${oid}`
+    if (language !== 'sql' && language !== 'plpgsql') {
+      const isMaker = language === 'internal' && RANGE_MAKERS.has(source!)
+      if (!isMaker && !isHarmless(nameKey(name!), extension ?? null)) this.#reach.mark(node, Fact.Unclear)
+      return
     }
+    this.#read += source!.length
+    if (isCut === 't' || this.#read > BODIES_MAX) {
+      this.#reach.mark(node, Fact.Unclear)
+      return
+    }
+    const { facts, words } = readBody(source!)
+    this.#reach.mark(node, facts & TOUCHES)
+    for (const word of words) if (this.#words.has(word)) this.#reach.link(wordNode(word), node)
+    const custom = customNamesIn(source!)
+    if (custom.length > 0) this.#custom.set(node, custom)
+  }
+
+  finish(): Routines {
+    const isTooMuch =
+      this.#isBroken || this.#names > NAMES_MAX || this.#links > LINKS_MAX || this.#bodies > ROUTINES_MAX
+    if (isTooMuch) this.#reach.mark(Place.Everywhere, Fact.Unclear)
+    this.#reach.spread()
+    const custom = new Set<string>()
+    for (const [node, names] of this.#custom)
+      if (this.#reach.facts(node) !== 0) for (const name of names) custom.add(name)
+    return new Routines(this.#reach, {
+      routines: this.#routines,
+      relations: this.#relations,
+      customNames: [...custom].slice(0, CUSTOM_MAX),
+    })
   }
 }
 
 /** In C or another language, of an extension that is known to keep nothing in the session. */
-function isHarmless({ name, extension }: Routine): boolean {
+function isHarmless(name: string, extension: string | null): boolean {
   return extension !== null && HARMLESS_EXTENSIONS.has(extension) && !STATE_FUNCTIONS.has(name)
+}
+
+/** Of a database about which nothing is known: any statement may do anything. */
+export const UNREAD: Routines = unread()
+
+function unread(): Routines {
+  const survey = new Survey()
+  survey.add([])
+  return survey.finish()
 }

@@ -1,9 +1,10 @@
 // Owns what a text may leave behind in the session that runs it, as the few bits that decide what Postgres is
 // asked afterwards. It judges facts and verdicts only; that a statement failed or was rolled back is for
 // Postgres to tell. What is not understood may leave anything.
+import type { Routines } from './catalogue.ts'
 import { Act, type Statement, type Verdict } from './verdict.ts'
 import { Fact } from './vocabulary.ts'
-import { lower, type WordTable } from './words.ts'
+import { lower } from './words.ts'
 
 /** What may be left behind; a bit set. */
 export const Touch = {
@@ -41,7 +42,7 @@ export const Touch = {
   DiscardsAll: 1 << 15,
   /** A setting that only the transaction has: a custom name is known to the server from then on. */
   Local: 1 << 16,
-  /** Makes what others reach without our seeing it: functions, triggers, views, rules, policies, casts. */
+  /** Makes or changes what others reach without our seeing it: functions, tables, triggers, views, casts. */
   Defines: 1 << 17,
 } as const
 
@@ -112,8 +113,12 @@ function labelOf(text: Buffer): string {
     .trim()
 }
 
-/** What looks like the name of a custom setting, in a string: a function may set it. */
-const CUSTOM_NAME = /'([a-z_][a-z0-9_$]*(?:\.[a-z_][a-z0-9_$]*)+)'/gi
+/** What looks like the name of a custom setting, in a string or behind SET: a function may set it. */
+const DOTTED = '[a-z_][a-z0-9_$]*(?:\\.[a-z_][a-z0-9_$]*)+'
+const CUSTOM_NAME = new RegExp(
+  `'(${DOTTED})'|\\bset\\s+(?:(?:session|local)\\s+)?(${DOTTED})\\s*(?:=|to\\b)`,
+  'gi',
+)
 const CUSTOM_MAX = 100
 /** Of a longer text this much is looked through for names. */
 const LOOKED_THROUGH = 64 * 1024
@@ -121,21 +126,21 @@ const LOOKED_THROUGH = 64 * 1024
 /** Names of custom settings that a text may set out of our sight. */
 export function customNamesIn(text: string): string[] {
   const names = new Set<string>()
-  for (const [, name] of text.slice(0, LOOKED_THROUGH).matchAll(CUSTOM_NAME)) {
+  for (const [, quoted, bare] of text.slice(0, LOOKED_THROUGH).matchAll(CUSTOM_NAME)) {
     if (names.size >= CUSTOM_MAX) break
-    names.add(lower(name))
+    names.add(lower(quoted ?? bare))
   }
   return [...names]
 }
 
 /**
  * Effects of a text that the grammar was asked about.
- * @param marked names that matter in this database
+ * @param routines of this database
  */
 export function effectsOf(
   { text, facts }: { readonly text: Buffer; readonly facts: number },
   verdict: Verdict,
-  marked: WordTable | null,
+  routines: Routines | undefined,
 ): Effects {
   if (verdict === null) {
     return { ...simple(facts, UNKNOWN, labelOf(text)), customNames: customNamesIn(text.toString('latin1')) }
@@ -145,13 +150,13 @@ export function effectsOf(
   const custom = new Set<string>()
   const bound = new Set<number>()
   for (const statement of verdict) {
-    touches |= touchesOf(statement, marked)
+    touches |= touchesOf(statement, routines, facts)
     for (const { body } of statement.prepared) {
-      if (body !== null) prepared |= touchesOf(body, marked) | names(body, custom, bound)
+      if (body !== null) prepared |= touchesOf(body, routines, facts) | names(body, custom, bound)
     }
     touches |= names(statement, custom, bound)
   }
-  if (((touches | prepared) & Touch.Unknown) !== 0)
+  if (((touches | prepared) & (Touch.Unknown | Touch.Defines)) !== 0)
     for (const name of customNamesIn(text.toString('latin1'))) custom.add(name)
   return {
     facts,
@@ -163,9 +168,14 @@ export function effectsOf(
   }
 }
 
-/** Kinds of statements behind which a statement may do what its own text does not show. */
-const DEFINES =
-  /^((Create|Alter)(Function|Trig|Policy|Cast|Domain|Extension|EventTrig|Op|Transform)|Define|View|Rule)/
+/**
+ * Kinds of statements behind which a statement may do what its own text does not show: what makes or changes
+ * a function, or a relation or type by which functions are reached.
+ */
+const DEFINES = /^(Create|Alter|CompositeType|Define|Import|Index|Rename|Rule|View)/
+const DEFINES_NOT =
+  /^(Create|Alter)(d|Database|DefaultPriv|Enum|Owner|Publication|Role|Seq|Subscription|System|TableSpace)/
+const TABLES: ReadonlySet<string> = new Set(['CreateStmt', 'CreateTableAsStmt'])
 
 /** Acts, and what each may leave behind. */
 const OF_ACTS: readonly (readonly [act: number, touch: number])[] = [
@@ -184,13 +194,26 @@ const OF_ACTS: readonly (readonly [act: number, touch: number])[] = [
   [Act.Writes, Touch.Acts],
 ]
 
-function touchesOf(statement: Statement, marked: WordTable | null): number {
+function touchesOf(statement: Statement, routines: Routines | undefined, facts: number): number {
   let touches = 0
-  for (const [act, touch] of OF_ACTS) if ((statement.acts & act) !== 0) touches |= touch
-  if (DEFINES.test(statement.kind)) touches |= Touch.Defines
+  const acts = isHarmlessCall(statement, routines) ? statement.acts & ~Act.Runs : statement.acts
+  for (const [act, touch] of OF_ACTS) if ((acts & act) !== 0) touches |= touch
   for (const { how } of statement.prepared) touches |= how === 'execute' ? Touch.Executes : Touch.Prepared
-  if (marked !== null && namesMarked(statement, marked)) touches |= Touch.Unknown | Touch.AnyName
-  return touches
+  // Only a text in which a word was found may come to a function that matters.
+  const reached = routines?.mayReach(facts) === true ? routines.reachedBy(statement) : 0
+  if (isDefinition(statement, reached !== 0)) touches |= Touch.Defines
+  return reached === 0 ? touches : touches | Touch.Unknown | Touch.AnyName
+}
+
+/** Temporary tables are made all the time: one counts only if it names something that matters. */
+function isDefinition({ kind, acts }: Statement, isReaching: boolean): boolean {
+  if (!DEFINES.test(kind) || DEFINES_NOT.test(kind)) return false
+  return (acts & Act.Temp) === 0 || isReaching || !TABLES.has(kind)
+}
+
+/** CALL of a procedure of which all is known, and of nothing else. */
+function isHarmlessCall({ kind, functions }: Statement, routines: Routines | undefined): boolean {
+  return kind === 'CallStmt' && functions.every(({ name }) => routines?.isHarmless(name) === true)
 }
 
 /** Collects names of settings. @returns `Touch` bits of the changes */
@@ -207,16 +230,4 @@ function names(statement: Statement, custom: Set<string>, bound: Set<number>): n
     touches |= Touch.Settings | (value === 'default' ? Touch.Resets : 0)
   }
   return touches
-}
-
-function namesMarked({ functions, relations, attributes }: Statement, marked: WordTable): boolean {
-  const isMarked = (name: string): boolean => {
-    const bytes = Buffer.from(name)
-    return marked.find(bytes, 0, bytes.length) !== 0
-  }
-  return (
-    functions.some(({ name }) => isMarked(name)) ||
-    relations.some(({ name }) => isMarked(name)) ||
-    attributes.some(isMarked)
-  )
 }

@@ -43,6 +43,8 @@ class Entry implements Known {
   verdict: Verdict | undefined = undefined
   /** null: nobody has asked, or what is known has changed since. */
   effects: Effects | null = null
+  /** Under which they were judged. */
+  routines: Reading['routines'] = undefined
   cost: number
   isKept = false
   older: Entry | null = null
@@ -108,20 +110,26 @@ export class FactBook {
    * without a word that matters is kept when it comes again soon: most others are sent once.
    */
   effects(text: Buffer, start: number, end: number, reading: Reading): Effects {
+    const { routines } = reading
+    // Where every statement may do anything, not much is plain.
+    const isLost = routines !== undefined && routines.everywhere !== 0
     let entry = this.#find(text, start, end, reading)
     if (entry === null) {
-      if (this.#isNew()) {
+      if (!isLost && this.#isNew()) {
         const facts = scanFacts(text, start, end, reading)
         if (isPlain(facts)) return plainEffects(facts)
       }
       entry = this.#add(text.subarray(start, end), reading)
     }
-    if (entry.effects !== null) return entry.effects
+    if (entry.effects !== null && entry.routines === routines) return entry.effects
     const { facts } = entry
     const wasPlain = isPlain(facts)
-    const effects = wasPlain ? plainEffects(facts) : effectsOf(entry, this.judge(entry), reading.marked)
+    let effects: Effects
+    if (!wasPlain) effects = effectsOf(entry, this.judge(entry), routines)
+    else effects = isLost ? effectsOf(entry, null, routines) : plainEffects(facts)
     // Without a verdict it was not judged now, but may be another time.
-    if (wasPlain || entry.verdict !== undefined) entry.effects = effects
+    entry.effects = wasPlain || entry.verdict !== undefined ? effects : null
+    entry.routines = routines
     return effects
   }
 

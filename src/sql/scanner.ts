@@ -22,6 +22,7 @@ import {
   skipPrefixed,
   wordEnd,
 } from './lexer.ts'
+import type { Routines } from './catalogue.ts'
 import { Fact, TOKEN_MASK, Token, VOCABULARY, factsOf } from './vocabulary.ts'
 import type { WordTable } from './words.ts'
 
@@ -33,6 +34,8 @@ export interface Reading {
   readonly flags: number
   /** Names that matter in this database (`Fact.Marked`). */
   readonly marked: WordTable | null
+  /** Whose names these are; not asked by the scanner. */
+  readonly routines?: Routines
 }
 
 /** standard_conforming_strings on, an encoding that is not known, no names of a database. */

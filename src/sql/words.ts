@@ -96,6 +96,17 @@ export function lower(name: string): string {
   return name.replace(/[A-Z]+/g, (letters) => letters.toLowerCase())
 }
 
+/** A name as it is compared: cut where Postgres cuts it (a char is never halved), then in lower case. */
+export function nameKey(name: string): string {
+  // No char has more than three bytes for one unit of a string.
+  if (name.length * 3 <= NAME_MAX) return lower(name)
+  const bytes = Buffer.from(name)
+  if (bytes.length <= NAME_MAX) return lower(name)
+  let end = NAME_MAX
+  while ((bytes[end] & 0xc0) === HIGH) end--
+  return lower(bytes.toString('utf8', 0, end))
+}
+
 function fold(byte: number): number {
   return FOLDED[byte]
 }

@@ -2,8 +2,10 @@
 
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import { BUILTINS_QUERY, isShareableBuiltin, Routines, routinesQuery } from '../../src/sql/catalogue.ts'
+import { isShareableBuiltin } from '../../src/sql/catalogue.ts'
+import { BUILTINS_QUERY } from '../../src/sql/catalogue-queries.ts'
 import { Fact } from '../../src/sql/scanner.ts'
+import { readRoutines } from '../support/catalogue.ts'
 import { getPostgres } from '../support/postgres.ts'
 import { WireClient } from '../support/wire-client.ts'
 
@@ -37,17 +39,7 @@ describe("a database's functions", () => {
         return pg_catalog.set_config('a.b', 'c', false)`
       assert.equal((await client.query(atomic)).error, null)
     }
-    const { rows, error } = await client.query(routinesQuery(major))
-    assert.equal(error, null)
-    const routines = new Routines(
-      rows.map(([name, language, source, isCut, extension]) => ({
-        name: String(name),
-        language: String(language),
-        source: String(source),
-        isCut: isCut === 't',
-        extension: extension ?? null,
-      })),
-    )
+    const routines = await readRoutines(client, major)
     assert.equal(routines.touches('sets'), Fact.Settings)
     assert.equal(routines.touches('calls'), Fact.Settings)
     assert.equal(routines.touches('locks'), Fact.Locks)

@@ -75,7 +75,15 @@ export const QUESTIONS: readonly Rule[] = [
     make: () => answer(Array(4).fill(TEXT), [], times),
   },
   {
-    match: /^select p\.proname, b\.language/,
-    make: () => answer([TEXT, TEXT, TEXT, BOOL, TEXT], [], () => []),
+    match: /^set transaction isolation level repeatable read, read only$/,
+    make: () => ({ form: 'command', run: () => 'SET' }),
+  },
+  // There are no functions, so the catalogue never changes.
+  { match: /^with r as materialized/, make: () => answer([TEXT], [], () => [['0']]) },
+  { match: /^select 'f', p\.oid/, make: () => answer([TEXT, TEXT, TEXT], [], () => []) },
+  { match: /^with d as materialized/, make: () => answer([TEXT, TEXT], [], () => []) },
+  {
+    match: /^select p\.oid, p\.proname/,
+    make: () => answer([TEXT, TEXT, TEXT, TEXT, BOOL, TEXT], [], () => []),
   },
 ]

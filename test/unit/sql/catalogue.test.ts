@@ -4,23 +4,18 @@ import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import fc from 'fast-check'
 import { readBody } from '../../../src/sql/body.ts'
-import { isShareableBuiltin, type Routine, Routines } from '../../../src/sql/catalogue.ts'
-import { Fact, scanFacts } from '../../../src/sql/scanner.ts'
+import { isShareableBuiltin } from '../../../src/sql/catalogue.ts'
+import { factNames as names, mayReach, type RoutineRow, routinesOf } from '../../support/catalogue.ts'
 
-function routine(name: string, source: string, rest: Partial<Routine> = {}): Routine {
-  return { name, language: 'plpgsql', source, isCut: false, extension: null, ...rest }
-}
+let lastOid = 20_000
 
-function names(facts: number): string {
-  return Object.entries(Fact)
-    .filter(([, bit]) => (facts & bit) !== 0)
-    .map(([name]) => name)
-    .join(' ')
+function routine(name: string, source: string, rest: Partial<RoutineRow> = {}): RoutineRow {
+  return { oid: ++lastOid, name, source, ...rest }
 }
 
 /** What one function in PL/pgSQL with this body can do. */
 function touches(source: string, language = 'plpgsql'): string {
-  return names(new Routines([routine('f', source, { language })]).touches('f'))
+  return names(routinesOf([routine('f', source, { language })]).touches('f'))
 }
 
 describe('Routines: bodies', () => {
@@ -49,7 +44,7 @@ describe('Routines: bodies', () => {
       ["begin load 'x'; end", 'Backend'],
       ['begin perform setseed(0); end', 'Backend'],
       ["begin perform query_to_xml('select 1', true, true, ''); end", 'Runs'],
-      ['begin call p(); end', 'Runs'],
+      ['begin perform U&"set\\005fconfig"(1); end', 'Unclear'],
       ['begin do $$ begin end $$; end', 'Runs'],
       ['begin discard all; end', 'Discards'],
       ['begin prepare a as select 1; end', 'Prepares'],
@@ -71,6 +66,8 @@ describe('Routines: bodies', () => {
       '/* set_config */ begin -- execute\n return 1; end',
       'declare temp int; begin temp := temporary.x; end',
       'begin notify a; end',
+      'begin call p(); end',
+      'begin insert into t values (1); commit; perform 1; rollback; end',
       'begin create table t (i int); end',
       'select 1',
       'begin alter table t alter column c set default 1; end',
@@ -104,7 +101,7 @@ describe('Routines', () => {
       routine('attribute', 'select w.round_c from w', { language: 'sql' }),
     ]
     for (const order of [all, all.toReversed()]) {
-      const routines = new Routines(order)
+      const routines = routinesOf(order)
       assert.equal(names(routines.touches('OUTER_ONE')), 'Settings Temp')
       assert.equal(names(routines.touches('middle')), 'Settings Temp')
       assert.equal(names(routines.touches('round_a')), 'Temp')
@@ -117,7 +114,7 @@ describe('Routines', () => {
   })
 
   it('fears what it cannot see into', () => {
-    const routines = new Routines([
+    const routines = routinesOf([
       routine('in_c', '', { language: 'c' }),
       routine('alias', 'pg_advisory_lock_int8', { language: 'internal' }),
       routine('python', 'pass', { language: 'plpython3u' }),
@@ -136,16 +133,36 @@ describe('Routines', () => {
     assert.equal(names(routines.touches('twice')), 'Executes')
   })
 
-  it('has the scanner find them, and the relations behind which they are', () => {
-    const { marked } = new Routines([routine('f_set', 'begin set a = 1; end'), routine('g', '')], ['audited'])
-    const isMarked = (text: string) => {
-      const bytes = Buffer.from(text)
-      return (scanFacts(bytes, 0, bytes.length, { flags: 1, marked }) & Fact.Marked) !== 0
-    }
-    assert.ok(isMarked('select f_set()'))
-    assert.ok(isMarked('insert into s.audited values (1)'))
-    assert.ok(!isMarked('select g()'))
-    assert.equal(new Routines([routine('g', '')]).marked, null)
+  it('compares names where Postgres cuts them', () => {
+    const long = 'l'.repeat(70)
+    const wide = `${'w'.repeat(62)}é`
+    const routines = routinesOf([
+      routine(long.slice(0, 63), 'begin set a = 1; end'),
+      routine('w'.repeat(62), 'begin set a = 1; end'),
+      routine('calls_long', `begin perform ${long}(); end`),
+      routine('calls_wide', `begin perform "${wide}"(); end`),
+    ])
+    assert.equal(names(routines.touches('calls_long')), 'Settings')
+    assert.equal(names(routines.touches('calls_wide')), 'Settings')
+    assert.equal(names(routines.touches(long.toUpperCase())), 'Settings')
+    assert.ok(routines.knows(wide))
+  })
+
+  it('says what is surely harmless', () => {
+    const routines = routinesOf([
+      routine('plain', 'begin insert into t values (1); commit; end'),
+      routine('outer_one', 'begin call plain(); end'),
+      routine('runs', "begin execute 'x'; end"),
+    ])
+    assert.ok(routines.isHarmless('Plain') && routines.isHarmless('outer_one'))
+    assert.ok(!routines.isHarmless('runs') && !routines.isHarmless('unknown'))
+  })
+
+  it('has the scanner find them', () => {
+    const routines = routinesOf([routine('f_set', 'begin set a = 1; end'), routine('g', '')])
+    assert.ok(mayReach(routines, 'select f_set()'))
+    assert.ok(!mayReach(routines, 'select g()'))
+    assert.equal(routinesOf([routine('g', '')]).marked, null)
   })
 })
 
