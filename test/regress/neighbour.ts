@@ -105,8 +105,8 @@ const REST = [
 export class Neighbour {
   /** Statements that it was answered. */
   statements = 0
-  /** Connections that ended under it. */
-  losses = 0
+  /** Why connections ended under it. */
+  readonly losses: string[] = []
   /** Locks of its own that it met in another session. */
   strayLocks = 0
   #isLoud = true
@@ -147,8 +147,8 @@ export class Neighbour {
         await using client = await WireClient.connect(this.#login())
         await this.#session(client)
         await client.end()
-      } catch {
-        this.losses++
+      } catch (error) {
+        this.losses.push((error as Error).message)
         await pause(PAUSE_MS)
       }
     }

@@ -88,7 +88,7 @@ async function through(
     const { statements, losses, strayLocks } = neighbour
     process.stdout.write(`${mode}: the neighbour ran ${statements} statements\n`)
     const wrong = [
-      losses > 0 ? `${mode}: the neighbour lost ${losses} connections` : '',
+      losses.length > 0 ? `${mode}: the neighbour lost ${losses.length} connections: ${losses[0]}` : '',
       strayLocks > 0 ? `${mode}: the neighbour met ${strayLocks} of its locks in other sessions` : '',
       leaks === '0' ? '' : `${mode}: the leak detector found ${leaks} leaks`,
     ]
@@ -101,7 +101,7 @@ async function through(
 }
 
 async function keepLog(mode: string, lines: readonly { level: string }[]): Promise<void> {
-  const worth = lines.filter(({ level }) => level === 'warn' || level === 'error')
+  const worth = lines.filter(({ level }) => level !== 'debug')
   await writeFile(join(flags.diffs, `${mode}.log`), worth.map((line) => `${JSON.stringify(line)}\n`).join(''))
 }
 

@@ -341,7 +341,8 @@ export class WireClient {
 
   /** Drops the connection with a RST (TLS: as TCP lets us). */
   destroy(): void {
-    if ('getPeerX509Certificate' in this.#socket) this.#socket.destroy()
+    // Node never gets done with a socket that is reset while its own end is being shut down.
+    if (this.#end !== null || 'getPeerX509Certificate' in this.#socket) this.#socket.destroy()
     else this.#socket.resetAndDestroy()
   }
 
