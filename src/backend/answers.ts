@@ -9,11 +9,11 @@ import { Found, type Framer } from '../wire/framer.ts'
 import { CLOSE_COMPLETE, PARSE_COMPLETE } from '../wire/messages.ts'
 import { FromServer, Status } from '../wire/protocol.ts'
 import { doubtSyncs, dropEatenSyncs, dropToFence, endCopy, leadsAstray } from './copy-replies.ts'
-import { afterError, inClientsWords, isCurable } from './failures.ts'
+import { afterError, isCurable, otherWords } from './failures.ts'
 import { described } from './fit.ts'
 import { type InternalExchange, internalExchange } from './internal.ts'
 import { OwnRows } from './own-rows.ts'
-import { type NamedClose, type NamedParse, NameFix, Substitute } from './refs.ts'
+import type { NamedClose, NamedParse } from './refs.ts'
 import { closeAnswered, nameParsed, noteTag, parseAnswered, readParameter } from './session-effects.ts'
 import { Copy, type Talk } from './talk.ts'
 
@@ -302,17 +302,12 @@ export class Answers {
     if ((head & Fate.Internal) !== 0) {
       const exchange = ref as InternalExchange
       exchange.error ??= Buffer.from(src.subarray(start, stop))
-    } else if (ref instanceof Substitute) {
-      this.#emit(ref.error)
-    } else if (ref instanceof NamedStatement && ref.definition.id === this.#talk.failedParse?.id) {
-      this.#emit(this.#talk.failedParse.error)
-      this.#talk.failedParse = null
-    } else if (isWhole && (ref instanceof NameFix || ref instanceof NamedStatement) && stop - start < 8192) {
-      this.#emit(inClientsWords(src.subarray(start, stop), ref))
     } else {
+      const words = otherWords(this.#talk, src.subarray(start, stop), isWhole)
+      if (words !== null) this.#emit(words)
       // An injected message fails in place of the client's own: in a failed transaction, or since the text
       // does not parse any more.
-      this.#passAlways(framer)
+      else this.#passAlways(framer)
     }
     const isAstray = leadsAstray(this.#talk, src.subarray(start, stop))
     afterError(this.#talk, head, this.lessee?.session)

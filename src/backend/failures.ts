@@ -1,19 +1,48 @@
 // What an ErrorResponse means: what the client reads instead of our names, what is left of the queue and of
 // its statements, and whether a new Parse heals it. Functions on the talk; they write no bytes.
 import { Fate, Reply, REPLY_KIND } from '../pool/replies.ts'
-import type { NamedStatement } from '../session/statements.ts'
+import { NamedStatement } from '../session/statements.ts'
 import type { VirtualSession } from '../session/virtual-session.ts'
-import { parseErrorResponse, replaceName } from '../wire/error-response.ts'
+import { field, parseErrorResponse, replaceName } from '../wire/error-response.ts'
 import { hasDoubtful } from './copy-replies.ts'
 import { Fault, faultOf } from './healing.ts'
-import { NamedClose, NamedParse, NameFix, UNNAMED_CLOSE, UnnamedFix, UnnamedParse } from './refs.ts'
+import {
+  NamedClose,
+  NamedParse,
+  NameFix,
+  Substitute,
+  UNNAMED_CLOSE,
+  UnnamedFix,
+  UnnamedParse,
+} from './refs.ts'
 import { Copy, type Talk } from './talk.ts'
 
 /** Longer messages are passed on as they are: Postgres' own about names are short. */
 const NAME_LENGTH_MAX = 300
 
+/** Longer ones are not rewritten. */
+const REWRITTEN_MAX = 8192
+/** What a text tells that does not find a name, or comes behind an error. */
+const NOT_FOUND = new Set(['26000', '25P02'])
+
+/** What the client reads in the place of the error to the entry at the head; null: the error itself. */
+export function otherWords(talk: Talk, bytes: Buffer, isWhole: boolean): Buffer | null {
+  const ref = talk.replies.headRef
+  if (ref instanceof Substitute) {
+    const isQuery = (talk.replies.head & REPLY_KIND) === Reply.Query
+    return isQuery && !NOT_FOUND.has(field(bytes, 'C')) ? null : ref.error
+  }
+  const { failedParse } = talk
+  if (ref instanceof NamedStatement && ref.definition.id === failedParse?.id) {
+    talk.failedParse = null
+    return failedParse.error
+  }
+  const isNamed = ref instanceof NameFix || ref instanceof NamedStatement
+  return isNamed && isWhole && bytes.length < REWRITTEN_MAX ? inClientsWords(bytes, ref) : null
+}
+
 /** The error with the client's name in the place of ours. */
-export function inClientsWords(bytes: Buffer, ref: NameFix | NamedStatement): Buffer {
+function inClientsWords(bytes: Buffer, ref: NameFix | NamedStatement): Buffer {
   const isFix = ref instanceof NameFix
   const from = isFix ? ref.serverName : ref.definition.name
   const to = isFix ? ref.clientName : ref.name

@@ -3,7 +3,7 @@
 import type { Settings } from '../session/settings.ts'
 import type { Definition } from '../session/statements.ts'
 import { type Routines, UNREAD } from '../sql/catalogue.ts'
-import type { Effects } from '../sql/effects.ts'
+import { type Effects, storedEffects } from '../sql/effects.ts'
 import type { FactBook } from '../sql/fact-book.ts'
 import { Freshness, type Question } from '../sql/freshness.ts'
 import { ANY, ENCODING, STANDARD } from '../sql/lexer.ts'
@@ -96,7 +96,8 @@ export class Insight {
   /** The same of a statement that was parsed before, under the names that matter now. */
   current(definition: Definition): Effects {
     if (definition.readAs !== this.version && !definition.isLarge) {
-      definition.effects = this.ofBody(definition.body, definition.settings)
+      const effects = this.ofBody(definition.body, definition.settings)
+      definition.effects = definition.isSql ? storedEffects(effects) : effects
       definition.readAs = this.version
     }
     return definition.effects

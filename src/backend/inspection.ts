@@ -12,7 +12,6 @@ const IN_WORDS: readonly (readonly [ask: number, what: string])[] = [
   [Ask.Locks, 'advisory locks'],
   [Ask.Cursors, 'cursors'],
   [Ask.Channels, 'channels'],
-  [Ask.Prepared, 'prepared statements'],
 ]
 
 /** Asks an idle server whether it lives. */
@@ -35,8 +34,10 @@ export function inspect(target: ResetTarget, then: (leak: string | null) => void
   })
 }
 
-function leakOf(talk: Talk, { settings, present }: Remains): string {
+function leakOf(talk: Talk, { settings, present, names }: Remains): string {
   const leaks = IN_WORDS.filter(([ask]) => (present & ask) !== 0).map(([, what]) => what)
+  // What it has under names of its last client is closed before the next one comes.
+  if (names.some(([name]) => !talk.names.there.has(name ?? ''))) leaks.push('prepared statements')
   const believed = talk.settings?.values ?? new Map<string, string>()
   for (const [name, value] of settings) {
     // Reported ones are known by what Postgres tells.

@@ -100,14 +100,21 @@ function writeSet(talk: Talk, out: Output, changes: readonly Change[], exchange:
 }
 
 /**
- * Changes settings in the middle of a client's batch or transaction; an error there is the client's. Only as
+ * Changes settings in the middle of a client's batch (then an error there is the client's) or of an exchange
+ * of ours in its transaction. Only as
  * SET LOCAL does: the way back must not turn what the client has set for its transaction into a setting of
  * its session.
  */
-export function writeSettings(talk: Talk, out: Output, changes: readonly Change[]): void {
+export function writeSettings(
+  talk: Talk,
+  out: Output,
+  changes: readonly Change[],
+  exchange: InternalExchange | null,
+): void {
+  const fate = exchange === null ? Fate.Swallow : Fate.Internal
   for (const [name, value] of changes) {
-    talk.replies.push(Reply.Bind | Fate.Swallow, null)
-    talk.replies.push(Reply.Execute | Fate.Swallow, null)
+    talk.replies.push(Reply.Bind | fate, exchange)
+    talk.replies.push(Reply.Execute | fate, exchange)
     out.write(bind('', SET_LOCAL, [fromBinary(name), value === null ? null : fromBinary(value)]))
     out.write(EXECUTE)
   }

@@ -3,43 +3,27 @@
 // state.
 import { Sent } from '../pool/lease.ts'
 import { Fate, Reply } from '../pool/replies.ts'
-import { Definition, type NamedStatement } from '../session/statements.ts'
+import { Definition, type NamedStatement, PREFIX } from '../session/statements.ts'
 import { UNNAMED_MAX, type VirtualSession } from '../session/virtual-session.ts'
-import { type Effects, NOT_READ } from '../sql/effects.ts'
+import { type Effects, NOT_READ, Touch } from '../sql/effects.ts'
 import type { Framer } from '../wire/framer.ts'
 import { close, FLUSH } from '../wire/messages.ts'
 import { FromClient, Status } from '../wire/protocol.ts'
+import { Bringing } from './bringing.ts'
 import { Fit, fitOf } from './fit.ts'
 import { couldHeal } from './healing.ts'
-import {
-  internalExchange,
-  MISSING_NAME,
-  namedParse,
-  TAKEN_NAME,
-  writeDiff,
-  writeNamed,
-  writeParse,
-  writeSettings,
-} from './internal.ts'
-import type { Output } from './output.ts'
 import type { Insight } from './insight.ts'
+import { MISSING_NAME, namedParse, TAKEN_NAME, writeNamed } from './internal.ts'
+import type { Output } from './output.ts'
 import { fullName, nameOf, targetMessage } from './names.ts'
-import {
-  NamedClose,
-  NamedParse,
-  NameFix,
-  Substitute,
-  UNNAMED_CLOSE,
-  UnnamedFix,
-  UnnamedParse,
-} from './refs.ts'
-import { notOwnSequence, outgrown, statementsFull } from './refusals.ts'
+import { NamedClose, NamedParse, NameFix, Substitute, UNNAMED_CLOSE, UnnamedParse } from './refs.ts'
+import { notOwnSequence, outgrown, statementsFull, taken } from './refusals.ts'
 import { mayRead } from './sequences.ts'
+import { SqlPrepared } from './sql-prepared.ts'
 import type { Talk } from './talk.ts'
 import { noteBind } from './touched.ts'
 
 const HEADER = 5
-const CLOSE_UNNAMED = close('S', '')
 const EMPTY_TEXT = Buffer.from([0, 0, 0])
 /** The body of a Parse that fails in every state of a server. */
 const BROKEN_TEXT = Buffer.from(')\0\0\0', 'latin1')
@@ -53,6 +37,9 @@ export class NamedRequests {
   readonly #insight: Insight
   /** Of the body of a Parse message. */
   readonly #effectsOf = (body: Buffer): Effects => this.#insight.ofBody(body, this.#sessionOf().settings)
+  readonly #bringing: Bringing
+  /** For texts that name statements. */
+  readonly sql: SqlPrepared
   #session: VirtualSession | null = null
   #largeId = 0
   /** Of the last Bind: a description of its portal is one of the statement. */
@@ -62,10 +49,12 @@ export class NamedRequests {
     this.#talk = talk
     this.#out = out
     this.#insight = insight
+    this.#bringing = new Bringing(talk, out)
+    this.sql = new SqlPrepared(talk, out, insight)
   }
 
   set session(session: VirtualSession | null) {
-    this.#session = session
+    this.#session = this.sql.session = session
     // The name in it is the client's, and would be told to the next.
     this.#bound = null
   }
@@ -81,8 +70,9 @@ export class NamedRequests {
     return type === FromClient.Close ? this.#close(framer) : this.#describe(framer)
   }
 
-  /** Parse. */
-  parse(framer: Framer): number {
+  /** Parse. @param effects of its text */
+  parse(framer: Framer, effects: Effects): number {
+    if (!this.sql.forParse(effects)) return Sent.Hold
     const { src, start, stop } = framer
     const nameStop = src.indexOf(0, start + HEADER)
     // Without an end of its name Postgres refuses it, whatever follows.
@@ -91,8 +81,14 @@ export class NamedRequests {
     if (nameStop === start + HEADER) return this.#parseUnnamed(framer, nameStop + 1)
     const name = nameOf(src, start + HEADER, nameStop)
     const session = this.#sessionOf()
+    if (this.#talk.names.isLive(name) && !name.startsWith(PREFIX)) {
+      this.#talk.names.stored |= effects.touches
+      this.#out.counters.parsesToServers++
+      return this.#asIs(framer, Reply.Parse, null)
+    }
     if (session.statements.isUncertain(name, this.#talk.batch)) return Sent.Hold
     if (session.statements.lookup(name) !== undefined) {
+      if (this.#talk.needsSetup && framer.rest === 0) return this.refuse(taken(name))
       return this.#renamed(
         framer,
         nameStop + 1,
@@ -102,11 +98,10 @@ export class NamedRequests {
     }
     if (framer.rest > 0) return this.#parseLarge(framer, name, nameStop + 1)
     const body = src.subarray(nameStop + 1, stop)
-    const definition = session.statements.define(body, this.#parseKey(), this.#effectsOf)
-    if (definition === null) {
-      this.refuse(statementsFull())
-      return Sent.Taken
-    }
+    // What a text that runs a client's names gives is its client's alone.
+    const parseKey = effects.uses.length > 0 ? 0 : this.#parseKey()
+    const definition = session.statements.define(body, parseKey, this.#effectsOf)
+    if (definition === null) return this.refuse(statementsFull())
     if (definition.parseKey !== 0) definition.settings ??= session.settings
     const change = session.statements.sentParse(name, definition, this.#talk.batch)
     this.#parseDefinition(new NamedParse(change, definition), framer)
@@ -181,34 +176,36 @@ export class NamedRequests {
     if (nameStop < 0 || nameStop >= stop)
       return framer.rest > 0 ? Sent.Refuse : this.#asIs(framer, Reply.Bind, null)
     if (nameStop === nameStart) {
-      if (!this.#ensureUnnamed()) return Sent.Hold
+      const { unnamedEffects } = this.#sessionOf()
+      if (!this.sql.forBind(unnamedEffects, null)) return Sent.Hold
+      if (!this.#bringing.ensureUnnamed(this.#sessionOf())) return Sent.Hold
       this.#bound = null
-      noteBind(this.#talk, this.#session, this.#sessionOf().unnamedEffects, framer)
+      noteBind(this.#talk, this.#session, unnamedEffects, framer)
       return this.#asIs(framer, Reply.Bind, null)
     }
     const name = nameOf(src, nameStart, nameStop)
+    if (this.#isLive(name)) {
+      this.#bound = null
+      this.#talk.touched |= this.#talk.names.stored
+      return this.#asIs(framer, Reply.Bind, null)
+    }
     const statement = this.#sessionOf().statements.lookup(name)
     if (this.#mustWait(name, statement)) return Sent.Hold
     if (statement !== undefined) {
+      if (!this.#bringSql(statement)) return Sent.Hold
       const fit = fitOf(this.#talk, statement, framer)
       if (fit === Fit.Ask) return this.#ask(statement)
-      if (fit === Fit.No) {
-        this.refuse(outgrown())
-        return Sent.Taken
-      }
+      if (fit === Fit.No) return this.refuse(outgrown())
     }
-    if (statement !== undefined && !this.#mayRead(this.#insight.current(statement.definition))) {
-      this.refuse(notOwnSequence())
-      return Sent.Taken
-    }
-    this.#bound = statement ?? null
-    const serverName = statement === undefined ? MISSING_NAME : this.#ensure(statement)
+    if (statement !== undefined && !this.#mayRead(statement)) return this.refuse(notOwnSequence())
+    this.#bound = statement?.definition.isSql === false ? statement : null
+    const serverName = this.#nameOnServer(statement)
     if (this.#talk.mayBeInside && statement?.definition.mayEndTransaction) this.#talk.endsTransaction = true
     if (statement !== undefined)
       noteBind(this.#talk, this.#session, this.#insight.current(statement.definition), framer)
     this.#talk.replies.push(
       Reply.Bind,
-      statement === undefined ? new NameFix(fullName(src, nameStart, nameStop), MISSING_NAME) : statement,
+      statement === undefined ? new NameFix(fullName(src, nameStart, nameStop), MISSING_NAME) : this.#bound,
     )
     // Header, portal and our name in a message of our own; parameters as they come.
     const portalLength = portalStop - start - HEADER
@@ -223,8 +220,9 @@ export class NamedRequests {
     return Sent.Taken
   }
 
-  #mayRead(effects: Effects): boolean {
-    return mayRead({ talk: this.#talk, out: this.#out }, this.#sessionOf(), this.#insight, effects)
+  #mayRead({ definition }: NamedStatement): boolean {
+    const touches = this.sql.touchesOf(this.#insight.current(definition))
+    return mayRead({ talk: this.#talk, out: this.#out }, this.#sessionOf(), this.#insight, touches)
   }
 
   #describe(framer: Framer): number {
@@ -232,18 +230,20 @@ export class NamedRequests {
     const nameStop = src.indexOf(0, start + HEADER + 1)
     if (nameStop !== stop - 1) return this.#asIs(framer, Reply.DescribeStatement, null)
     if (nameStop === start + HEADER + 1) {
-      if (!this.#ensureUnnamed()) return Sent.Hold
+      if (!this.sql.forParse(this.#sessionOf().unnamedEffects)) return Sent.Hold
+      if (!this.#bringing.ensureUnnamed(this.#sessionOf())) return Sent.Hold
       return this.#asIs(framer, Reply.DescribeStatement, null)
     }
     const name = nameOf(src, start + HEADER + 1, nameStop)
+    if (this.#isLive(name)) return this.#asIs(framer, Reply.DescribeStatement, null)
     const statement = this.#sessionOf().statements.lookup(name)
     if (this.#mustWait(name, statement)) return Sent.Hold
-    const serverName = statement === undefined ? MISSING_NAME : this.#ensure(statement)
+    if (statement !== undefined && !this.#bringSql(statement)) return Sent.Hold
+    const serverName = this.#nameOnServer(statement)
+    const ref = statement?.definition.isSql === true ? null : statement
     this.#talk.replies.push(
       Reply.DescribeStatement,
-      statement === undefined
-        ? new NameFix(fullName(src, start + HEADER + 1, nameStop), MISSING_NAME)
-        : statement,
+      ref === undefined ? new NameFix(fullName(src, start + HEADER + 1, nameStop), MISSING_NAME) : ref,
     )
     this.#out.write(targetMessage(FromClient.Describe, serverName))
     return Sent.Taken
@@ -261,6 +261,7 @@ export class NamedRequests {
       return this.#asIs(framer, Reply.Close, UNNAMED_CLOSE)
     }
     const name = nameOf(src, start + HEADER + 1, nameStop)
+    if (this.#isLive(name)) return this.#asIs(framer, Reply.Close, null)
     const statement = session.statements.lookup(name)
     if (this.#mustWait(name, statement)) return Sent.Hold
     if (statement === undefined) {
@@ -269,9 +270,11 @@ export class NamedRequests {
       return Sent.Taken
     }
     const change = session.statements.sentClose(name, talk.batch)
-    if (statement.definition.isLarge) {
+    const isLarge = statement.definition.isLarge
+    // What SQL finds of it goes, too.
+    if (isLarge || talk.names.there.has(name)) {
       if (!talk.replies.push(Reply.Close, new NamedClose(change))) session.statements.withdraw(change)
-      this.#out.write(close('S', statement.definition.name))
+      this.#out.write(targetMessage(FromClient.Close, isLarge ? statement.definition.name : name))
       return Sent.Taken
     }
     if (!talk.replies.push(Reply.Close | Fate.Insert, new NamedClose(change)))
@@ -279,43 +282,12 @@ export class NamedRequests {
     return Sent.Taken
   }
 
-  /** Brings the statement to the server if it is not known to be there. @returns its name there. */
-  #ensure(statement: NamedStatement): string {
-    const talk = this.#talk
-    const { definition } = statement
-    if (definition.isLarge || talk.parsedInBatch.has(definition.id)) return definition.name
-    if (talk.statements.has(definition.id)) {
-      talk.statements.touch(definition)
-      return definition.name
-    }
-    const session = this.#sessionOf()
-    const wanted = definition.settings
-    // In a failed transaction only texts that depend on no setting can be parsed.
-    if (wanted === null || wanted.parseKey === session.settings.parseKey || talk.status === Status.Failed) {
-      this.#inject(definition)
-      return definition.name
-    }
-    const there = wanted.changesFrom(session.settings)
-    const back = session.settings.changesFrom(wanted)
-    if (talk.status === Status.Idle && talk.exchanges === 0 && !talk.isBatchOpen) {
-      const guard = internalExchange('settings of a statement', true, () => {})
-      writeDiff(talk, this.#out, there, guard)
-      writeParse(talk, this.#out, definition)
-      writeDiff(talk, this.#out, back, guard)
-    } else {
-      writeSettings(talk, this.#out, there)
-      this.#inject(definition)
-      writeSettings(talk, this.#out, back)
-    }
-    return definition.name
-  }
-
   /** Has Postgres describe the statement on this server; the client's message waits for that. */
   #ask(statement: NamedStatement): number {
     const talk = this.#talk
     // What it has may be outgrown.
     talk.statements.delete(statement.definition.id)
-    const name = this.#ensure(statement)
+    const name = this.#bringing.ensure(statement, this.#sessionOf())
     talk.replies.push(Reply.DescribeStatement | Fate.Swallow, statement.definition)
     this.#out.write(targetMessage(FromClient.Describe, name))
     this.#out.write(FLUSH)
@@ -323,39 +295,6 @@ export class NamedRequests {
     talk.isBatchOpen = talk.isFlushed = talk.isAsking = true
     talk.asked = statement.definition
     return Sent.Hold
-  }
-
-  #inject(definition: Definition): void {
-    const talk = this.#talk
-    this.#out.write(close('S', definition.name))
-    writeNamed(this.#out, definition.name, definition.body)
-    talk.replies.push(Reply.Close | Fate.Swallow, definition)
-    if (talk.replies.push(Reply.Parse | Fate.Swallow, definition)) talk.parsedInBatch.add(definition.id)
-  }
-
-  /**
-   * Makes the server's unnamed statement the client's own: its text, or none.
-   * @returns false while that depends on answers that are still to come.
-   */
-  #ensureUnnamed(): boolean {
-    const talk = this.#talk
-    const session = this.#sessionOf()
-    if (talk.isUnnamedInBatch || talk.hasUnnamedOf(session)) return true
-    if (talk.exchanges > 0) return false
-    const { unnamed, unnamedVersion } = session
-    const ref = new UnnamedFix(unnamedVersion)
-    let isSent: boolean
-    if (unnamed === null || unnamed.isLarge) {
-      this.#out.write(CLOSE_UNNAMED)
-      isSent = talk.replies.push(Reply.Close | Fate.Swallow, ref)
-    } else {
-      writeNamed(this.#out, '', unnamed.body.subarray(0, unnamed.length))
-      isSent = talk.replies.push(Reply.Parse | Fate.Swallow, ref)
-    }
-    talk.isUnnamedInBatch = true
-    talk.unnamedOf = isSent && !talk.isBatchOpen ? session : null
-    talk.unnamedVersion = unnamedVersion
-    return true
   }
 
   /**
@@ -376,11 +315,35 @@ export class NamedRequests {
     return isKnown ? this.#sessionOf().settings.parseKey : 0
   }
 
+  /** Does the name stand for what only Postgres knows? Names like ours never do. */
+  #isLive(name: string): boolean {
+    const { names, touched } = this.#talk
+    if (name.startsWith(PREFIX)) return false
+    if (names.isLive(name)) return true
+    return (touched & Touch.Unknown) !== 0 && this.#sessionOf().statements.lookup(name) === undefined
+  }
+
+  /** Brings what the statement finds by name, and a PREPARE itself. @returns false: it has to wait */
+  #bringSql(statement: NamedStatement): boolean {
+    const { definition } = statement
+    if (definition.isSql) return this.sql.forMessage(statement)
+    return this.sql.forBind(this.#insight.current(definition), statement)
+  }
+
+  #nameOnServer(statement: NamedStatement | undefined): string {
+    if (statement === undefined) return MISSING_NAME
+    const { name, definition } = statement
+    // What shows names has to be one of them.
+    if (definition.isSql || this.#talk.names.brought.has(name)) return name
+    return this.#bringing.ensure(statement, this.#sessionOf())
+  }
+
   /** Has Postgres make an error at this place of the batch; the client reads other words. */
-  refuse(error: Buffer): void {
+  refuse(error: Buffer): number {
     // Where a reset took our statements, no name is taken for certain.
     this.#out.write(this.#talk.needsSetup ? namedParse('', BROKEN_TEXT) : namedParse(TAKEN_NAME, EMPTY_TEXT))
     this.#talk.replies.push(Reply.Parse, new Substitute(error))
+    return Sent.Taken
   }
 
   #asIs(framer: Framer, reply: number, ref: unknown): number {

@@ -17,6 +17,7 @@ import {
 } from './internal.ts'
 import type { Output } from './output.ts'
 import type { OwnRow } from './own-rows.ts'
+import { NAMES, NAMES_WIDTH, PARSE_NAMES } from './sql-read-back.ts'
 import type { Talk } from './talk.ts'
 
 /** Parts of what is asked; a bit set. */
@@ -40,6 +41,8 @@ export interface Remains {
   isPrivileged: boolean
   /** `Ask` bits of what there is, but for settings. */
   present: number
+  /** Names of prepared statements that are not ours (sql-read-back.ts). */
+  readonly names: OwnRow[]
 }
 
 /** What is needed of a server. */
@@ -85,6 +88,7 @@ const STATEMENTS = [
   parse(SETTINGS, SETTINGS_SQL, [TEXT_ARRAY]),
   parse(STATE, STATE_SQL, [BOOL, BOOL, BOOL, BOOL, BOOL]),
   parse(TIMES, TIMES_SQL),
+  PARSE_NAMES,
 ]
 const EXECUTE = execute('')
 /** In the order of the columns of STATE. */
@@ -135,7 +139,7 @@ function ask(
   { asked, customNames, isPatient }: Question,
   then: (remains: Remains | null, error: Buffer | null) => void,
 ): void {
-  const remains: Remains = { asked, settings: new Map(), isPrivileged: false, present: 0 }
+  const remains: Remains = { asked, settings: new Map(), isPrivileged: false, present: 0, names: [] }
   let isBroken = customNames.length > CUSTOM_MAX
   const exchange = internalExchange('read-back', false, (status, { error }) => {
     const isKnown = error === null && status === Status.Idle && !isBroken
@@ -144,6 +148,7 @@ function ask(
   exchange.onRow = (row) => {
     if (row.length === 3) noteSetting(talk, remains, row)
     else if (row.length === 4) noteTimes(remains, row)
+    else if (row.length === NAMES_WIDTH) remains.names.push(row)
     else if (row.length === OF_COLUMNS.length) notePresent(remains, row)
     else isBroken = true
   }
@@ -158,6 +163,7 @@ function ask(
     const values = OF_COLUMNS.map((bit) => ((asked & bit) === 0 ? 'f' : 't'))
     push(talk, out, Buffer.concat([bind('', STATE, values), EXECUTE]), exchange)
   }
+  if ((asked & Ask.Prepared) !== 0) push(talk, out, Buffer.concat([bind('', NAMES, []), EXECUTE]), exchange)
   push(talk, out, RUN_COMMIT, exchange)
   talk.replies.push(Reply.Sync | Fate.Internal, exchange)
 }

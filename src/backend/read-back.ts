@@ -10,6 +10,7 @@ import { learn } from './preparing.ts'
 import { bringSetup } from './reset.ts'
 import type { ServerParts } from './route.ts'
 import { lingers } from './sequences.ts'
+import { takeNames } from './sql-read-back.ts'
 
 /** What is needed of a server. */
 export interface ReadBackTarget extends ProbeTarget {
@@ -41,7 +42,6 @@ const PROBED: readonly (readonly [reason: PinReason, ask: number, endedBy: numbe
   ['advisory_lock', Ask.Locks, Touch.Locks],
   ['cursor', Ask.Cursors, Touch.Acts],
   ['listen', Ask.Channels, Touch.Channels],
-  ['sql_prepare', Ask.Prepared, Touch.Prepared],
 ]
 
 const NO_NAMES: readonly string[] = Object.freeze([])
@@ -69,7 +69,10 @@ export function readBack(target: ReadBackTarget, session: VirtualSession): void 
         // Its client is told that its session is lost.
         talk.isReadingBack = true
         target.close(UNKNOWN_STATE)
-      } else if (target.lessee?.session === session) apply(target, session, remains)
+      } else if (target.lessee?.session === session) {
+        apply(target, session, remains)
+        if ((asked & Ask.Prepared) !== 0) takeNames(target, session, remains.names, touched)
+      }
     })
     out.flush()
   }

@@ -13,11 +13,14 @@ export class NameFix {
   }
 }
 
-/** A message that must fail: Postgres makes the error (and skips the batch), the client gets these words. */
+/**
+ * A message that fails: Postgres makes the error (and skips the batch), the client gets these words. Null:
+ * its own, unless what is brought in front of it fails.
+ */
 export class Substitute {
-  readonly error: Buffer
+  error: Buffer | null
 
-  constructor(error: Buffer) {
+  constructor(error: Buffer | null) {
     this.error = error
   }
 }
@@ -65,3 +68,18 @@ export class NamedClose {
     this.change = change
   }
 }
+
+/** The last step of bringing a statement under the client's own name, in the middle of its batch. */
+export class Brought {
+  readonly onDone: () => void
+
+  constructor(onDone: () => void) {
+    this.onDone = onDone
+  }
+}
+
+/** A step before it. */
+export const BRINGING = { kind: 'bringing' } as const
+
+/** All names on the server are taken away, so that it can show the client's own. */
+export const HIDDEN = { kind: 'hidden' } as const

@@ -1,6 +1,8 @@
 // The words for messages that are refused in the middle of a batch. Data only; Postgres makes the error
 // itself, and these take its place (see Substitute in refs.ts).
-import { errorResponse } from '../wire/error-response.ts'
+import { PREFIX } from '../session/statements.ts'
+import type { Effects } from '../sql/effects.ts'
+import { errorResponse, replaceName } from '../wire/error-response.ts'
 
 /** A client, or all of a pool, may keep no more text. */
 export function statementsFull(): Buffer {
@@ -43,4 +45,28 @@ export function noBlocks(): Buffer {
     message: 'transaction blocks not allowed in statement pooling mode',
     hint: 'Use a pool in transaction mode, or send the statements one by one.',
   })
+}
+
+/** Postgres' own words for a Parse of a name that is taken. @param name one character a byte */
+export function taken(name: string): Buffer {
+  return named('42P05', name, 'already exists', 'StorePreparedStatement')
+}
+
+/** A name in SQL that looks like one of ours: nobody else's is ever found under it, nor can one be made. */
+export function reserved(effects: Effects): Buffer | null {
+  const use = effects.uses.find(({ name }) => name?.startsWith(PREFIX) === true)
+  if (use === undefined || use.name === null) return null
+  if (use.how !== 'prepare') return named('26000', use.name, 'does not exist', 'FetchPreparedStatement')
+  const error = errorResponse({
+    severity: 'ERROR',
+    code: '42939',
+    message: 'unacceptable name of a prepared statement "*"',
+    detail: `The prefix "${PREFIX}" is reserved for the pooler.`,
+  })
+  return replaceName(error, '*', Buffer.from(use.name, 'latin1'))
+}
+
+function named(code: string, name: string, what: string, routine: string): Buffer {
+  const error = errorResponse({ severity: 'ERROR', code, message: `prepared statement "*" ${what}`, routine })
+  return replaceName(error, '*', Buffer.from(name, 'latin1'))
 }

@@ -15,7 +15,8 @@ import { internalExchange, writeEvictions, writeFence } from './internal.ts'
 import type { Insight } from './insight.ts'
 import { NamedRequests } from './named-requests.ts'
 import type { Output } from './output.ts'
-import { noBlocks, notOwnSequence } from './refusals.ts'
+import type { Substitute } from './refs.ts'
+import { noBlocks, notOwnSequence, reserved } from './refusals.ts'
 import { type ResetTarget, writeReset } from './reset.ts'
 import { mayRead } from './sequences.ts'
 import { Copy, type Talk } from './talk.ts'
@@ -152,37 +153,30 @@ export class Requests {
   #parse(framer: Framer): number {
     const talk = this.#talk
     const nameStop = framer.src.indexOf(0, framer.start + 5)
-    if (nameStop === framer.start + 5) {
-      const effects = this.#noteUnnamed(framer)
-      const { facts, touches } = effects
-      if (!this.#mayRead(effects)) {
-        this.#named.refuse(notOwnSequence())
-        return framer.rest > 0 ? Sent.Refuse : Sent.Taken
-      }
-      if ((touches & Touch.Resets) !== 0 && this.#needsOther()) return this.#elsewhere()
+    const effects = this.#effects(framer, nameStop + 1)
+    const { facts } = effects
+    const isUnnamed = nameStop === framer.start + 5
+    if (isUnnamed) {
+      // Postgres may read it now, and run it in this exchange or another.
+      if (this.#session !== null) this.#session.unnamedEffects = effects
+      if (this.#needsOther(effects)) return this.#elsewhere()
       if (talk.mayBeInside && (facts & Fact.Ends) !== 0) talk.endsTransaction = true
     }
-    if (talk.unconfirmed > 0 || this.#mode === 'statement') {
-      const { facts } = this.#effects(framer, nameStop + 1)
-      if (talk.unconfirmed > 0 && (facts & (Fact.Ends | Fact.Unclear)) !== 0) return Sent.Hold
-      if (this.#mode === 'statement' && (facts & Fact.Begins) !== 0) {
-        this.#named.refuse(noBlocks())
-        talk.restOut = 0
-        return framer.rest > 0 ? Sent.Refuse : Sent.Taken
-      }
+    if (talk.unconfirmed > 0 && (facts & (Fact.Ends | Fact.Unclear)) !== 0) return Sent.Hold
+    const refusal = this.#refusal(effects, isUnnamed)
+    if (refusal !== null) {
+      this.#named.refuse(refusal)
+      talk.restOut = 0
+      return framer.rest > 0 ? Sent.Refuse : Sent.Taken
     }
-    const sent = this.#named.parse(framer)
+    const sent = this.#named.parse(framer, effects)
     if (sent === Sent.Taken) talk.restOut = framer.rest
     return sent
   }
 
-  #mayRead(effects: Effects): boolean {
-    const session = this.#session
-    return session === null || session.once !== null || mayRead(this.#server, session, this.#insight, effects)
-  }
-
   /** RESET would go back to what the server has from its login, which is not all that the client has. */
-  #needsOther(): boolean {
+  #needsOther(effects: Effects): boolean {
+    if ((this.#named.sql.touchesOf(effects) & Touch.Resets) === 0) return false
     const { status, isBatchOpen, exchanges } = this.#talk
     const strict = this.#session?.strictBaseline ?? null
     if (strict === null || strict === this.#server.baseline || this.#session?.isBound === true) return false
@@ -195,11 +189,14 @@ export class Requests {
     return this.#replies.size > 0 ? Sent.Hold : Sent.Elsewhere
   }
 
-  /** Postgres may read the text of the unnamed statement now, and run it in this exchange or another. */
-  #noteUnnamed(framer: Framer): Effects {
-    const effects = this.#effects(framer, framer.start + 6)
-    if (this.#session !== null) this.#session.unnamedEffects = effects
-    return effects
+  /** Why a text must not be sent at all. @param isRun it may run now */
+  #refusal(effects: Effects, isRun: boolean): Buffer | null {
+    if (this.#mode === 'statement' && (effects.facts & Fact.Begins) !== 0) return noBlocks()
+    const refusal = effects.uses.length === 0 ? null : reserved(effects)
+    const session = this.#session
+    if (refusal !== null || !isRun || session === null || session.once !== null) return refusal
+    const touches = this.#named.sql.touchesOf(effects)
+    return mayRead(this.#server, session, this.#insight, touches) ? null : notOwnSequence()
   }
 
   /** What the text that begins there may leave behind; anything, where it is not all here. */
@@ -213,26 +210,26 @@ export class Requests {
 
   #query(framer: Framer): number {
     const talk = this.#talk
+    let failure: Substitute | null = null
     if (this.#mode !== 'session') {
       const effects = this.#effects(framer, framer.start + 5)
       const { facts } = effects
       if (talk.unconfirmed > 0 && (facts & (Fact.Ends | Fact.Unclear)) !== 0) return Sent.Hold
-      if ((effects.touches & Touch.Resets) !== 0 && this.#needsOther()) return this.#elsewhere()
+      if (this.#needsOther(effects)) return this.#elsewhere()
+      const refusal = this.#refusal(effects, true)
       // Behind an error Postgres ignores it, and a Sync of ours would end that.
-      if (this.#mode === 'statement' && (facts & Fact.Begins) !== 0 && !this.#replies.isSkipping) {
+      if (refusal !== null && !this.#replies.isSkipping) {
         if (framer.rest > 0) return Sent.Refuse
-        this.#named.refuse(noBlocks())
+        this.#named.refuse(refusal)
         return this.#ownSync()
       }
-      if (!this.#mayRead(effects) && !this.#replies.isSkipping) {
-        if (framer.rest > 0) return Sent.Refuse
-        this.#named.refuse(notOwnSequence())
-        return this.#ownSync()
-      }
+      const brought = this.#named.sql.forQuery(effects)
+      if (brought === false) return Sent.Hold
+      failure = brought
       if (talk.mayBeInside && (facts & Fact.Ends) !== 0) talk.endsTransaction = true
       if (effects.touches !== 0) noteEffects(talk, this.#session, effects)
     }
-    const isSent = this.#replies.push(Reply.Query, null)
+    const isSent = this.#replies.push(Reply.Query, failure)
     if (this.#session !== null) talk.changesUnnamed(this.#session, isSent)
     if (isSent) {
       talk.exchanges++

@@ -29,6 +29,8 @@ export function writeReset(target: ResetTarget, then: (isDone: boolean) => void)
     if (isDone) {
       talk.lostSetup = false
       talk.statements.clear()
+      talk.names.clear()
+      talk.names.settle()
       talk.unnamedOf = null
       talk.taintedBy = talk.sequencesOf = null
       talk.touched = 0

@@ -1,7 +1,7 @@
 // currval and lastval, which tell what the session got from a sequence last: never what another client got
 // (RULES 12). It owns nothing; whose values a server has is in its talk, whether anybody asks in the insight.
 import type { VirtualSession } from '../session/virtual-session.ts'
-import { type Effects, Touch } from '../sql/effects.ts'
+import { Touch } from '../sql/effects.ts'
 import { Status } from '../wire/protocol.ts'
 import type { Insight } from './insight.ts'
 import { internalExchange, writeQuery } from './internal.ts'
@@ -40,7 +40,7 @@ export function mayRead(
   target: SequenceTarget,
   session: VirtualSession,
   insight: Insight,
-  { touches }: Effects,
+  touches: number,
 ): boolean {
   if ((touches & Touch.ReadsSequence) === 0) return true
   insight.readsSequences = true

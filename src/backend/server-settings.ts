@@ -11,6 +11,7 @@ import { internalExchange, writeDiff } from './internal.ts'
 import { bringSetup, writeReset } from './reset.ts'
 import { bringSequences } from './sequences.ts'
 import type { Server } from './server.ts'
+import { closeNames } from './sql-prepared.ts'
 import type { Talk } from './talk.ts'
 
 /** Writes the settings diff, if there is a difference. What follows it fails if it does (RULES 1). */
@@ -21,6 +22,7 @@ export function bringSettings(server: Server, lessee: Lessee): void {
   const isReset = (isOnce || isTainted(talk, lessee)) && cleanFirst(server)
   // A session of one request has no statements with names, and so needs none of ours.
   if (!isOnce) bringSetup(talk, server.out)
+  if (!isReset) closeNames(talk, server.out, lessee.session)
   if (!lessee.isProbe) talk.isClean = false
   if (!isReset) bringSequences(server, lessee.session, server.parts.insight)
   const present = isReset ? talk.loginSettings : talk.settings

@@ -3,8 +3,19 @@
 import { Fate } from '../pool/replies.ts'
 import type { Definition } from '../session/statements.ts'
 import type { VirtualSession } from '../session/virtual-session.ts'
+import { Touch } from '../sql/effects.ts'
 import type { Framer } from '../wire/framer.ts'
-import { NamedClose, NamedParse, UNNAMED_CLOSE, UnnamedFix, UnnamedParse } from './refs.ts'
+import {
+  BRINGING,
+  Brought,
+  HIDDEN,
+  NamedClose,
+  NamedParse,
+  UNNAMED_CLOSE,
+  UnnamedFix,
+  UnnamedParse,
+} from './refs.ts'
+import { hidden } from './sql-prepared.ts'
 import type { Talk } from './talk.ts'
 
 /** ParseComplete came for the entry at the head. */
@@ -19,7 +30,8 @@ export function parseAnswered(talk: Talk, head: number, session: VirtualSession 
     nameParsed(ref, session)
   } else if (ref instanceof UnnamedFix) {
     if (session !== undefined) talk.confirmUnnamed(session, ref.version)
-  } else if ((head & Fate.Swallow) !== 0) talk.statements.add(ref as Definition)
+  } else if (ref instanceof Brought) ref.onDone()
+  else if ((head & Fate.Swallow) !== 0 && ref !== BRINGING) talk.statements.add(ref as Definition)
 }
 
 /** A client's Parse of a name is done, by Postgres or in its place. */
@@ -37,29 +49,42 @@ export function closeAnswered(talk: Talk, head: number, session: VirtualSession 
   if (ref instanceof UnnamedFix) {
     if (session !== undefined) talk.confirmUnnamed(session, ref.version)
   } else if (ref === UNNAMED_CLOSE) session?.setUnnamed(null)
-  else if (ref instanceof NamedClose) session?.statements.confirm(ref.change)
-  else if ((head & Fate.Swallow) !== 0) talk.statements.delete((ref as Definition).id)
+  else if (ref instanceof NamedClose) {
+    talk.names.there.delete(ref.change.name)
+    session?.statements.confirm(ref.change)
+  } else if ((head & Fate.Swallow) !== 0 && ref !== BRINGING) talk.statements.delete((ref as Definition).id)
 }
 
 /** A command tag whose command concerns what we know of the session. */
 export function noteTag(talk: Talk, framer: Framer, session: VirtualSession | undefined): void {
+  if ((talk.replies.head & Fate.Swallow) !== 0) {
+    ownDone(talk)
+    return
+  }
   const { src, start, stop } = framer
   const first = src[start + 5]
-  // D(ISCARD ALL), D(EALLOCATE ALL), L(ISTEN), P(REPARE).
-  if ((first !== 0x44 && first !== 0x4c && first !== 0x50) || stop - start > 64) return
+  // D(ISCARD ALL), D(EALLOCATE ALL), L(ISTEN).
+  if ((first !== 0x44 && first !== 0x4c) || stop - start > 64) return
   const tag = src.toString('latin1', start + 5, stop - 1)
   if (tag === 'DISCARD ALL' || tag === 'DEALLOCATE ALL') {
-    talk.statements.clear()
+    hidden(talk)
     talk.unnamedOf = null
-    talk.needsSetup = true
-    talk.hasProbes = false
+    talk.names.there.clear()
+    // With nothing behind it, it is known again what names stand for.
+    if (talk.exchanges <= 1 && !talk.isBatchOpen) talk.names.isAllLive = false
     session?.statements.clear()
     session?.pins.delete('sql_prepare')
     if (tag === 'DISCARD ALL') discarded(session)
   } else if (tag === 'LISTEN') session?.pins.add('listen')
-  else if (tag === 'PREPARE') session?.pins.add('sql_prepare')
-  // It may have been one of ours: who has prepared nothing in SQL has no other.
-  else if (tag === 'DEALLOCATE') talk.lostSetup = true
+  // Where the text was not understood it may have been one of ours.
+  else if (tag === 'DEALLOCATE' && (talk.touched & Touch.Unknown) !== 0) talk.lostSetup = true
+}
+
+/** A command of ours in the middle of a client's batch is done. */
+function ownDone(talk: Talk): void {
+  const ref = talk.replies.headRef
+  if (ref instanceof Brought) ref.onDone()
+  else if (ref === HIDDEN) hidden(talk)
 }
 
 /** What DISCARD ALL ends and no question about what is left can tell. */

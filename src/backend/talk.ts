@@ -3,10 +3,12 @@
 import type { TalkView } from '../pool/lease.ts'
 import { Reply, REPLY_KIND, Replies } from '../pool/replies.ts'
 import type { Settings } from '../session/settings.ts'
-import { type Definition, ServerStatements } from '../session/statements.ts'
+import { ServerStatements } from '../session/server-statements.ts'
+import type { Definition } from '../session/statements.ts'
 import type { VirtualSession } from '../session/virtual-session.ts'
 import { Status } from '../wire/protocol.ts'
 import { Healing } from './healing.ts'
+import { OwnNames } from './own-names.ts'
 
 /** Which kind of COPY a server is in. */
 export const Copy = { None: 0, In: 1, Out: 2, Both: 3 } as const
@@ -22,6 +24,8 @@ const RESUME_BELOW = 1024
 export class Talk implements TalkView {
   readonly replies = new Replies()
   readonly statements = new ServerStatements()
+  /** What it has under names of clients. */
+  readonly names = new OwnNames()
   readonly time: CoarseTime
   readonly healing = new Healing()
   /** Status byte of the last ReadyForQuery. */
@@ -131,6 +135,7 @@ export class Talk implements TalkView {
     this.isUnnamedInBatch = false
     this.asked = null
     if (this.parsedInBatch.size > 0) this.parsedInBatch.clear()
+    if (this.names.brought.size > 0) this.names.brought.clear()
     this.batch++
   }
 

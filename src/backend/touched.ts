@@ -23,8 +23,6 @@ export function noteEffects(talk: Talk, session: VirtualSession | null, effects:
   talk.touched |= effects.touches
   noteSequences(talk, session, effects.touches)
   if (effects.label !== '') talk.touchedBy = effects.label
-  if ((effects.touches & Touch.Prepared) !== 0) session.preparedTouches |= effects.prepared
-  if ((effects.touches & Touch.Executes) !== 0) talk.touched |= session.preparedTouches
   for (const name of effects.customNames) noteName(talk, name)
 }
 

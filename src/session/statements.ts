@@ -1,5 +1,5 @@
-// Prepared statements: what a text is (Definition), what a pool knows (Registry), what a client calls how
-// (ClientStatements) and what a server has (ServerStatements). Pure bookkeeping: it writes no messages.
+// Prepared statements: what a text is (Definition), what a pool knows (Registry) and what a client calls how
+// (ClientStatements); what a server has is in server-statements.ts. Pure bookkeeping: it writes no messages.
 // Rules: a name means the same text for its client on whatever server; a server "has" a statement only after
 // its ParseComplete; an error takes nothing away that Postgres would have kept.
 import type { Effects } from '../sql/effects.ts'
@@ -12,10 +12,18 @@ export const NAME_MAX = 63
 /** Prefix of every statement name that we give on a server. */
 export const PREFIX = 'pgmux_'
 
+/** What makes a text a statement of its own. */
+export interface Kind {
+  readonly key: string
+  readonly parseKey: number
+  /** Its name on servers, if that is not ours to choose. */
+  readonly name?: string
+}
+
 /** One text with its declared parameter types, parsed under settings of one kind. */
 export class Definition {
   readonly id: number
-  /** Name on every server. */
+  /** Name on every server, one character a byte. */
   readonly name: string
   /** Body of a Parse message behind the statement name: text, NUL, types. */
   readonly body: Buffer
@@ -31,10 +39,13 @@ export class Definition {
    */
   settings: Settings | null = null
   references = 0
+  /** A PREPARE: it has the client's own name on servers (sql-statements.ts). */
+  readonly isSql: boolean
 
-  constructor(id: number, body: Buffer, effects: Effects, of: { key: string; parseKey: number }) {
+  constructor(id: number, body: Buffer, effects: Effects, of: Kind) {
     this.id = id
-    this.name = PREFIX + id
+    this.name = of.name ?? PREFIX + id
+    this.isSql = of.name !== undefined
     this.body = body
     this.effects = effects
     this.key = of.key
@@ -60,7 +71,7 @@ export class Definition {
 const DEFINITION_OVERHEAD = 300
 
 /** In memory of its own: a piece of Node's pool would keep 64 KiB for as long as the statement is kept. */
-function ownCopy(bytes: Buffer): Buffer {
+export function ownCopy(bytes: Buffer): Buffer {
   const copy = Buffer.allocUnsafeSlow(bytes.length)
   bytes.copy(copy)
   return copy
@@ -101,9 +112,14 @@ export class Registry {
   acquire(body: Buffer, parseKey: number, read: (body: Buffer) => Effects): Definition | null {
     // Key 0 stands for "settings not known": such a definition is never found by anybody else.
     const key = parseKey === 0 ? `private\0${this.#nextId}` : `${parseKey}\0${body.toString('latin1')}`
+    return this.acquireAs(key, (id) => new Definition(id, ownCopy(body), read(body), { key, parseKey }))
+  }
+
+  /** The same for a definition of any kind: `make` is asked where there is none with this key. */
+  acquireAs(key: string, make: (id: number) => Definition): Definition | null {
     let definition = this.#byKey.get(key)
     if (definition === undefined) {
-      definition = new Definition(this.#nextId, ownCopy(body), read(body), { key, parseKey })
+      definition = make(this.#nextId)
       if (!this.#makeRoom(definition.cost)) return null
       this.#nextId++
       this.#bytes += definition.cost
@@ -179,6 +195,7 @@ export class ClientStatements {
   #bytes = 0
   /** Names whose text was too long to be kept: they exist on one server only. */
   #large = 0
+  #sql = 0
 
   constructor(registry: Registry) {
     this.#registry = registry
@@ -192,10 +209,33 @@ export class ClientStatements {
     return this.#large > 0
   }
 
+  /** SQL's PREPARE has made some of them. */
+  get hasSql(): boolean {
+    return this.#sql > 0
+  }
+
   /** The definition for a Parse of this client, or null when it or the pool may keep no more text. */
   define(body: Buffer, parseKey: number, read: (body: Buffer) => Effects): Definition | null {
     if (this.#bytes + body.length * 2 > this.#registry.clientBytesMax) return null
     return this.#registry.acquire(body, parseKey, read)
+  }
+
+  /** The same for what SQL has prepared. */
+  defineSql(key: string, bytes: number, make: (id: number) => Definition): Definition | null {
+    if (this.#bytes + bytes * 2 > this.#registry.clientBytesMax) return null
+    return this.#registry.acquireAs(key, make)
+  }
+
+  /** Names that Postgres has confirmed. */
+  get names(): Iterable<NamedStatement> {
+    return this.#confirmed.values()
+  }
+
+  /** Postgres says that this name stands for this. Takes over the caller's reference to the definition. */
+  adopt(name: string, definition: Definition): void {
+    this.drop(name)
+    this.#count(definition)
+    this.#set(new NamedStatement(name, definition))
   }
 
   /** What the name will stand for when all that was sent has been done. */
@@ -216,8 +256,7 @@ export class ClientStatements {
   /** A Parse under this name was sent. Takes over the caller's reference to the definition. */
   sentParse(name: string, definition: Definition, batch: number): PendingName {
     const change = new PendingName(name, new NamedStatement(name, definition), batch)
-    this.#bytes += definition.cost
-    if (definition.isLarge) this.#large++
+    this.#count(definition)
     this.#append(change)
     return change
   }
@@ -232,10 +271,13 @@ export class ClientStatements {
   /** Postgres did what was sent. */
   confirm(change: PendingName): void {
     this.#forget(change)
-    this.#remove(change.name)
-    if (change.to === null) return
+    this.drop(change.name)
+    if (change.to !== null) this.#set(change.to)
+  }
+
+  #set(statement: NamedStatement): void {
     if (this.#confirmed === NO_NAMES) this.#confirmed = new Map()
-    this.#confirmed.set(change.name, change.to)
+    this.#confirmed.set(statement.name, statement)
   }
 
   /** Postgres refused it or never came to it: the name stays as it was. */
@@ -266,8 +308,15 @@ export class ClientStatements {
     this.withdrawAll()
   }
 
+  #count(definition: Definition): void {
+    this.#bytes += definition.cost
+    if (definition.isLarge) this.#large++
+    if (definition.isSql) this.#sql++
+  }
+
   #release(definition: Definition): void {
     this.#bytes -= definition.cost
+    if (definition.isSql) this.#sql--
     if (definition.isLarge) this.#large--
     else this.#registry.release(definition)
   }
@@ -291,85 +340,11 @@ export class ClientStatements {
     change.older = change.newer = null
   }
 
-  #remove(name: string): void {
+  /** Postgres has no such name any more. */
+  drop(name: string): void {
     const statement = this.#confirmed.get(name)
     if (statement === undefined) return
     this.#confirmed.delete(name)
     this.#release(statement.definition)
-  }
-}
-
-/** The statements that one server has, least recently used first. */
-export class ServerStatements {
-  readonly #present = new Map<number, Definition>()
-  readonly #outgrown = new Set<number>()
-  /** Shapes of their results where they were described: as long as a statement is there, it has this one. */
-  readonly #shapes = new Map<number, number>()
-  #lastUsed = 0
-
-  get size(): number {
-    return this.#present.size
-  }
-
-  has(id: number): boolean {
-    return this.#present.has(id)
-  }
-
-  /** It is there, and gives what a statement parsed now would give, as far as known. */
-  isFresh(id: number): boolean {
-    return this.#present.has(id) && !this.#outgrown.has(id)
-  }
-
-  /** Shape of what it gives here; 0: not known. */
-  shapeOf(id: number): number {
-    return this.#shapes.get(id) ?? 0
-  }
-
-  /** Postgres has described it. */
-  setShape(id: number, shape: number): void {
-    if (this.#present.has(id)) this.#shapes.set(id, shape)
-  }
-
-  /** Its result type has changed: a client that parses it again must get a new one. */
-  markOutgrown(id: number): void {
-    this.#outgrown.add(id)
-  }
-
-  /** Its ParseComplete came. */
-  add(definition: Definition): void {
-    this.#outgrown.delete(definition.id)
-    this.#shapes.delete(definition.id)
-    this.#present.delete(definition.id)
-    this.#present.set(definition.id, definition)
-    this.#lastUsed = definition.id
-  }
-
-  /** It is used again. */
-  touch(definition: Definition): void {
-    if (this.#lastUsed === definition.id) return
-    this.#present.delete(definition.id)
-    this.#present.set(definition.id, definition)
-    this.#lastUsed = definition.id
-  }
-
-  delete(id: number): void {
-    this.#present.delete(id)
-    this.#outgrown.delete(id)
-    this.#shapes.delete(id)
-    if (this.#lastUsed === id) this.#lastUsed = 0
-  }
-
-  clear(): void {
-    this.#present.clear()
-    this.#outgrown.clear()
-    this.#shapes.clear()
-    this.#lastUsed = 0
-  }
-
-  /** The one to be closed when there are more than `max`, or null. */
-  surplus(max: number): Definition | null {
-    if (this.#present.size <= max) return null
-    for (const definition of this.#present.values()) return definition
-    return null
   }
 }

@@ -74,8 +74,6 @@ export class VirtualSession {
   unnamedVersion = 0
   /** Of the text of the Parse that was sent last for it. */
   unnamedEffects: Effects = NOT_READ
-  /** `Touch` bits of what its PREPAREs have stored, for when it is executed. */
-  preparedTouches = 0
   /**
    * Of servers on which RESET goes back to all that the client asked for at its startup (RULES 3); null: on
    * those that it has anyway.

@@ -2,6 +2,7 @@
 // asked afterwards. It judges facts and verdicts only; that a statement failed or was rolled back is for
 // Postgres to tell. What is not understood may leave anything.
 import type { Routines } from './catalogue.ts'
+import { type NameUse, NO_USES, nameUses } from './name-uses.ts'
 import { Act, type Statement, type Verdict } from './verdict.ts'
 import { Fact } from './vocabulary.ts'
 import { lower } from './words.ts'
@@ -71,6 +72,8 @@ export interface Effects {
   readonly prepared: number
   /** How the text begins, without its strings, for logs; '' for a plain one. */
   readonly label: string
+  /** Names of prepared statements, in the order in which they are used. */
+  readonly uses: readonly NameUse[]
 }
 
 const NO_NAMES: readonly string[] = Object.freeze([])
@@ -98,7 +101,7 @@ export function plainEffects(facts: number): Effects {
 }
 
 function simple(facts: number, touches: number, label = ''): Effects {
-  return { facts, touches, customNames: NO_NAMES, boundNames: NO_NUMBERS, prepared: 0, label }
+  return { facts, touches, customNames: NO_NAMES, boundNames: NO_NUMBERS, prepared: 0, uses: NO_USES, label }
 }
 
 /** Longest beginning of a text that is shown, in bytes. */
@@ -138,7 +141,7 @@ export function customNamesIn(text: string): string[] {
  * @param routines of this database
  */
 export function effectsOf(
-  { text, facts }: { readonly text: Buffer; readonly facts: number },
+  { text, facts, flags }: { readonly text: Buffer; readonly facts: number; readonly flags: number },
   verdict: Verdict,
   routines: Routines | undefined,
 ): Effects {
@@ -164,8 +167,16 @@ export function effectsOf(
     customNames: custom.size === 0 ? NO_NAMES : [...custom],
     boundNames: bound.size === 0 ? NO_NUMBERS : [...bound],
     prepared,
+    uses: nameUses(text, flags, verdict),
     label: labelOf(text),
   }
+}
+
+/** What running it may leave behind, of a text that is a PREPARE: what that has stored. */
+export function storedEffects({ facts, prepared, customNames, boundNames }: Effects): Effects {
+  // The arguments of an EXECUTE are not looked at.
+  const touches = prepared | (boundNames.length > 0 ? Touch.AnyName : 0)
+  return { ...simple(facts, touches), customNames }
 }
 
 /**

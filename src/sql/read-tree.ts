@@ -92,10 +92,17 @@ interface Scope {
 
 /** All statements of a tree. */
 export function readTree(tree: Tree): readonly Statement[] {
-  return list(tree.stmts).map((raw) => readStatement(raw.stmt as Tree))
+  return list(tree.stmts).map((raw) => {
+    const start = Number(raw.stmt_location ?? 0)
+    return readStatement(
+      raw.stmt as Tree,
+      start,
+      raw.stmt_len === undefined ? null : start + Number(raw.stmt_len),
+    )
+  })
 }
 
-function readStatement(wrapped: Tree): Statement {
+function readStatement(wrapped: Tree, start: number, stop: number | null): Statement {
   const kind = Object.keys(wrapped)[0] ?? ''
   const walk = new Walk()
   walk.run(wrapped)
@@ -103,6 +110,8 @@ function readStatement(wrapped: Tree): Statement {
   if (walk.mentionsTemp && makes) walk.acts |= Act.Temp
   return {
     kind,
+    start,
+    stop,
     acts: walk.acts,
     settings: short(walk.settings),
     prepared: short(walk.prepared),
@@ -224,7 +233,11 @@ const VISITS: Readonly<Record<string, (walk: Walk, node: Tree) => void>> = {
     if ((Number(node.options) & CURSOR_HOLD) !== 0) walk.acts |= Act.Holds
   },
   PrepareStmt: (walk, node) => {
-    walk.prepared.push({ how: 'prepare', name: String(node.name), body: readStatement(node.query as Tree) })
+    walk.prepared.push({
+      how: 'prepare',
+      name: String(node.name),
+      body: readStatement(node.query as Tree, 0, null),
+    })
   },
   ExecuteStmt: (walk, node) => {
     walk.prepared.push({ how: 'execute', name: String(node.name), body: null })

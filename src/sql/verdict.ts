@@ -95,6 +95,9 @@ export interface ChannelUse {
 export interface Statement {
   /** As the grammar calls it: SelectStmt, VariableSetStmt, .. */
   readonly kind: string
+  /** Where it stands in what the grammar was given, in bytes; `stop` null: to the end. */
+  readonly start: number
+  readonly stop: number | null
   readonly acts: number
   readonly settings: readonly SettingChange[]
   readonly prepared: readonly PreparedUse[]

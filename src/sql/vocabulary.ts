@@ -69,6 +69,8 @@ export const Fact = {
   Odd: 1 << 24,
   /** A word of the database's own table (`Reading.marked`). */
   Marked: 1 << 25,
+  /** What shows the prepared statements of a server. */
+  Names: 1 << 26,
 } as const
 
 /** Facts that only the grammar can turn into a verdict about the state of a session. */
@@ -177,6 +179,7 @@ const ANYWHERE: readonly (readonly [words: Iterable<string>, fact: number])[] = 
   [TEXT_RUNNERS, Fact.Runs],
   [EFFECTS, Fact.Effects],
   [PEEKS, Fact.Peeks],
+  [['pg_prepared_statements', 'pg_prepared_statement'], Fact.Names],
   [['current_setting', 'pg_show_all_settings'], Fact.Shows],
   // An UPDATE of it is a call of set_config.
   [['pg_settings'], Fact.Shows | Fact.Settings],

@@ -4,12 +4,8 @@
 import { Client } from '../../src/frontend/client.ts'
 import { Held } from '../../src/frontend/held.ts'
 import { Fate, Replies, Reply, REPLY_KIND } from '../../src/pool/replies.ts'
-import {
-  ClientStatements,
-  type Definition,
-  Registry,
-  ServerStatements,
-} from '../../src/session/statements.ts'
+import { ServerStatements } from '../../src/session/server-statements.ts'
+import { ClientStatements, type Definition, Registry } from '../../src/session/statements.ts'
 import { Settings } from '../../src/session/settings.ts'
 import type { Effects } from '../../src/sql/effects.ts'
 import { Run } from '../../src/serverless/http/run.ts'

@@ -54,6 +54,12 @@ function remains(session: Session, asked: readonly (string | null)[]): (string |
   return [present.map((is, at) => (asked[at] === 't' ? (is ? 't' : 'f') : null))]
 }
 
+function preparedNames({ statements }: Session): (string | null)[][] {
+  return [...statements]
+    .filter(([name]) => name !== '' && !name.startsWith('pgmux_'))
+    .map(([name, { sql, types }]) => [name, 't', `{${types}}`, sql, 'prepared', 'statement'])
+}
+
 function times({ settings }: Session): (string | null)[][] {
   const names = ['statement_timeout', 'lock_timeout']
   const before = names.map((name) => settings.get(name))
@@ -69,6 +75,10 @@ export const QUESTIONS: readonly Rule[] = [
   {
     match: /^SELECT\nCASE WHEN \$1 THEN EXISTS \(SELECT FROM pg_catalog\.pg_depend/,
     make: () => answer(Array(5).fill(BOOL), Array(5).fill(BOOL_TYPE), remains),
+  },
+  {
+    match: /^SELECT p\.name, p\.from_sql, p\.parameter_types/,
+    make: () => answer([TEXT, BOOL, TEXT, TEXT, TEXT, TEXT], [], preparedNames),
   },
   {
     match: /^SELECT pg_catalog\.current_setting\('statement_timeout'\)/,

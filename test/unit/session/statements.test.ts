@@ -4,13 +4,8 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import fc from 'fast-check'
-import {
-  ClientStatements,
-  Definition,
-  type PendingName,
-  Registry,
-  ServerStatements,
-} from '../../../src/session/statements.ts'
+import { ServerStatements } from '../../../src/session/server-statements.ts'
+import { ClientStatements, Definition, type PendingName, Registry } from '../../../src/session/statements.ts'
 import { type Effects, plainEffects } from '../../../src/sql/effects.ts'
 import { Fact } from '../../../src/sql/scanner.ts'
 

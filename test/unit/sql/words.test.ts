@@ -100,7 +100,7 @@ describe('words: anywhere', () => {
       ['create table t as execute a', 'Executes Creates Acts'],
       ['declare c cursor with hold for select 1', 'Holds Acts'],
       ['select query_to_xml($1, true, true, $2)', 'Runs'],
-      ['select * from pg_prepared_statements', 'Peeks'],
+      ['select * from pg_prepared_statements', 'Peeks Names'],
       ['select current_setting($1)', 'Shows'],
       ['select lo_create(0)', 'Effects'],
     ])
