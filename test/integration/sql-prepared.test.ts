@@ -333,11 +333,13 @@ describe('two clients', () => {
     await second.query('prepare p as select lastval()')
     await first.query("select nextval('sql_prepared_numbers')")
     assert.equal((await second.query('execute p')).error?.code, '55000')
-    // From now on whoever takes a number keeps its server for one statement more.
+    // From now on whoever may have taken a number keeps its server for one statement more.
+    await second.query('select 1')
     for (const sql of ["select nextval('sql_prepared_numbers')", 'select 1']) await first.query(sql)
     await second.query('begin')
     assert.equal((await second.run(...extended('execute p'))).error?.code, '55000')
     await second.query('rollback')
+    await second.query('select 1')
     await first.query('drop sequence sql_prepared_numbers')
   })
 

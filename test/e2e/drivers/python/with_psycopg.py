@@ -12,6 +12,8 @@ def connect(**more):
 
 
 conn = connect()
+# What is beyond it is closed with DEALLOCATE in SQL.
+conn.prepared_max = 2
 
 
 def one(sql, params=None, c=None, **how):
@@ -56,6 +58,7 @@ def step_errors():
 
 
 def twice(i):
+    one(f"select {i}", prepare=True)
     return [
         one(f"select '{WHO} ' || %s::text || ' {name}'", (i,), prepare=True)[0] for name in ("one", "two")
     ]
