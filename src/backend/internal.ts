@@ -11,7 +11,8 @@ import type { Talk } from './talk.ts'
 /** Names of the statements that each server gets at its login. They are never closed while it is used. */
 const BEGIN = `${PREFIX}begin`
 const SET = `${PREFIX}set`
-const SET_LOCAL = `${PREFIX}set_local`
+/** Sets its two parameters for the transaction. */
+export const SET_LOCAL = `${PREFIX}set_local`
 const COMMIT = `${PREFIX}commit`
 
 /** A statement name that exists on every server: a Parse of it fails as a duplicate. */

@@ -12,6 +12,7 @@ import {
   internalExchange,
   RUN_BEGIN,
   RUN_COMMIT,
+  SET_LOCAL,
   writeQuery,
   writeSync,
 } from './internal.ts'
@@ -37,6 +38,8 @@ export interface Remains {
   readonly asked: number
   /** Settings that the session has set, by Postgres' names; one character a byte. Only with Ask.Settings. */
   readonly settings: Map<string, string>
+  /** The encoding of the client lacks a letter of one: it cannot be brought to another server. */
+  readonly isForeign: boolean
   /** One of them may be set by a superuser only. */
   isPrivileged: boolean
   /** `Ask` bits of what there is, but for settings. */
@@ -107,39 +110,50 @@ export function writeProbe(
   customNames: readonly string[],
   then: (remains: Remains | null) => void,
 ): void {
-  ask(target, { asked, customNames, isPatient: false }, (remains, error) => {
-    const isTimedOut = error !== null && TIMED_OUT.has(field(error, 'C'))
-    if (remains !== null || !isTimedOut) {
+  ask(target, { asked, customNames, isPatient: false, isForeign: false }, (remains, error) => {
+    const code = error === null ? '' : field(error, 'C')
+    const isForeign = code === UNTRANSLATABLE
+    if (remains !== null || (!TIMED_OUT.has(code) && !isForeign)) {
       then(remains)
       return
     }
-    // Times of the session's own, of a few milliseconds: without them, then.
+    // Times of the session's own, of a few milliseconds, or its encoding: without them, then.
     writeQuery(
       target.talk,
       target.out,
       'ROLLBACK',
       internalExchange('rollback', false, () => {}),
     )
-    ask(target, { asked, customNames, isPatient: true }, then)
+    ask(target, { asked, customNames, isPatient: true, isForeign }, then)
     target.out.flush()
   })
 }
 
 const TIMED_OUT = new Set(['57014', '55P03'])
+const UNTRANSLATABLE = '22P05'
 
 interface Question {
   readonly asked: number
   readonly customNames: readonly string[]
   /** Without the session's own times. */
   readonly isPatient: boolean
+  /** In the encoding of the server. */
+  readonly isForeign: boolean
 }
 
 function ask(
   { talk, out }: ProbeTarget,
-  { asked, customNames, isPatient }: Question,
+  { asked, customNames, isPatient, isForeign }: Question,
   then: (remains: Remains | null, error: Buffer | null) => void,
 ): void {
-  const remains: Remains = { asked, settings: new Map(), isPrivileged: false, present: 0, names: [] }
+  const remains: Remains = {
+    asked,
+    settings: new Map(),
+    isForeign,
+    isPrivileged: false,
+    present: 0,
+    names: [],
+  }
   let isBroken = customNames.length > CUSTOM_MAX
   const exchange = internalExchange('read-back', false, (status, { error }) => {
     const isKnown = error === null && status === Status.Idle && !isBroken
@@ -147,6 +161,8 @@ function ask(
   })
   exchange.onRow = (row) => {
     if (row.length === 3) noteSetting(talk, remains, row)
+    else if (row.length === 1)
+      return // The encoding.
     else if (row.length === 4) noteTimes(remains, row)
     else if (row.length === NAMES_WIDTH) remains.names.push(row)
     else if (row.length === OF_COLUMNS.length) notePresent(remains, row)
@@ -154,6 +170,10 @@ function ask(
   }
   if (!talk.hasProbes) prepare(talk, out)
   push(talk, out, RUN_BEGIN, exchange)
+  if (isForeign) {
+    const encoding = talk.parameters.get('server_encoding') ?? 'SQL_ASCII'
+    push(talk, out, Buffer.concat([bind('', SET_LOCAL, ['client_encoding', encoding]), EXECUTE]), exchange)
+  }
   if (isPatient) push(talk, out, Buffer.concat([bind('', TIMES, []), EXECUTE]), exchange)
   if ((asked & Ask.Settings) !== 0) {
     const names = arrayOf(customNames.slice(0, CUSTOM_MAX))

@@ -26,14 +26,17 @@ export const UNKNOWN_STATE = 'what a session has left on the server could not be
 /** What was made in a transaction may have been used in it, too. */
 const ANYTHING = Touch.Unknown | Touch.Defines
 
+/** And after DISCARD ALL it is asked whether all pins are over. */
+const ALL = ANYTHING | Touch.DiscardsAll
+
 /** What is asked because of what was touched. */
 const OF_TOUCHES: readonly (readonly [touches: number, ask: number])[] = [
-  [Touch.Settings | ANYTHING, Ask.Settings],
-  [Touch.Temp | ANYTHING, Ask.Temp],
-  [Touch.Locks | ANYTHING, Ask.Locks],
-  [Touch.Cursors | ANYTHING, Ask.Cursors],
-  [Touch.Channels | ANYTHING, Ask.Channels],
-  [Touch.Prepared | ANYTHING, Ask.Prepared],
+  [Touch.Settings | ALL, Ask.Settings],
+  [Touch.Temp | ALL, Ask.Temp],
+  [Touch.Locks | ALL, Ask.Locks],
+  [Touch.Cursors | ALL, Ask.Cursors],
+  [Touch.Channels | ALL, Ask.Channels],
+  [Touch.Prepared | ALL, Ask.Prepared],
 ]
 
 /** Pins that end when Postgres says that nothing is left, and statements that may have ended them. */
@@ -84,7 +87,7 @@ export function readBack(target: ReadBackTarget, session: VirtualSession): void 
 
 function askedFor(touched: number, session: VirtualSession): number {
   let asked = 0
-  if ((touched & (TO_ASK | ANYTHING)) !== 0) {
+  if ((touched & (TO_ASK | ALL)) !== 0) {
     for (const [touches, ask] of OF_TOUCHES) if ((touched & touches) !== 0) asked |= ask
   }
   if ((touched & Touch.Creates) !== 0 && mayCreateTemp(touched, session)) asked |= Ask.Temp
@@ -120,6 +123,7 @@ function apply({ talk }: ReadBackTarget, session: VirtualSession, remains: Remai
     talk.settings = talk.settings.withOwn(talk.reported, remains.settings)
     session.settings = talk.settings
     setPin(session, 'privileged_setting', remains.isPrivileged)
+    if (remains.isForeign) session.pins.add('custom_setting')
   }
   for (const [reason, ask] of PROBED) {
     if ((asked & ask) !== 0) setPin(session, reason, (present & ask) !== 0)

@@ -2,8 +2,8 @@
 // closed, everything deallocated. Functions on the talk; they write no bytes.
 import { Fate } from '../pool/replies.ts'
 import type { Definition } from '../session/statements.ts'
-import type { VirtualSession } from '../session/virtual-session.ts'
 import { Touch } from '../sql/effects.ts'
+import type { VirtualSession } from '../session/virtual-session.ts'
 import type { Framer } from '../wire/framer.ts'
 import {
   BRINGING,
@@ -74,7 +74,7 @@ export function noteTag(talk: Talk, framer: Framer, session: VirtualSession | un
     if (talk.exchanges <= 1 && !talk.isBatchOpen) talk.names.isAllLive = false
     session?.statements.clear()
     session?.pins.delete('sql_prepare')
-    if (tag === 'DISCARD ALL') discarded(session)
+    if (tag === 'DISCARD ALL') discarded(talk, session)
   } else if (tag === 'LISTEN') session?.pins.add('listen')
   // Where the text was not understood it may have been one of ours.
   else if (tag === 'DEALLOCATE' && (talk.touched & Touch.Unknown) !== 0) talk.lostSetup = true
@@ -88,7 +88,9 @@ function ownDone(talk: Talk): void {
 }
 
 /** What DISCARD ALL ends and no question about what is left can tell. */
-function discarded(session: VirtualSession | undefined): void {
+function discarded(talk: Talk, session: VirtualSession | undefined): void {
+  // What was sent in front of it; of what follows it in the same write nobody can tell.
+  if (talk.exchanges <= 1) talk.touched &= ~(Touch.Backend | Touch.AnyName)
   if (session === undefined) return
   for (const reason of ['backend_state', 'custom_setting'] as const) session.pins.delete(reason)
 }

@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import type { Server } from '../../src/backend/server.ts'
+import * as m from '../support/messages.ts'
 import { getPostgres } from '../support/postgres.ts'
 import { eventually, Rig } from '../support/rig.ts'
 import type { WireClient } from '../support/wire-client.ts'
@@ -115,6 +116,34 @@ describe('a pin', () => {
       await served
     })
   }
+})
+
+describe('DISCARD ALL', () => {
+  it('ends every pin, also where it comes in the same write', async () => {
+    const rig = await Rig.start(postgres, ONE)
+    await using a = await rig.client()
+    await using b = await rig.client()
+    for (const text of ['select pg_advisory_lock(1)', 'create temp table t (a int)', 'select setseed(0.5)']) {
+      await a.query(text)
+      await a.query('discard all')
+      assert.equal(await one(b, "select 'served'"), 'served', text)
+      a.send(Buffer.concat([m.query(text), m.query('discard all')]))
+      for (const _ of [1, 2]) await a.until('Z')
+      assert.equal(await one(b, "select 'served'"), 'served', `${text}, in one write`)
+    }
+  })
+})
+
+describe('a value that the encoding of its client cannot show', () => {
+  it('fails when it is shown, as directly, and only then', async () => {
+    const rig = await Rig.start(postgres, ONE)
+    await using a = await rig.client()
+    await a.query("set app.tenant = 'Ж'; set client_encoding = 'LATIN1'")
+    const { error } = await a.query('show app.tenant')
+    assert.equal(error?.code, '22P05')
+    await a.query("set client_encoding = 'UTF8'")
+    assert.equal(await one(a, 'show app.tenant'), 'Ж')
+  })
 })
 
 describe('a leak', () => {
