@@ -47,6 +47,9 @@ const PROBED: readonly (readonly [reason: PinReason, ask: number, endedBy: numbe
   ['listen', Ask.Channels, Touch.Channels],
 ]
 
+/** A session with more settings of its own keeps its server: to bring them elsewhere would cost all. */
+const OWN_MAX = 1000
+
 const NO_NAMES: readonly string[] = Object.freeze([])
 
 /** Asks what has to be asked. The server must have nothing in flight and be outside a transaction. */
@@ -56,6 +59,7 @@ export function readBack(target: ReadBackTarget, session: VirtualSession): void 
   talk.touched = 0
   talk.customTouched = null
   if ((touched & Touch.Defines) !== 0) parts.insight.doubt((touched & Touch.Temp) !== 0)
+  if (customTouched !== null && customTouched.size > OWN_MAX) keepServer(session)
   const asked = askedFor(touched, session)
   setPin(session, 'sequence', lingers(touched, target.parts.insight))
   if ((touched & ANYTHING) !== 0) talk.taintedBy = session
@@ -90,6 +94,7 @@ function askedFor(touched: number, session: VirtualSession): number {
   if ((touched & (TO_ASK | ALL)) !== 0) {
     for (const [touches, ask] of OF_TOUCHES) if ((touched & touches) !== 0) asked |= ask
   }
+  if (session.keepsSettings && (touched & Touch.DiscardsAll) === 0) asked &= ~Ask.Settings
   if ((touched & Touch.Creates) !== 0 && mayCreateTemp(touched, session)) asked |= Ask.Temp
   if (session.pins.size > 0) {
     for (const [reason, ask, endedBy] of PROBED)
@@ -117,9 +122,17 @@ function customNames(
   return [...names]
 }
 
+/** Its settings are on its server only, from now until DISCARD ALL. */
+function keepServer(session: VirtualSession): void {
+  session.keepsSettings = true
+  session.pins.add('custom_setting')
+}
+
 function apply({ talk }: ReadBackTarget, session: VirtualSession, remains: Remains): void {
   const { asked, present } = remains
-  if ((asked & Ask.Settings) !== 0 && talk.settings !== null) {
+  if ((asked & Ask.Settings) !== 0 && remains.settings.size > OWN_MAX) keepServer(session)
+  else if ((asked & Ask.Settings) !== 0 && talk.settings !== null) {
+    session.keepsSettings = false
     talk.settings = talk.settings.withOwn(talk.reported, remains.settings)
     session.settings = talk.settings
     setPin(session, 'privileged_setting', remains.isPrivileged)

@@ -82,6 +82,8 @@ export class VirtualSession {
   readonly pins = new Set<PinReason>()
   /** Set for a session of one request. */
   once: Once | null = null
+  /** It has so many settings that they are not carried to another server. */
+  keepsSettings = false
   /** One spare object, so that the usual Parse of the unnamed statement allocates nothing. */
   #spare: Unnamed | null = null
   /** Settings that the client has given a value of its own; null: none. */

@@ -188,3 +188,22 @@ describe('what a sequence gave', () => {
     await a.query('drop table numbered')
   })
 })
+
+describe('very many settings of one session', () => {
+  it('keep their server, and do not hold up others', async () => {
+    const rig = await Rig.start(postgres, { pool: { mode: 'transaction', size: 2 } })
+    await using a = await rig.client()
+    await using b = await rig.client()
+    const sets = (from: number) =>
+      Array.from({ length: 500 }, (_, n) => `set app.n${from + n} = '${from + n}'`).join('; ')
+    for (let from = 0; from < 10_000; from += 500) {
+      assert.equal((await a.query(sets(from))).error, null)
+      assert.equal(await one(b, "select coalesce(current_setting('app.n1', true), '')"), '')
+    }
+    assert.equal(await one(a, "select current_setting('app.n1') || current_setting('app.n9999')"), '19999')
+    await a.query('discard all')
+    assert.equal(await one(a, "select coalesce(current_setting('app.n9999', true), '')"), '')
+    await a.query("set app.n1 = 'again'")
+    assert.equal(await one(a, "select current_setting('app.n1')"), 'again')
+  })
+})
