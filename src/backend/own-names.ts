@@ -35,6 +35,11 @@ export class OwnNames {
     return this.isAllLive || this.live.has(name)
   }
 
+  /** The names that may stand for something else than before; null: any of them. */
+  get changed(): ReadonlySet<string> | null {
+    return this.isAllLive || this.live.size === 0 ? null : this.live
+  }
+
   /** Nothing is under way any more. */
   settle(): void {
     this.live.clear()

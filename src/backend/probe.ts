@@ -42,7 +42,7 @@ export interface Remains {
   readonly isForeign: boolean
   /** One of them may be set by a superuser only. */
   isPrivileged: boolean
-  /** `Ask` bits of what there is, but for settings. */
+  /** `Ask` bits of what there is, but for settings and names. */
   present: number
   /** Names of prepared statements that are not ours (sql-read-back.ts). */
   readonly names: OwnRow[]
@@ -76,26 +76,25 @@ CASE WHEN $2 THEN EXISTS (SELECT FROM pg_catalog.pg_lock_status() l
   WHERE l.locktype OPERATOR(pg_catalog.=) 'advisory'
   AND l.pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid()) END,
 CASE WHEN $3 THEN EXISTS (SELECT FROM pg_catalog.pg_cursor() c WHERE c.is_holdable) END,
-CASE WHEN $4 THEN EXISTS (SELECT FROM pg_catalog.pg_listening_channels()) END,
-CASE WHEN $5 THEN EXISTS (SELECT FROM pg_catalog.pg_prepared_statement() p
-  WHERE NOT pg_catalog.starts_with(p.name, '${PREFIX}')) END`
+CASE WHEN $4 THEN EXISTS (SELECT FROM pg_catalog.pg_listening_channels()) END`
 
-/** Reads the times and takes them off for this transaction, in this order. */
+/** Reads the times and takes them off for this transaction, in this order. Its width is its own. */
 const TIMES_SQL = `SELECT pg_catalog.current_setting('statement_timeout'),
 pg_catalog.current_setting('lock_timeout'), pg_catalog.set_config('statement_timeout', '0', true),
-pg_catalog.set_config('lock_timeout', '0', true)`
+pg_catalog.set_config('lock_timeout', '0', true), 'times'`
 
 const BOOL = 16
 const TEXT_ARRAY = 1009
 const STATEMENTS = [
   parse(SETTINGS, SETTINGS_SQL, [TEXT_ARRAY]),
-  parse(STATE, STATE_SQL, [BOOL, BOOL, BOOL, BOOL, BOOL]),
+  parse(STATE, STATE_SQL, [BOOL, BOOL, BOOL, BOOL]),
   parse(TIMES, TIMES_SQL),
   PARSE_NAMES,
 ]
 const EXECUTE = execute('')
 /** In the order of the columns of STATE. */
-const OF_COLUMNS = [Ask.Temp, Ask.Locks, Ask.Cursors, Ask.Channels, Ask.Prepared]
+const OF_COLUMNS = [Ask.Temp, Ask.Locks, Ask.Cursors, Ask.Channels]
+const IN_COLUMNS = Ask.Temp | Ask.Locks | Ask.Cursors | Ask.Channels
 /** Custom names that are asked for at once. */
 const CUSTOM_MAX = 10_000
 
@@ -163,7 +162,7 @@ function ask(
     if (row.length === 3) noteSetting(talk, remains, row)
     else if (row.length === 1)
       return // The encoding.
-    else if (row.length === 4) noteTimes(remains, row)
+    else if (row.length === 5) noteTimes(remains, row)
     else if (row.length === NAMES_WIDTH) remains.names.push(row)
     else if (row.length === OF_COLUMNS.length) notePresent(remains, row)
     else isBroken = true
@@ -179,11 +178,15 @@ function ask(
     const names = arrayOf(customNames.slice(0, CUSTOM_MAX))
     push(talk, out, Buffer.concat([bind('', SETTINGS, [names]), EXECUTE]), exchange)
   }
-  if ((asked & ~Ask.Settings) !== 0) {
+  if ((asked & IN_COLUMNS) !== 0) {
     const values = OF_COLUMNS.map((bit) => ((asked & bit) === 0 ? 'f' : 't'))
     push(talk, out, Buffer.concat([bind('', STATE, values), EXECUTE]), exchange)
   }
-  if ((asked & Ask.Prepared) !== 0) push(talk, out, Buffer.concat([bind('', NAMES, []), EXECUTE]), exchange)
+  if ((asked & Ask.Prepared) !== 0) {
+    const { changed } = talk.names
+    const names = changed === null || isForeign ? null : arrayOf([...changed])
+    push(talk, out, Buffer.concat([bind('', NAMES, [names]), EXECUTE]), exchange)
+  }
   push(talk, out, RUN_COMMIT, exchange)
   talk.replies.push(Reply.Sync | Fate.Internal, exchange)
 }

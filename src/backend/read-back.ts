@@ -62,7 +62,10 @@ export function readBack(target: ReadBackTarget, session: VirtualSession): void 
   if (customTouched !== null && customTouched.size > OWN_MAX) keepServer(session)
   const asked = askedFor(touched, session)
   setPin(session, 'sequence', lingers(touched, target.parts.insight))
-  if ((touched & ANYTHING) !== 0) talk.taintedBy = session
+  if ((touched & ANYTHING) !== 0) {
+    talk.taintedBy = session
+    talk.names.isAllLive = true
+  }
   if ((touched & Touch.Backend) !== 0) session.pins.add('backend_state')
   if ((touched & (Touch.AnyName | Touch.Unknown)) === Touch.AnyName) session.pins.add('custom_setting')
   if (asked === 0) return
@@ -78,7 +81,7 @@ export function readBack(target: ReadBackTarget, session: VirtualSession): void 
         target.close(UNKNOWN_STATE)
       } else if (target.lessee?.session === session) {
         apply(target, session, remains)
-        if ((asked & Ask.Prepared) !== 0) takeNames(target, session, remains.names, touched)
+        if ((asked & Ask.Prepared) !== 0) takeNames(target, session, remains, touched)
       }
     })
     out.flush()

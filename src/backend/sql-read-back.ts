@@ -20,13 +20,17 @@ export const NAMES_WIDTH = 6
 /** Longest text that is kept. */
 const TEXT_MAX = 256 * 1024
 
-/** The last two columns tell its rows from others. */
+const TEXT_ARRAY = 1009
+
+/** The last two columns tell its rows from others. The parameter: which names, NULL: all. */
 export const PARSE_NAMES: Buffer = parse(
   NAMES,
   `SELECT p.name, p.from_sql, p.parameter_types::pg_catalog.oid[],
 CASE WHEN pg_catalog.octet_length(p.statement) OPERATOR(pg_catalog.<=) ${TEXT_MAX} THEN p.statement END,
 'prepared', 'statement' FROM pg_catalog.pg_prepared_statement() p
-WHERE NOT pg_catalog.starts_with(p.name, '${PREFIX}')`,
+WHERE ($1 IS NULL OR p.name OPERATOR(pg_catalog.=) ANY ($1))
+AND NOT pg_catalog.starts_with(p.name, '${PREFIX}')`,
+  [TEXT_ARRAY],
 )
 
 /** What is needed besides the rows. */
@@ -39,18 +43,19 @@ export interface NamesTarget {
 export function takeNames(
   target: NamesTarget,
   session: VirtualSession,
-  rows: readonly OwnRow[],
+  { names: rows, isForeign }: { readonly names: readonly OwnRow[]; readonly isForeign: boolean },
   touched: number,
 ): void {
   const { names } = target.talk
   const found = new Map<string, OwnRow>()
   for (const row of rows) if (typeof row[0] === 'string') found.set(row[0], row)
   for (const [name, { definition }] of names.there) {
-    if (found.has(name)) continue
+    if (found.has(name) || names.changed?.has(name) === false) continue
     names.there.delete(name)
     if (definition !== null) session.statements.drop(name)
   }
-  for (const [name, row] of found) takeName(target, session, { name, row, touched })
+  for (const [name, row] of found)
+    takeName(target, session, { name, row, isSure: !isForeign && (touched & Touch.Local) === 0 })
   const isStuck = [...names.there.values()].some(
     ({ definition }) =>
       definition !== null && definition !== STAND_IN && definition.isSql && definition.isLarge,
@@ -63,12 +68,13 @@ export function takeNames(
 interface Found {
   readonly name: string
   readonly row: OwnRow
-  readonly touched: number
+  /** The settings of the session are those under which it was parsed, and it is read. */
+  readonly isSure: boolean
 }
 
 function takeName({ talk, parts }: NamesTarget, session: VirtualSession, found: Found): void {
   const { names } = talk
-  const { name, row, touched } = found
+  const { name, row } = found
   const source = row[3] ?? null
   const before = names.there.get(name)
   if (before !== undefined && before.definition !== null && before.source === source) {
@@ -81,7 +87,7 @@ function takeName({ talk, parts }: NamesTarget, session: VirtualSession, found: 
   }
   const { settings } = session
   const isParsedAlike = names.under === null || names.under.parseKey === settings.parseKey
-  const isSure = isParsedAlike && (touched & Touch.Local) === 0
+  const isSure = found.isSure && isParsedAlike
   const definition =
     (isSure && source !== null ? define(parts.insight, session, row) : null) ?? stuckAs(names.stored, name)
   if (!definition.isLarge) definition.settings ??= settings

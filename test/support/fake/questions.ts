@@ -48,22 +48,26 @@ function ownSettings({ settings }: Session, [names = null]: readonly (string | n
 }
 
 function remains(session: Session, asked: readonly (string | null)[]): (string | null)[][] {
-  const isForeign = [...session.statements.keys()].some((name) => name !== '' && !name.startsWith('pgmux_'))
   // There are no temporary objects, locks or cursors here.
-  const present = [false, false, false, session.channels.size > 0, isForeign]
+  const present = [false, false, false, session.channels.size > 0]
   return [present.map((is, at) => (asked[at] === 't' ? (is ? 't' : 'f') : null))]
 }
 
-function preparedNames({ statements }: Session): (string | null)[][] {
+function preparedNames(
+  { statements }: Session,
+  [asked = null]: readonly (string | null)[],
+): (string | null)[][] {
+  const wanted = asked === null ? null : elements(asked)
   return [...statements]
     .filter(([name]) => name !== '' && !name.startsWith('pgmux_'))
+    .filter(([name]) => wanted === null || wanted.includes(name))
     .map(([name, { sql, types }]) => [name, 't', `{${types}}`, sql, 'prepared', 'statement'])
 }
 
 function times({ settings }: Session): (string | null)[][] {
   const names = ['statement_timeout', 'lock_timeout']
   const before = names.map((name) => settings.get(name))
-  return [[...before, ...names.map((name) => settings.set(name, '0', true))]]
+  return [[...before, ...names.map((name) => settings.set(name, '0', true)), 'times']]
 }
 
 /** What is asked at the end of a transaction, and at a login. */
@@ -74,15 +78,15 @@ export const QUESTIONS: readonly Rule[] = [
   },
   {
     match: /^SELECT\nCASE WHEN \$1 THEN EXISTS \(SELECT FROM pg_catalog\.pg_depend/,
-    make: () => answer(Array(5).fill(BOOL), Array(5).fill(BOOL_TYPE), remains),
+    make: () => answer(Array(4).fill(BOOL), Array(4).fill(BOOL_TYPE), remains),
   },
   {
     match: /^SELECT p\.name, p\.from_sql, p\.parameter_types/,
-    make: () => answer([TEXT, BOOL, TEXT, TEXT, TEXT, TEXT], [], preparedNames),
+    make: () => answer([TEXT, BOOL, TEXT, TEXT, TEXT, TEXT], [TEXT_ARRAY], preparedNames),
   },
   {
     match: /^SELECT pg_catalog\.current_setting\('statement_timeout'\)/,
-    make: () => answer(Array(4).fill(TEXT), [], times),
+    make: () => answer(Array(5).fill(TEXT), [], times),
   },
   {
     match: /^set transaction isolation level repeatable read, read only$/,
