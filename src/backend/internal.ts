@@ -46,13 +46,17 @@ export function internalExchange(
   return { name, isGuard, error: null, onRow: null, onDone }
 }
 
-const SETUP = Buffer.concat([
-  parse(BEGIN, 'BEGIN ISOLATION LEVEL READ COMMITTED'),
-  parse(SET, 'SELECT pg_catalog.set_config($1, $2, false)', [25, 25]),
-  parse(SET_LOCAL, 'SELECT pg_catalog.set_config($1, $2, true)', [25, 25]),
-  parse(COMMIT, 'COMMIT'),
-  SYNC,
-])
+const SETUP: readonly Buffer[] = [
+  parseAnew(BEGIN, 'BEGIN ISOLATION LEVEL READ COMMITTED'),
+  parseAnew(SET, 'SELECT pg_catalog.set_config($1, $2, false)', [25, 25]),
+  parseAnew(SET_LOCAL, 'SELECT pg_catalog.set_config($1, $2, true)', [25, 25]),
+  parseAnew(COMMIT, 'COMMIT'),
+]
+
+/** Close and Parse of a statement of ours: it may be there, or not. */
+export function parseAnew(name: string, text: string, types: readonly number[] = []): Buffer {
+  return Buffer.concat([close('S', name), parse(name, text, types)])
+}
 /** The transaction of an exchange of ours, from here ... */
 export const RUN_BEGIN: Buffer = Buffer.concat([bind('', BEGIN, []), execute('')])
 /** ... to here, with its Sync. */
@@ -61,9 +65,22 @@ const EXECUTE = execute('')
 
 /** Prepares the statements that the other exchanges use. */
 export function writeSetup(talk: Talk, out: Output, exchange: InternalExchange): void {
-  for (let count = 0; count < 4; count++) talk.replies.push(Reply.Parse | Fate.Internal, exchange)
-  talk.replies.push(Reply.Sync | Fate.Internal, exchange)
-  out.write(SETUP)
+  writeAnew(talk, out, SETUP, exchange)
+}
+
+/** Writes what `parseAnew` has made, and a Sync. */
+export function writeAnew(
+  talk: Talk,
+  out: Output,
+  statements: readonly Buffer[],
+  exchange: InternalExchange,
+): void {
+  for (const statement of statements) {
+    talk.replies.push(Reply.Close | Fate.Internal, exchange)
+    talk.replies.push(Reply.Parse | Fate.Internal, exchange)
+    out.write(statement)
+  }
+  writeSync(talk, out, exchange)
 }
 
 /**

@@ -5,20 +5,22 @@
 import { Fate, Reply } from '../pool/replies.ts'
 import { PREFIX } from '../session/statements.ts'
 import { field } from '../wire/error-response.ts'
-import { bind, execute, parse } from '../wire/messages.ts'
+import { bind, execute } from '../wire/messages.ts'
 import { Status } from '../wire/protocol.ts'
 import {
   type InternalExchange,
   internalExchange,
+  parseAnew,
   RUN_BEGIN,
   RUN_COMMIT,
   SET_LOCAL,
+  writeAnew,
   writeQuery,
-  writeSync,
 } from './internal.ts'
 import type { Output } from './output.ts'
 import type { OwnRow } from './own-rows.ts'
 import { NAMES, NAMES_WIDTH, PARSE_NAMES } from './sql-read-back.ts'
+import { bringSetup } from './reset.ts'
 import type { Talk } from './talk.ts'
 
 /** Parts of what is asked; a bit set. */
@@ -86,9 +88,9 @@ pg_catalog.set_config('lock_timeout', '0', true), 'times'`
 const BOOL = 16
 const TEXT_ARRAY = 1009
 const STATEMENTS = [
-  parse(SETTINGS, SETTINGS_SQL, [TEXT_ARRAY]),
-  parse(STATE, STATE_SQL, [BOOL, BOOL, BOOL, BOOL]),
-  parse(TIMES, TIMES_SQL),
+  parseAnew(SETTINGS, SETTINGS_SQL, [TEXT_ARRAY]),
+  parseAnew(STATE, STATE_SQL, [BOOL, BOOL, BOOL, BOOL]),
+  parseAnew(TIMES, TIMES_SQL),
   PARSE_NAMES,
 ]
 const EXECUTE = execute('')
@@ -112,24 +114,31 @@ export function writeProbe(
   ask(target, { asked, customNames, isPatient: false, isForeign: false }, (remains, error) => {
     const code = error === null ? '' : field(error, 'C')
     const isForeign = code === UNTRANSLATABLE
-    if (remains !== null || (!TIMED_OUT.has(code) && !isForeign)) {
+    const isLost = code === STATEMENT_LOST
+    if (remains !== null || (!TIMED_OUT.has(code) && !isForeign && !isLost)) {
       then(remains)
       return
     }
+    const { talk, out } = target
     // Times of the session's own, of a few milliseconds, or its encoding: without them, then.
     writeQuery(
-      target.talk,
-      target.out,
+      talk,
+      out,
       'ROLLBACK',
       internalExchange('rollback', false, () => {}),
     )
+    // A function, or DO, has deallocated all.
+    if (isLost) talk.hasProbes = false
+    talk.needsSetup ||= isLost
+    bringSetup(talk, out)
     ask(target, { asked, customNames, isPatient: true, isForeign }, then)
-    target.out.flush()
+    out.flush()
   })
 }
 
 const TIMED_OUT = new Set(['57014', '55P03'])
 const UNTRANSLATABLE = '22P05'
+const STATEMENT_LOST = '26000'
 
 interface Question {
   readonly asked: number
@@ -197,12 +206,12 @@ function ask(
  */
 function prepare(talk: Talk, out: Output): void {
   talk.hasProbes = true
-  const exchange = internalExchange('setup', false, () => {})
-  for (const statement of STATEMENTS) {
-    talk.replies.push(Reply.Parse | Fate.Internal, exchange)
-    out.write(statement)
-  }
-  writeSync(talk, out, exchange)
+  writeAnew(
+    talk,
+    out,
+    STATEMENTS,
+    internalExchange('setup', false, () => {}),
+  )
 }
 
 function push(talk: Talk, out: Output, bytes: Buffer, exchange: InternalExchange): void {

@@ -6,7 +6,7 @@ import { defineSql, stuck } from '../session/sql-statements.ts'
 import type { Definition } from '../session/statements.ts'
 import type { VirtualSession } from '../session/virtual-session.ts'
 import { NOT_READ, storedEffects, Touch } from '../sql/effects.ts'
-import { parse } from '../wire/messages.ts'
+import { parseAnew } from './internal.ts'
 import type { Insight } from './insight.ts'
 import type { OwnRow } from './own-rows.ts'
 import { STAND_IN } from './own-names.ts'
@@ -23,7 +23,7 @@ const TEXT_MAX = 256 * 1024
 const TEXT_ARRAY = 1009
 
 /** The last two columns tell its rows from others. The parameter: which names, NULL: all. */
-export const PARSE_NAMES: Buffer = parse(
+export const PARSE_NAMES: Buffer = parseAnew(
   NAMES,
   `SELECT p.name, p.from_sql, p.parameter_types::pg_catalog.oid[],
 CASE WHEN pg_catalog.octet_length(p.statement) OPERATOR(pg_catalog.<=) ${TEXT_MAX} THEN p.statement END,

@@ -134,6 +134,18 @@ describe('DISCARD ALL', () => {
   })
 })
 
+describe('a DO block that deallocates all', () => {
+  it('takes nothing from pgmux, nor from others', async () => {
+    const rig = await Rig.start(postgres, ONE)
+    await using a = await rig.client()
+    await using b = await rig.client()
+    await b.query("set work_mem = '6MB'")
+    assert.equal((await a.query("do $$ begin execute 'deallocate all'; end $$")).error, null)
+    await a.query("set work_mem = '7MB'")
+    assert.deepEqual([await one(b, 'show work_mem'), await one(a, 'show work_mem')], ['6MB', '7MB'])
+  })
+})
+
 describe('a value that the encoding of its client cannot show', () => {
   it('fails when it is shown, as directly, and only then', async () => {
     const rig = await Rig.start(postgres, ONE)
