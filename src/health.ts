@@ -7,12 +7,16 @@ import type { Router } from './routing/router.ts'
 export function gaugesOf(house: House, router: Router): Gauges {
   const servers = { opening: 0, idle: 0, testing: 0, active: 0 }
   let waiting = 0
-  for (const { pool, own } of router.entries()) {
+  const pinned = { clients: 0, reasons: new Map<string, number>() }
+  for (const { pool, own, pins } of router.entries()) {
     servers.opening += pool.opening.size
     servers.idle += pool.idle.length
     servers.testing += pool.testing.size
     servers.active += pool.active.size + own.size
     waiting += pool.waiting.size
+    pinned.clients += pins.held.size
+    for (const held of pins.held)
+      for (const { reason } of held.all()) pinned.reasons.set(reason, (pinned.reasons.get(reason) ?? 0) + 1)
   }
   const clients = { login: house.visitors.size, idle: 0, active: 0, waiting: 0 }
   for (const client of house.clients) {
@@ -20,7 +24,7 @@ export function gaugesOf(house: House, router: Router): Gauges {
     else if (client.isWaiting) clients.waiting++
     else clients.idle++
   }
-  return { clients, servers, waiting }
+  return { clients, servers, waiting, pinned }
 }
 
 /** Could a client get a server now? */

@@ -333,14 +333,14 @@ export class Pooler {
   }
 
   #makePool(database: string, user: string, place: Place): PoolEntry {
-    const { config } = this
     const log = this.#log.child({ database, user })
     return new PoolEntry({
       database,
       user,
-      wiring: this.#wiringOf({ database, user }, place, modeOf(config, database, user)),
+      wiring: this.#wiringOf({ database, user }, place, modeOf(this.config, database, user)),
       shared: this.#limits,
       counters: this.#databaseCounters.of(database),
+      limitedLog: this.#limitedLog,
       machinery: {
         ...this.#machinery,
         insight: this.#insights.of(database),

@@ -13,20 +13,19 @@ import { Bringing } from './bringing.ts'
 import { Fit, fitOf } from './fit.ts'
 import { couldHeal } from './healing.ts'
 import type { Insight } from './insight.ts'
-import { MISSING_NAME, namedParse, TAKEN_NAME, writeNamed } from './internal.ts'
+import { MISSING_NAME, TAKEN_NAME, writeNamed } from './internal.ts'
 import type { Output } from './output.ts'
 import { fullName, nameOf, targetMessage } from './names.ts'
-import { NamedClose, NamedParse, NameFix, Substitute, UNNAMED_CLOSE, UnnamedParse } from './refs.ts'
+import { NamedClose, NamedParse, NameFix, UNNAMED_CLOSE, UnnamedParse } from './refs.ts'
+import { refusedText } from './pinning.ts'
 import { notOwnSequence, outgrown, statementsFull, taken } from './refusals.ts'
+import { refuseMessage } from './refusing.ts'
 import { mayRead } from './sequences.ts'
 import { SqlPrepared } from './sql-prepared.ts'
 import type { Talk } from './talk.ts'
 import { noteBind } from './touched.ts'
 
 const HEADER = 5
-const EMPTY_TEXT = Buffer.from([0, 0, 0])
-/** The body of a Parse that fails in every state of a server. */
-const BROKEN_TEXT = Buffer.from(')\0\0\0', 'latin1')
 const STATEMENT = 0x53
 /** A statement that is not in the registry: nobody else ever finds it. */
 const LARGE = { key: '', parseKey: 0 }
@@ -88,7 +87,7 @@ export class NamedRequests {
     }
     if (session.statements.isUncertain(name, this.#talk.batch)) return Sent.Hold
     if (session.statements.lookup(name) !== undefined) {
-      if (this.#talk.needsSetup && framer.rest === 0) return this.refuse(taken(name))
+      if (this.#talk.needsSetup && framer.rest === 0) return this.#refuse(framer, taken(name))
       return this.#renamed(
         framer,
         nameStop + 1,
@@ -101,7 +100,7 @@ export class NamedRequests {
     // What a text that runs a client's names gives is its client's alone.
     const parseKey = effects.uses.length > 0 ? 0 : this.#parseKey()
     const definition = session.statements.define(body, parseKey, this.#effectsOf)
-    if (definition === null) return this.refuse(statementsFull())
+    if (definition === null) return this.#refuse(framer, statementsFull())
     if (definition.parseKey !== 0) definition.settings ??= session.settings
     const change = session.statements.sentParse(name, definition, this.#talk.batch)
     this.#parseDefinition(new NamedParse(change, definition), framer)
@@ -177,6 +176,8 @@ export class NamedRequests {
       return framer.rest > 0 ? Sent.Refuse : this.#asIs(framer, Reply.Bind, null)
     if (nameStop === nameStart) {
       const { unnamedEffects } = this.#sessionOf()
+      const refusal = refusedText(this.#session, this.sql.touchesOf(unnamedEffects))
+      if (refusal !== null) return this.#refuse(framer, refusal)
       if (!this.sql.forBind(unnamedEffects, null)) return Sent.Hold
       if (!this.#bringing.ensureUnnamed(this.#sessionOf())) return Sent.Hold
       this.#bound = null
@@ -195,9 +196,11 @@ export class NamedRequests {
       if (!this.#bringSql(statement)) return Sent.Hold
       const fit = fitOf(this.#talk, statement, framer)
       if (fit === Fit.Ask) return this.#ask(statement)
-      if (fit === Fit.No) return this.refuse(outgrown())
+      if (fit === Fit.No) return this.#refuse(framer, outgrown())
+      const touches = this.sql.touchesOf(this.#insight.current(statement.definition))
+      const refusal = this.#mayRead(touches) ? refusedText(this.#session, touches) : notOwnSequence()
+      if (refusal !== null) return this.#refuse(framer, refusal)
     }
-    if (statement !== undefined && !this.#mayRead(statement)) return this.refuse(notOwnSequence())
     this.#bound = statement?.definition.isSql === false ? statement : null
     const serverName = this.#nameOnServer(statement)
     if (this.#talk.mayBeInside && statement?.definition.mayEndTransaction) this.#talk.endsTransaction = true
@@ -220,8 +223,7 @@ export class NamedRequests {
     return Sent.Taken
   }
 
-  #mayRead({ definition }: NamedStatement): boolean {
-    const touches = this.sql.touchesOf(this.#insight.current(definition))
+  #mayRead(touches: number): boolean {
     return mayRead({ talk: this.#talk, out: this.#out }, this.#sessionOf(), this.#insight, touches)
   }
 
@@ -338,11 +340,8 @@ export class NamedRequests {
     return this.#bringing.ensure(statement, this.#sessionOf())
   }
 
-  /** Has Postgres make an error at this place of the batch; the client reads other words. */
-  refuse(error: Buffer): number {
-    // Where a reset took our statements, no name is taken for certain.
-    this.#out.write(this.#talk.needsSetup ? namedParse('', BROKEN_TEXT) : namedParse(TAKEN_NAME, EMPTY_TEXT))
-    this.#talk.replies.push(Reply.Parse, new Substitute(error))
+  #refuse(framer: Framer, error: Buffer): number {
+    refuseMessage({ talk: this.#talk, out: this.#out }, framer, error)
     return Sent.Taken
   }
 

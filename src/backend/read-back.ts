@@ -5,12 +5,14 @@ import type { Lessee } from '../pool/lease.ts'
 import type { PinReason, VirtualSession } from '../session/virtual-session.ts'
 import { TO_ASK, Touch } from '../sql/effects.ts'
 import type { Insight } from './insight.ts'
+import { Blame } from './blame.ts'
 import { Ask, type ProbeTarget, type Remains, writeProbe } from './probe.ts'
 import { learn } from './preparing.ts'
 import { bringSetup } from './reset.ts'
 import type { ServerParts } from './route.ts'
 import { lingers } from './sequences.ts'
 import { takeNames } from './sql-read-back.ts'
+import type { Talk } from './talk.ts'
 
 /** What is needed of a server. */
 export interface ReadBackTarget extends ProbeTarget {
@@ -50,7 +52,13 @@ const PROBED: readonly (readonly [reason: PinReason, ask: number, endedBy: numbe
 /** A session with more settings of its own keeps its server: to bring them elsewhere would cost all. */
 const OWN_MAX = 1000
 
+const NOBODY = new Blame()
 const NO_NAMES: readonly string[] = Object.freeze([])
+
+/** Has something been touched, and is there nothing in flight any more? */
+export function isReadBackDue(talk: Talk, { pins }: VirtualSession): boolean {
+  return (talk.touched !== 0 || pins.has('sequence')) && talk.isQuiet
+}
 
 /** Asks what has to be asked. The server must have nothing in flight and be outside a transaction. */
 export function readBack(target: ReadBackTarget, session: VirtualSession): void {
@@ -58,16 +66,18 @@ export function readBack(target: ReadBackTarget, session: VirtualSession): void 
   const { touched, customTouched } = talk
   talk.touched = 0
   talk.customTouched = null
+  const blame = talk.blame ?? NOBODY
+  talk.blame = null
   if ((touched & Touch.Defines) !== 0) parts.insight.doubt((touched & Touch.Temp) !== 0)
-  if (customTouched !== null && customTouched.size > OWN_MAX) keepServer(session)
+  if (customTouched !== null && customTouched.size > OWN_MAX) keepServer(session, blame)
   const asked = askedFor(touched, session)
-  setPin(session, 'sequence', lingers(touched, target.parts.insight))
+  setPin(session, 'sequence', lingers(touched, target.parts.insight) ? blame : null)
   if ((touched & ANYTHING) !== 0) {
     talk.taintedBy = session
     talk.names.isAllLive = true
   }
-  if ((touched & Touch.Backend) !== 0) session.pins.add('backend_state')
-  if ((touched & (Touch.AnyName | Touch.Unknown)) === Touch.AnyName) session.pins.add('custom_setting')
+  if ((touched & Touch.Backend) !== 0) setPin(session, 'backend_state', blame)
+  if ((touched & (Touch.AnyName | Touch.Unknown)) === Touch.AnyName) setPin(session, 'custom_setting', blame)
   if (asked === 0) return
   talk.isReadingBack = true
   bringSetup(talk, out)
@@ -80,7 +90,7 @@ export function readBack(target: ReadBackTarget, session: VirtualSession): void 
         talk.isReadingBack = true
         target.close(UNKNOWN_STATE)
       } else if (target.lessee?.session === session) {
-        apply(target, session, remains)
+        apply(target, session, { remains, blame })
         if ((asked & Ask.Prepared) !== 0) takeNames(target, session, remains, touched)
       }
     })
@@ -90,6 +100,7 @@ export function readBack(target: ReadBackTarget, session: VirtualSession): void 
   // Those of this very transaction are in its texts: a long row of definitions need not read all each time.
   if (parts.insight.isCurrent) probe()
   else learn(target, probe, (touched & Touch.Defines) === 0)
+  out.flush()
 }
 
 function askedFor(touched: number, session: VirtualSession): number {
@@ -126,27 +137,33 @@ function customNames(
 }
 
 /** Its settings are on its server only, from now until DISCARD ALL. */
-function keepServer(session: VirtualSession): void {
+function keepServer(session: VirtualSession, blame: Blame): void {
   session.keepsSettings = true
-  session.pins.add('custom_setting')
+  setPin(session, 'custom_setting', blame)
 }
 
-function apply({ talk }: ReadBackTarget, session: VirtualSession, remains: Remains): void {
+interface Found {
+  readonly remains: Remains
+  readonly blame: Blame
+}
+
+function apply({ talk }: ReadBackTarget, session: VirtualSession, { remains, blame }: Found): void {
   const { asked, present } = remains
-  if ((asked & Ask.Settings) !== 0 && remains.settings.size > OWN_MAX) keepServer(session)
+  if ((asked & Ask.Settings) !== 0 && remains.settings.size > OWN_MAX) keepServer(session, blame)
   else if ((asked & Ask.Settings) !== 0 && talk.settings !== null) {
     session.keepsSettings = false
     talk.settings = talk.settings.withOwn(talk.reported, remains.settings)
     session.settings = talk.settings
-    setPin(session, 'privileged_setting', remains.isPrivileged)
-    if (remains.isForeign) session.pins.add('custom_setting')
+    setPin(session, 'privileged_setting', remains.isPrivileged ? blame : null)
+    if (remains.isForeign) setPin(session, 'custom_setting', blame)
   }
   for (const [reason, ask] of PROBED) {
-    if ((asked & ask) !== 0) setPin(session, reason, (present & ask) !== 0)
+    if ((asked & ask) !== 0) setPin(session, reason, (present & ask) !== 0 ? blame : null)
   }
 }
 
-function setPin({ pins }: VirtualSession, reason: PinReason, isPinned: boolean): void {
-  if (isPinned) pins.add(reason)
-  else pins.delete(reason)
+/** @param blame null: there is no such pin */
+function setPin({ pins }: VirtualSession, reason: PinReason, blame: Blame | null): void {
+  if (blame === null) pins.delete(reason)
+  else pins.add(reason, blame.of(reason))
 }

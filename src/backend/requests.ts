@@ -16,7 +16,9 @@ import type { Insight } from './insight.ts'
 import { NamedRequests } from './named-requests.ts'
 import type { Output } from './output.ts'
 import type { Substitute } from './refs.ts'
+import { refusedLength, refusedText } from './pinning.ts'
 import { noBlocks, notOwnSequence, reserved } from './refusals.ts'
+import { refuseMessage } from './refusing.ts'
 import { type ResetTarget, writeReset } from './reset.ts'
 import { mayRead } from './sequences.ts'
 import { Copy, type Talk } from './talk.ts'
@@ -163,11 +165,11 @@ export class Requests {
       if (talk.mayBeInside && (facts & Fact.Ends) !== 0) talk.endsTransaction = true
     }
     if (talk.unconfirmed > 0 && (facts & (Fact.Ends | Fact.Unclear)) !== 0) return Sent.Hold
-    const refusal = this.#refusal(effects, isUnnamed)
+    const refusal = this.#refusal(effects, isUnnamed) ?? refusedLength(this.#session, framer, nameStop)
     if (refusal !== null) {
-      this.#named.refuse(refusal)
-      talk.restOut = 0
-      return framer.rest > 0 ? Sent.Refuse : Sent.Taken
+      refuseMessage(this.#server, framer, refusal)
+      talk.restOut = framer.rest
+      return Sent.Taken
     }
     const sent = this.#named.parse(framer, effects)
     if (sent === Sent.Taken) talk.restOut = framer.rest
@@ -216,11 +218,13 @@ export class Requests {
       const { facts } = effects
       if (talk.unconfirmed > 0 && (facts & (Fact.Ends | Fact.Unclear)) !== 0) return Sent.Hold
       if (this.#needsOther(effects)) return this.#elsewhere()
-      const refusal = this.#refusal(effects, true)
+      const refusal =
+        this.#refusal(effects, true) ?? refusedText(this.#session, this.#named.sql.touchesOf(effects))
       // Behind an error Postgres ignores it, and a Sync of ours would end that.
       if (refusal !== null && !this.#replies.isSkipping) {
+        // The Sync would stand in the middle of it.
         if (framer.rest > 0) return Sent.Refuse
-        this.#named.refuse(refusal)
+        refuseMessage(this.#server, framer, refusal)
         return this.#ownSync()
       }
       const brought = this.#named.sql.forQuery(effects)

@@ -19,7 +19,8 @@ import { BLOCK_IN_STATEMENT_MODE, lossOf, refusalOf, unfit, unreachable } from '
 import { Output } from './output.ts'
 import { Requests } from './requests.ts'
 import { prepare } from './preparing.ts'
-import { readBack } from './read-back.ts'
+import { endsOverPins } from './pinning.ts'
+import { isReadBackDue, readBack } from './read-back.ts'
 import type { ServerParts } from './route.ts'
 import { bringSettings, takeSetting } from './server-settings.ts'
 import { Talk } from './talk.ts'
@@ -366,7 +367,7 @@ export class Server implements LeasedServer, StreamHandler, LoginEvents, AnswerE
       this.out.flush()
       return
     }
-    if (lessee === null) return
+    if (lessee === null || endsOverPins(this, lessee)) return
     if (talk.needsFence) this.#requests.fenceIfCertain()
     if (this.#isHolding && talk.mayGoOn) {
       this.#isHolding = false
@@ -374,10 +375,8 @@ export class Server implements LeasedServer, StreamHandler, LoginEvents, AnswerE
       if (this.lessee !== lessee) return
       this.#cancels.settle()
     }
-    if ((talk.touched !== 0 || lessee.session.pins.has('sequence')) && talk.isQuiet) {
-      readBack(this, lessee.session)
-      this.out.flush()
-    }
+    if (isReadBackDue(talk, lessee.session)) readBack(this, lessee.session)
+    if (endsOverPins(this, lessee)) return
     if (!talk.isFree || !this.#framer.atBoundary || this.#isHolding) return
     if (this.parts.route.mode === 'session' || lessee.session.isBound) return
     this.#dropLessee()

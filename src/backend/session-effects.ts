@@ -75,7 +75,7 @@ export function noteTag(talk: Talk, framer: Framer, session: VirtualSession | un
     session?.statements.clear()
     session?.pins.delete('sql_prepare')
     if (tag === 'DISCARD ALL') discarded(talk, session)
-  } else if (tag === 'LISTEN') session?.pins.add('listen')
+  } else if (tag === 'LISTEN') session?.pins.add('listen', talk.blame?.of('listen'))
   // Where the text was not understood it may have been one of ours.
   else if (tag === 'DEALLOCATE' && (talk.touched & Touch.Unknown) !== 0) talk.lostSetup = true
 }

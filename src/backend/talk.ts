@@ -7,6 +7,7 @@ import { ServerStatements } from '../session/server-statements.ts'
 import type { Definition } from '../session/statements.ts'
 import type { VirtualSession } from '../session/virtual-session.ts'
 import { Status } from '../wire/protocol.ts'
+import type { Blame } from './blame.ts'
 import { Healing } from './healing.ts'
 import { OwnNames } from './own-names.ts'
 
@@ -40,6 +41,8 @@ export class Talk implements TalkView {
   touched = 0
   /** How the last text began that touched anything. */
   touchedBy = ''
+  /** Texts that may have pinned the session since; null: none. */
+  blame: Blame | null = null
   /** Custom settings that were named since. */
   customTouched: Set<string> | null = null
   /** Postgres is being asked what a session has left. */

@@ -4,6 +4,7 @@ import type { VirtualSession } from '../session/virtual-session.ts'
 import { type Effects, Touch } from '../sql/effects.ts'
 import { settingName } from '../sql/settings.ts'
 import type { Framer } from '../wire/framer.ts'
+import { blamed } from './blame.ts'
 import { noteSequences } from './sequences.ts'
 import type { Talk } from './talk.ts'
 
@@ -23,6 +24,7 @@ export function noteEffects(talk: Talk, session: VirtualSession | null, effects:
   talk.touched |= effects.touches
   noteSequences(talk, session, effects.touches)
   if (effects.label !== '') talk.touchedBy = effects.label
+  talk.blame = blamed(talk.blame, effects)
   for (const name of effects.customNames) noteName(talk, name)
 }
 

@@ -10,6 +10,9 @@ import type { Config, DatabaseConfig, UpstreamConfig, UserConfig } from './types
 import { namesIn } from './units.ts'
 import { parseUserList } from './userlist.ts'
 
+/** What a database or user may say of its own about pins. */
+type OwnPins = Required<Pick<UserConfig, 'pins' | 'maxPinned' | 'maxPinTimeMs'>>
+
 const RESERVED = 'this name is the console; use another, with "dbname" for the name in Postgres'
 
 function resolveDatabases(
@@ -43,6 +46,7 @@ function resolveDatabases(
       ...(keys.connect_query !== undefined && { connectQuery: keys.connect_query }),
       ...(keys.max_servers !== undefined && { maxServers: keys.max_servers }),
       ...(keys.max_clients !== undefined && { maxClients: keys.max_clients }),
+      ...ownPinsOf(keys),
     })
   }
   return databases
@@ -93,6 +97,15 @@ function timesOfUser(keys: FileConfig['users'][string]): Omit<UserConfig, 'secre
   }
 }
 
+function ownPinsOf(keys: FileConfig['users' | 'databases'][string]): Partial<OwnPins> {
+  const given = Object.entries(keys.pins ?? {}).filter(([, action]) => action !== undefined)
+  return {
+    ...(given.length > 0 && { pins: Object.fromEntries(given) }),
+    ...(keys.max_pinned !== undefined && { maxPinned: keys.max_pinned }),
+    ...(keys.max_pin_time !== undefined && { maxPinTimeMs: keys.max_pin_time }),
+  }
+}
+
 /** The users of the file, then those of the userlist, then the one of the upstream. */
 function resolveUsers(context: ResolveContext, file: FileConfig, upstream: UpstreamConfig) {
   const users = new Map<string, UserConfig>()
@@ -108,6 +121,7 @@ function resolveUsers(context: ResolveContext, file: FileConfig, upstream: Upstr
       ...(keys.pool_size !== undefined && { poolSize: keys.pool_size }),
       ...(keys.reserve_size !== undefined && { reserveSize: keys.reserve_size }),
       ...timesOfUser(keys),
+      ...ownPinsOf(keys),
       ...(keys.max_servers !== undefined && { maxServers: keys.max_servers }),
       ...(keys.max_clients !== undefined && { maxClients: keys.max_clients }),
     })
@@ -208,6 +222,11 @@ export function resolveConfig(context: ResolveContext, file: FileConfig): Config
     client: resolveClient(context, file, { upstream, users }),
     upstream,
     pool: resolvePool(context, file),
+    session: {
+      pins: file.session.pins,
+      maxPinned: file.session.max_pinned,
+      maxPinTimeMs: file.session.max_pin_time,
+    },
     databases: resolveDatabases(context, file, upstream),
     users,
     serverless: resolveServerless(context, file),

@@ -21,6 +21,7 @@ import {
   size,
   text,
 } from './leaves.ts'
+import { ownPins, session } from './schema-session.ts'
 
 const poolMode = choice('session', 'transaction', 'statement')
 const TLS_MODES = ['disable', 'allow', 'prefer', 'require', 'verify-ca', 'verify-full'] as const
@@ -244,6 +245,7 @@ const database = z.strictObject(
     connect_query: optional(filledText, 'Statements that run on each server after its login'),
     max_servers: optional(limit, 'Servers of this database, over all users; 0: no limit'),
     max_clients: optional(limit, 'Client connections to this database; 0: no limit'),
+    ...ownPins,
   },
   { error: EXPECTS_KEYS },
 )
@@ -267,6 +269,7 @@ const user = z.strictObject(
     transaction_timeout: optional(duration, 'A client whose transaction takes longer is closed; 0: never'),
     max_servers: optional(limit, 'Servers of this user, over all databases; 0: no limit'),
     max_clients: optional(limit, 'Client connections of this user; 0: no limit'),
+    ...ownPins,
   },
   { error: EXPECTS_KEYS },
 )
@@ -277,6 +280,7 @@ export const fileSchema = z.strictObject(
     client,
     upstream,
     pool,
+    session,
     databases: z.record(z.string(), database, { error: EXPECTS_KEYS }).prefault({}),
     users: z.record(z.string(), user, { error: EXPECTS_KEYS }).prefault({}),
     serverless: section({

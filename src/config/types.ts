@@ -208,7 +208,30 @@ export interface PoolConfig {
   preparedMemory: number
 }
 
-/** What is absent is as in `upstream`, `pool` and `client`. */
+/** Reasons to keep a server beyond the transaction that clients can do something about. */
+export type PolicedPin =
+  | 'temp'
+  | 'advisory_lock'
+  | 'cursor'
+  | 'backend_state'
+  | 'sql_prepare'
+  | 'listen'
+  | 'custom_setting'
+  | 'privileged_setting'
+  | 'large_statement'
+export type PinAction = 'allow' | 'warn' | 'refuse'
+export type PinActions = Readonly<Record<PolicedPin, PinAction>>
+
+/** What sessions promise where servers are shared, and what it may cost. */
+export interface SessionConfig {
+  pins: PinActions
+  /** Clients of one pool that keep a server at once; 0: no limit. */
+  maxPinned: number
+  /** 0: for ever. */
+  maxPinTimeMs: number
+}
+
+/** What is absent is as in `upstream`, `pool`, `session` and `client`. */
 export interface DatabaseConfig extends Partial<Omit<UpstreamConfig, 'tls'>> {
   tls?: Partial<ServerTlsConfig>
   /** Least TLS of clients that want this database. */
@@ -223,6 +246,9 @@ export interface DatabaseConfig extends Partial<Omit<UpstreamConfig, 'tls'>> {
   connectQuery?: string
   maxServers?: number
   maxClients?: number
+  pins?: Partial<PinActions>
+  maxPinned?: number
+  maxPinTimeMs?: number
 }
 
 export interface UserConfig {
@@ -238,6 +264,9 @@ export interface UserConfig {
   transactionTimeoutMs?: number
   maxServers?: number
   maxClients?: number
+  pins?: Partial<PinActions>
+  maxPinned?: number
+  maxPinTimeMs?: number
 }
 
 /** The endpoint for WebSocket and HTTP clients. */
@@ -316,6 +345,7 @@ export interface Config {
   client: ClientConfig
   upstream: UpstreamConfig
   pool: PoolConfig
+  session: SessionConfig
   /** By the name that clients use; `*` is the fallback. */
   databases: ReadonlyMap<string, DatabaseConfig>
   users: ReadonlyMap<string, UserConfig>

@@ -369,7 +369,7 @@ export class Client implements StreamHandler, Lessee, Waiter<LeasedServer> {
     this.server = null
     if (this.hasOwnServer) server?.close('its client has gone')
     else server?.abandon(how)
-    this.session.statements.dispose()
+    this.session.dispose()
     endOf(this.stream, how, reason)
     this.#house.onLeft(this, reason)
   }

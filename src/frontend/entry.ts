@@ -150,6 +150,7 @@ export class Entry {
     const { pid, key } = house.cancelKeys.issue(keyLength)
     const { baseline } = this.#wishes
     const client = new Client(stream, { house, access, visitor, session, baseline, pid }, own)
+    if (session.pins.size === 0) session.pins.watch(access.pins, client)
     house.cancelKeys.assign(pid, client)
     stream.write(told(welcome, settings))
     stream.write(backendKeyData(pid, key))

@@ -10,6 +10,7 @@ import type { LeasedServer, Lessee } from '../pool/lease.ts'
 import type { Pool } from '../pool/pool.ts'
 import type { Refusal } from '../pool/types.ts'
 import type { Settings, SettingsTable } from '../session/settings.ts'
+import type { PinWatcher } from '../session/pins.ts'
 import type { Registry } from '../session/statements.ts'
 import type { VirtualSession } from '../session/virtual-session.ts'
 import type { Random } from '../util/env.ts'
@@ -49,6 +50,8 @@ export interface PoolAccess {
   /** How long a cancelled query may take to end before its server is given up. */
   readonly cancelTimeoutMs: number
   readonly counters: Counters
+  /** Told why its clients keep their servers. */
+  readonly pins: PinWatcher
   /** Limits and times of its clients; a reload may replace them. */
   readonly clientLimits: ClientConfig
   /** Why its clients have to go; null: they need not. */

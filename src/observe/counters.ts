@@ -93,6 +93,7 @@ export class HttpCounters {
 
 const ERRORS_MAX = 256
 const CLOSES_MAX = 64
+const PINS_MAX = 16
 
 /** The counters of one owner (a pool, or the whole process). Add to the fields directly. */
 export class Counters {
@@ -134,6 +135,9 @@ export class Counters {
    * Server connections that ended: `closes.add([reason])`. Reasons are fixed words, never text from a peer.
    */
   readonly closes = new LabelledCounts(CLOSES_MAX)
+  /** Sessions that kept a server beyond a transaction, by reason, and how long they did. */
+  readonly pins = new LabelledCounts(PINS_MAX)
+  readonly pinnedMs = new LabelledCounts(PINS_MAX)
 
   /** Adds another owner's numbers to these. */
   addAll(other: Counters): void {
@@ -160,5 +164,7 @@ export class Counters {
     this.reloads.addAll(other.reloads)
     this.errors.addAll(other.errors)
     this.closes.addAll(other.closes)
+    this.pins.addAll(other.pins)
+    this.pinnedMs.addAll(other.pinnedMs)
   }
 }

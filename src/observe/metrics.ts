@@ -2,7 +2,7 @@
 // register them and are read when somebody scrapes, so that the hot path only adds to plain fields.
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { Counter, collectDefaultMetrics, Gauge, type Metric, Registry } from 'prom-client'
-import { Counters, WAIT_BOUNDS_MS } from './counters.ts'
+import { Counters, type LabelledCounts, WAIT_BOUNDS_MS } from './counters.ts'
 
 /** What is true now, by state. States are fixed words (`active`, `waiting`, `idle`, ...). */
 export interface Gauges {
@@ -10,6 +10,8 @@ export interface Gauges {
   readonly servers: Readonly<Record<string, number>>
   /** Clients that wait for a server. */
   readonly waiting: number
+  /** Clients that keep their server beyond a transaction, and their reasons. */
+  readonly pinned: { readonly clients: number; readonly reasons: ReadonlyMap<string, number> }
   /** When certificates of ours end, in seconds since 1970, by file. */
   readonly certificates?: ReadonlyMap<string, number>
   /** WebSockets that are open, logged in or not. */
@@ -42,6 +44,7 @@ export class Metrics {
     this.#defineCounters()
     this.#defineLabelledCounters()
     this.#defineWebCounters()
+    this.#definePins()
     this.#defineGauges()
     this.#defineWaits()
     this.#defineDelay()
@@ -190,6 +193,26 @@ export class Metrics {
         this.reset()
         for (const { labels, value } of read()) this.inc(labels, value)
       },
+    })
+  }
+
+  #definePins(): void {
+    const by = (counts: LabelledCounts, unit: number): LabelledTotal[] =>
+      Array.from(counts.entries(), ({ labels, count }) => ({
+        labels: { reason: labels[0] },
+        value: count / unit,
+      }))
+    this.#labelled('pgmux_pins_total', 'Sessions that began to keep a server', ['reason'], (total) =>
+      by(total.pins, 1),
+    )
+    const help = 'Time for which sessions kept a server'
+    this.#labelled('pgmux_pinned_seconds_total', help, ['reason'], (total) => by(total.pinnedMs, 1000))
+    this.#gauge('pgmux_pins', 'Reasons for which sessions keep a server now', ['reason'], (gauge) => {
+      for (const read of this.#gauges)
+        for (const [reason, count] of read().pinned.reasons) gauge.inc({ reason }, count)
+    })
+    this.#gauge('pgmux_pinned_clients', 'Clients that keep a server now', [], (gauge) => {
+      for (const read of this.#gauges) gauge.inc(read().pinned.clients)
     })
   }
 

@@ -7,12 +7,14 @@ import type { Route, ServerOwner, ServerParts } from '../backend/route.ts'
 import type { DefaultChange, OwnServerEvents, PoolAccess, Welcome } from '../frontend/types.ts'
 import { reportHandlerError } from '../net/handler-errors.ts'
 import type { Counters } from '../observe/counters.ts'
+import type { LimitedLog } from '../observe/log-limit.ts'
 import type { LeasedServer } from '../pool/lease.ts'
 import type { Limits } from '../pool/limits.ts'
 import { Pool } from '../pool/pool.ts'
 import type { OpenFailure, PoolLimits, Refusal } from '../pool/types.ts'
 import { type Settings, SettingsTable } from '../session/settings.ts'
 import { Registry } from '../session/statements.ts'
+import { type PinPolicy, PoolPins } from './pool-pins.ts'
 
 /** Baselines, and accepted wishes, that are remembered. */
 const REMEMBERED_MAX = 1000
@@ -37,6 +39,7 @@ export interface Wiring {
   readonly limits: PoolLimits
   readonly clientLimits: ClientConfig
   readonly preparedMemory: number
+  readonly pins: PinPolicy
 }
 
 /** What a pool entry is made of. */
@@ -46,6 +49,7 @@ export interface PoolEntryParts {
   readonly wiring: Wiring
   readonly shared: Limits
   readonly counters: Counters
+  readonly limitedLog: Pick<LimitedLog, 'write'>
   readonly machinery: Pick<ServerParts, 'clock' | 'random' | 'time' | 'work' | 'insight' | 'warn'>
   onServerOpened(server: Server): void
   onServerFailed(server: Server, failure: OpenFailure): void
@@ -61,6 +65,7 @@ export class PoolEntry implements PoolAccess, ServerOwner {
   readonly table = new SettingsTable()
   readonly registry: Registry
   readonly counters: Counters
+  readonly pins: PoolPins
   /** Servers of single clients (replication). */
   readonly own = new Set<Server>()
   clients = 0
@@ -86,6 +91,9 @@ export class PoolEntry implements PoolAccess, ServerOwner {
     this.user = parts.user
     this.counters = parts.counters
     this.registry = new Registry(parts.wiring.preparedMemory)
+    const { time } = parts.machinery
+    const { counters, limitedLog: log } = parts
+    this.pins = new PoolPins({ time, counters, log, policy: parts.wiring.pins })
     this.#serverParts = {
       ...parts.machinery,
       route: parts.wiring.route,
@@ -142,6 +150,7 @@ export class PoolEntry implements PoolAccess, ServerOwner {
     this.#wiring = isSamePlace ? { ...wiring, route: Object.assign(route, wiring.route) } : wiring
     if (!isSamePlace) this.#serverParts = { ...this.#serverParts, route: wiring.route }
     this.registry.bytesMax = wiring.preparedMemory
+    this.pins.policy = wiring.pins
     this.pool.configure(this.isLeaving ? { ...wiring.limits, minSize: 0 } : wiring.limits)
     if (!isSamePlace) this.retire()
   }
@@ -300,6 +309,7 @@ export class PoolEntry implements PoolAccess, ServerOwner {
       }
     }
     this.pool.tick(now)
+    this.pins.tick(now)
     if (this.isLeaving && this.clients === 0 && this.pool.waiting.size === 0) this.pool.retire()
   }
 

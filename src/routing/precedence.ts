@@ -3,6 +3,7 @@
 import type { ClientConfig, Config, DatabaseConfig, PoolMode, TlsMode } from '../config/types.ts'
 import type { SharedLimits } from '../pool/limits.ts'
 import type { PoolLimits } from '../pool/types.ts'
+import type { PinPolicy } from './pool-pins.ts'
 
 /** The keys of a database, or those for all databases without keys of their own. */
 export function databaseOf(config: Config, name: string): DatabaseConfig | undefined {
@@ -43,6 +44,18 @@ export function poolLimitsOf(config: Config, database: string, user: string): Po
     serverIdleTimeoutMs: pool.serverIdleTimeoutMs,
     leakCheckMs: pool.leakCheckMs,
     serverCheckDelayMs: pool.serverCheckDelayMs,
+  }
+}
+
+/** What sessions may keep a server for: each key by itself the user's, the database's, the one for all. */
+export function pinPolicyOf(config: Config, database: string, user: string): PinPolicy {
+  const { session } = config
+  const ofDatabase = databaseOf(config, database)
+  const ofUser = config.users.get(user)
+  return {
+    actions: { ...session.pins, ...ofDatabase?.pins, ...ofUser?.pins },
+    maxPinned: ofUser?.maxPinned ?? ofDatabase?.maxPinned ?? session.maxPinned,
+    maxPinTimeMs: ofUser?.maxPinTimeMs ?? ofDatabase?.maxPinTimeMs ?? session.maxPinTimeMs,
   }
 }
 

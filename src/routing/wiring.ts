@@ -5,7 +5,7 @@ import type { Route } from '../backend/route.ts'
 import type { Config } from '../config/types.ts'
 import { readFileNow } from '../util/read-file.ts'
 import type { Wiring } from './pool-entry.ts'
-import { clientLimitsOf, poolLimitsOf } from './precedence.ts'
+import { clientLimitsOf, pinPolicyOf, poolLimitsOf } from './precedence.ts'
 import type { Place } from './router.ts'
 
 /** Whose pool it is, and where its servers are to be. */
@@ -24,6 +24,7 @@ export function wiringOf(config: Config, { database, user, place, route }: PoolP
     limits: poolLimitsOf(config, database, user),
     clientLimits: clientLimitsOf(config, user),
     preparedMemory: config.pool.preparedMemory,
+    pins: pinPolicyOf(config, database, user),
   }
 }
 

@@ -1,26 +1,11 @@
 // What one client believes about its session: settings, named statements, the unnamed statement, pins. It
 // owns these beliefs and knows no connections; the server that works for the client keeps them in step.
 import { type Effects, NOT_READ } from '../sql/effects.ts'
+import { Pins } from './pins.ts'
 import type { Settings } from './settings.ts'
 import { ClientStatements, type Registry } from './statements.ts'
 
-/** Why a lease outlives the transaction. */
-export type PinReason =
-  | 'session'
-  | 'listen'
-  | 'sql_prepare'
-  | 'large_statement'
-  | 'temp'
-  | 'advisory_lock'
-  | 'cursor'
-  /** State in the process of the server that nothing shows: LOAD, setseed. */
-  | 'backend_state'
-  /** A setting with a name that nobody knows but Postgres. */
-  | 'custom_setting'
-  /** A setting that the user of the login may not set. */
-  | 'privileged_setting'
-  /** It may ask for what it got from a sequence; for one transaction more. */
-  | 'sequence'
+export type { PinReason } from './pins.ts'
 
 /** Longest unnamed Parse that is kept to be brought to another server; a longer one pins. */
 export const UNNAMED_MAX = 64 * 1024
@@ -79,13 +64,15 @@ export class VirtualSession {
    * those that it has anyway.
    */
   strictBaseline: string | null = null
-  readonly pins = new Set<PinReason>()
+  readonly pins = new Pins()
   /** Set for a session of one request. */
   once: Once | null = null
   /** It has so many settings that they are not carried to another server. */
   keepsSettings = false
   /** One spare object, so that the usual Parse of the unnamed statement allocates nothing. */
   #spare: Unnamed | null = null
+  /** What was known last of large statements with names. */
+  #wasLarge = false
   /** Settings that the client has given a value of its own; null: none. */
   #own: Set<string> | null = null
 
@@ -139,11 +126,31 @@ export class VirtualSession {
     const before = this.unnamed
     if (before === unnamed) return
     this.unnamed = unnamed
-    if (before !== null) {
-      if (before.isLarge) this.pins.delete('large_statement')
-      this.giveBack(before)
-    }
-    if (unnamed?.isLarge === true) this.pins.add('large_statement')
+    if (before !== null) this.giveBack(before)
+    if (before?.isLarge === true || unnamed?.isLarge === true) this.#followLarge()
+  }
+
+  /** There are pins that nobody has heard of, or may be. */
+  get hasNews(): boolean {
+    return this.pins.hasNews || this.statements.hasLarge !== this.#wasLarge
+  }
+
+  /** Between two transactions: what has changed about the pins is told. The session may end over it. */
+  settlePins(): void {
+    this.#followLarge()
+    this.pins.settle()
+  }
+
+  /** The client has gone. */
+  dispose(): void {
+    this.pins.end()
+    this.statements.dispose()
+  }
+
+  #followLarge(): void {
+    this.#wasLarge = this.statements.hasLarge
+    if (this.#wasLarge || this.unnamed?.isLarge === true) this.pins.add('large_statement')
+    else this.pins.delete('large_statement')
   }
 
   /** This object is not needed any more. */

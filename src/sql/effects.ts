@@ -45,6 +45,12 @@ export const Touch = {
   Local: 1 << 16,
   /** Makes or changes what others reach without our seeing it: functions, tables, triggers, views, casts. */
   Defines: 1 << 17,
+  /** The text alone shows that there will be temporary objects beyond the transaction, */
+  KeepsTemp: 1 << 20,
+  /** advisory locks, */
+  KeepsLock: 1 << 21,
+  /** channels. */
+  KeepsChannel: 1 << 22,
 } as const
 
 /** What may have changed what the session has, so that Postgres is asked. */
@@ -107,11 +113,14 @@ function simple(facts: number, touches: number, label = ''): Effects {
 /** Longest beginning of a text that is shown, in bytes. */
 const LABEL_MAX = 120
 
-/** The beginning of a text without what its strings say: there may be secrets in them. */
+/**
+ * The beginning of a text without what its strings say: there may be secrets in them. Where a string ends is
+ * another matter (backslashes, comments with quotes), so nothing behind the first quote is shown.
+ */
 function labelOf(text: Buffer): string {
   return text
     .toString('utf8', 0, LABEL_MAX)
-    .replace(/'[^']*('|$)|\$(\w*)\$[\s\S]*?(\$\2\$|$)/g, "'…'")
+    .replace(/('|\$(?!\d))[\s\S]*/, '…')
     .replace(/\s+/g, ' ')
     .trim()
 }
@@ -205,8 +214,20 @@ const OF_ACTS: readonly (readonly [act: number, touch: number])[] = [
   [Act.Writes, Touch.Acts],
 ]
 
+/** The others of these functions give locks back. */
+const TAKES_LOCK = /^pg_(try_)?advisory_lock/
+
+/** What surely outlives the transaction. */
+function keptBy({ acts, functions, channels }: Statement): number {
+  let touches = (acts & (Act.Temp | Act.Fleeting)) === Act.Temp ? Touch.KeepsTemp : 0
+  const isLock = (acts & Act.Locks) !== 0 && functions.some(({ name }) => TAKES_LOCK.test(name))
+  if (isLock) touches |= Touch.KeepsLock
+  if (channels.some(({ how }) => how === 'listen')) touches |= Touch.KeepsChannel
+  return touches
+}
+
 function touchesOf(statement: Statement, routines: Routines | undefined, facts: number): number {
-  let touches = 0
+  let touches = keptBy(statement)
   const acts = isHarmlessCall(statement, routines) ? statement.acts & ~Act.Runs : statement.acts
   for (const [act, touch] of OF_ACTS) if ((acts & act) !== 0) touches |= touch
   for (const { how } of statement.prepared) touches |= how === 'execute' ? Touch.Executes : Touch.Prepared

@@ -213,6 +213,9 @@ const VISITS: Readonly<Record<string, (walk: Walk, node: Tree) => void>> = {
   String: (walk, node) => {
     if (TEMP_SCHEMA.test(String(node.sval))) walk.mentionsTemp = true
   },
+  CreateStmt: (walk, node) => {
+    if (node.oncommit === 'ONCOMMIT_DROP') walk.acts |= Act.Fleeting
+  },
   intoClause: visitInto,
   into: visitInto,
   lockingClause: (walk) => {
@@ -260,8 +263,9 @@ function visitCall(walk: Walk, node: Tree): void {
   if (name === 'set_config') walk.settings.push(readSetConfig(node))
 }
 
-function visitInto(walk: Walk): void {
+function visitInto(walk: Walk, node: Tree): void {
   walk.acts |= Act.Creates | Act.Writes
+  if (node.onCommit === 'ONCOMMIT_DROP') walk.acts |= Act.Fleeting
 }
 
 function visitSet(walk: Walk, node: Tree): void {

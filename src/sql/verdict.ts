@@ -50,6 +50,8 @@ export const Act = {
   Explains: 1 << 24,
   /** Anything but a plain query: no SELECT, or with INTO, FOR UPDATE, or an INSERT in a WITH. */
   Writes: 1 << 25,
+  /** Makes a table with ON COMMIT DROP. */
+  Fleeting: 1 << 28,
 } as const
 
 /** A name with its schema, null if it has none. */

@@ -2,7 +2,30 @@
 import type { Dial, Route } from '../../src/backend/route.ts'
 import type { ClientConfig, PoolMode } from '../../src/config/types.ts'
 import type { PoolLimits } from '../../src/pool/types.ts'
+import type { Wiring } from '../../src/routing/pool-entry.ts'
 import type { Prng } from '../support/prng.ts'
+
+const allow = 'allow'
+
+/** What else a pool is told. */
+export const BESIDES: Pick<Wiring, 'preparedMemory' | 'pins'> = {
+  preparedMemory: 1e6,
+  pins: {
+    actions: {
+      temp: allow,
+      advisory_lock: allow,
+      cursor: allow,
+      backend_state: allow,
+      sql_prepare: allow,
+      listen: allow,
+      custom_setting: allow,
+      privileged_setting: allow,
+      large_statement: allow,
+    },
+    maxPinned: 0,
+    maxPinTimeMs: 0,
+  },
+}
 
 /** Limits of the one pool. */
 export function poolLimits(random: Prng, poolSize: number, isChoked: boolean): PoolLimits {

@@ -21,7 +21,7 @@ import { Prng } from '../support/prng.ts'
 import { EventQueue } from './event-queue.ts'
 import { checkEnd, checkEvent, Violation } from './pooler-checks.ts'
 import { SimUser, type UserWorld } from './pooler-user.ts'
-import { clientLimits, poolLimits, routeTo } from './pooler-limits.ts'
+import { BESIDES, clientLimits, poolLimits, routeTo } from './pooler-limits.ts'
 import { checkCrowd } from './request-checks.ts'
 import { RequestCrowd } from './request-crowd.ts'
 import { type Script, writeScript } from './script.ts'
@@ -117,10 +117,11 @@ export class PoolerWorld implements UserWorld {
           serverRoundRobin: seed % 7 === 3,
         },
         clientLimits: limits,
-        preparedMemory: 1e6,
+        ...BESIDES,
       },
       shared: new Limits({ process: 0, database: () => 0, user: () => 0 }),
       counters: this.counters,
+      limitedLog: { write: () => {} },
       machinery: {
         clock,
         random: random.fork(),
@@ -270,7 +271,7 @@ export class PoolerWorld implements UserWorld {
         identity,
         limits,
         clientLimits,
-        preparedMemory: 1e6,
+        ...BESIDES,
       })
       entry.pool.resume()
     }

@@ -100,13 +100,22 @@ describe('metrics', () => {
   })
 
   it('sum up gauges, which go down as well', async () => {
-    const gauges = { clients: { active: 3, waiting: 1 }, servers: { idle: 2 }, waiting: 1 }
+    const pinned = { clients: 1, reasons: new Map([['temp', 1]]) }
+    const gauges = { clients: { active: 3, waiting: 1 }, servers: { idle: 2 }, waiting: 1, pinned }
     const gone = metrics.registerGauges(() => gauges)
-    metrics.registerGauges(() => ({ clients: { active: 1 }, servers: {}, waiting: 2, logLinesLost: 5 }))
+    metrics.registerGauges(() => ({
+      clients: { active: 1 },
+      servers: {},
+      waiting: 2,
+      pinned,
+      logLinesLost: 5,
+    }))
     const text = await metrics.text()
     assert.equal(value(text, 'pgmux_clients{state="active"}'), 4)
     assert.equal(value(text, 'pgmux_servers{state="idle"}'), 2)
     assert.equal(value(text, 'pgmux_client_waiting'), 3)
+    assert.equal(value(text, 'pgmux_pins{reason="temp"}'), 2)
+    assert.equal(value(text, 'pgmux_pinned_clients'), 2)
     assert.equal(value(text, 'pgmux_log_lines_lost_total'), 5)
     gone()
     assert.equal(value(await metrics.text(), 'pgmux_clients{state="active"}'), 1)

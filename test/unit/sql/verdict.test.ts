@@ -195,7 +195,8 @@ describe('verdict: what a session keeps', () => {
   it('knows temporary objects', () => {
     check([
       ['create temp table t (i int)', 'Temp Creates'],
-      ['create temporary table if not exists t (i int) on commit drop', 'Temp Creates'],
+      ['create temporary table if not exists t (i int) on commit drop', 'Temp Creates Fleeting'],
+      ['create temp table t on commit drop as select 1', 'Temp Creates Fleeting'],
       ['create local temp table t (i int)', 'Temp Creates'],
       ['create global temporary table t (i int)', 'Temp Creates'],
       ['create temp view v as select 1', 'Temp Creates'],

@@ -1,0 +1,52 @@
+// The keys of config.yaml about sessions that share servers: what may keep a server for one client. Shape
+// only, as schema.ts, which puts them in their places.
+import { z } from 'zod'
+import { choice, duration, EXPECTS_KEYS, limit, option, optional, section } from './leaves.ts'
+
+const action = choice('allow', 'warn', 'refuse')
+
+/** What keeps a server beyond the transaction, in words. */
+const PINS = {
+  temp: 'Temporary tables, views, sequences, functions',
+  advisory_lock: 'Advisory locks that outlive the transaction',
+  cursor: 'Cursors WITH HOLD',
+  backend_state: 'What only the process of the server knows: LOAD, setseed, dblink_connect',
+  sql_prepare: 'Statements prepared in SQL that cannot be brought to another server',
+  listen: 'LISTEN',
+  custom_setting: 'Settings whose names are not in the statement and may be custom ones',
+  privileged_setting: 'Settings that the user of the login may not set',
+  large_statement: 'Prepared statements too long to be kept (64 KiB, with a name 256 KiB)',
+} as const
+
+type Reason = keyof typeof PINS
+const reasons = Object.keys(PINS) as Reason[]
+
+const byDefault = Object.fromEntries(
+  reasons.map((reason) => [reason, option(action, 'allow', PINS[reason])]),
+) as Record<Reason, ReturnType<typeof option<typeof action.type>>>
+
+const own = Object.fromEntries(reasons.map((reason) => [reason, optional(action, PINS[reason])])) as Record<
+  Reason,
+  ReturnType<typeof optional<typeof action.type>>
+>
+
+/** `session` of the file. */
+export const session = section({
+  pins: section(byDefault),
+  max_pinned: option(limit, 0, 'Clients of one pool that keep a server at once; 0: no limit'),
+  max_pin_time: option(
+    duration,
+    '0',
+    'A client that keeps a server for longer, and does nothing, is closed; 0: never',
+  ),
+})
+
+/** The same keys of a database or user. */
+export const ownPins = {
+  pins: z.strictObject(own, { error: EXPECTS_KEYS }).optional(),
+  max_pinned: optional(limit, 'Clients of one pool that keep a server at once; 0: no limit'),
+  max_pin_time: optional(
+    duration,
+    'A client that keeps a server for longer, and does nothing, is closed; 0: never',
+  ),
+}
