@@ -164,10 +164,15 @@ function ask(
   }
   let isBroken = customNames.length > CUSTOM_MAX
   const exchange = internalExchange('read-back', false, (status, { error }) => {
-    const isKnown = error === null && status === Status.Idle && !isBroken
+    // Somebody may have put other statements in the place of ours: then the answers are not all there.
+    const hasAll = isAnswered(asked, answered)
+    const isKnown = error === null && status === Status.Idle && !isBroken && hasAll
     then(isKnown ? remains : null, error)
   })
+  const answered = { identities: 0, states: 0 }
   exchange.onRow = (row) => {
+    if (row[2] === 'identity') answered.identities++
+    if (row.length === OF_COLUMNS.length) answered.states++
     if (row.length === 3) noteSetting(talk, remains, row)
     else if (row.length === 1)
       return // The encoding.
@@ -218,6 +223,11 @@ function push(talk: Talk, out: Output, bytes: Buffer, exchange: InternalExchange
   talk.replies.push(Reply.Bind | Fate.Internal, exchange)
   talk.replies.push(Reply.Execute | Fate.Internal, exchange)
   out.write(bytes)
+}
+
+function isAnswered(asked: number, { identities, states }: { identities: number; states: number }): boolean {
+  const settings = (asked & Ask.Settings) === 0 ? 0 : 2
+  return identities === settings && states === ((asked & IN_COLUMNS) === 0 ? 0 : 1)
 }
 
 function noteSetting(talk: Talk, remains: Remains, [name, value, kind]: OwnRow): void {
