@@ -27,7 +27,7 @@ const CLEAN = `select current_setting('work_mem') as work_mem, current_setting('
   (select count(*)::int from pg_locks where locktype = 'advisory') as locks,
   (select count(*)::int from pg_listening_channels()) as channels,
   (select count(*)::int from pg_cursors where name <> '') as cursors`
-const STATEMENTS = "select count(*)::int as n from pg_prepared_statements where name = 'mine'"
+const STATEMENTS = "select count(*)::int as n from pg_prepared_statements where name = 'theirs'"
 
 /** Each in a request of its own; the next must not see it. */
 const LEFT_BEHIND: Readonly<Record<string, string>> = {
@@ -86,8 +86,8 @@ for (const { version, neon } of DRIVERS) {
 
     test('over HTTP: PREPARE is not there for the next, EXECUTE says so', async () => {
       const sql = open()
-      await sql`prepare mine as select 'a secret'`
-      const { code } = await errorOf(sql`execute mine`, neon.NeonDbError)
+      await sql`prepare theirs as select 'a secret'`
+      const { code } = await errorOf(sql`execute theirs`, neon.NeonDbError)
       assert.equal(code, '26000')
       assert.deepEqual((await tcp.query(STATEMENTS)).rows, [{ n: 0 }])
       assert.deepEqual(await sql.query(STATEMENTS), [{ n: 0 }])
