@@ -18,7 +18,7 @@ const ELSEWHERE = { 'x-forwarded-for': '192.0.2.1' }
 const postgres = await getPostgres()
 const url = urlOf(postgres)
 const { pooler } = await stage(postgres, 'one', {
-  pool: { size: 1, queryWaitTimeoutMs: 100 },
+  pool: { size: 1, queryWaitTimeoutMs: 1000 },
   serverless: on({
     maxRequest: 10_000,
     maxResponse: 10_000,

@@ -122,7 +122,7 @@ suite('attacks', () => {
       const welcome = [m.message('R', Buffer.alloc(4)), parameter('server_version', '17.0'), ...key]
       rogue.script = {
         onStart: () => Buffer.concat([...welcome, m.message('Z', 'I')]),
-        onMessage: (_socket, message) => (message[0] === 0x51 ? Buffer.alloc(0) : null),
+        onMessage: (_socket, message) => (message.includes('not answered') ? Buffer.alloc(0) : null),
       }
       const url = `postgres://x@127.0.0.1:${rogue.port}/x?sslmode=disable`
       const test = await startPooler(url, {
@@ -184,14 +184,12 @@ suite('attacks', () => {
     assert.equal(house.visitors.size, 0)
   })
 
-  test('a server whose statements a client has deallocated works for nobody else', async () => {
+  test('statements of pgmux are not there for a client that deallocates them', async () => {
     await using attacker = await rig.client()
-    const pid = await rig.pidOf(attacker)
     const { error } = await attacker.query('deallocate pgmux_set')
-    assert.equal(error, null)
+    assert.equal(error?.code, '26000')
     await using victim = await rig.client({ params: { application_name: 'the victim' } })
     assert.equal((await victim.query('show application_name')).rows[0]?.[0], 'the victim')
-    assert.notEqual(await rig.pidOf(victim), pid)
   })
 
   test('statements put in the place of ours give nobody the settings of another', async () => {

@@ -155,7 +155,7 @@ suite('clients', () => {
   test('that stop reading hold their servers no longer than write_timeout; others are told', async () => {
     const rig = await Rig.start(postgres, {
       client: { writeTimeoutMs: 1_500 },
-      pool: { size: 2, queryWaitTimeoutMs: 300 },
+      pool: { size: 2, queryWaitTimeoutMs: 1000 },
     })
     const readers = await Promise.all([rig.client(), rig.client()])
     for (const reader of readers) {

@@ -107,7 +107,7 @@ describe('time', () => {
   })
 
   it('pool.query_wait_timeout is 503 with Retry-After', async () => {
-    const full = await start({ serverless: ON, pool: { queryWaitTimeoutMs: 200 } })
+    const full = await start({ serverless: ON, pool: { queryWaitTimeoutMs: 1000 } })
     const first = send(full.ask, 'select pg_sleep(60)')
     await asleep(postgres)
     const { status, headers, body: answer } = await full.ask.sql('select 1')
