@@ -132,7 +132,7 @@ const MOMENTS: Moment[] = [
     name: 'in half a message',
     keeps: false,
     prepare: async (client) =>
-      client.send(m.query(`${insert('x')} -- ${'x'.repeat(100_000)}`).subarray(0, 50_000)),
+      client.send(m.query(`${insert('x')} -- ${'x'.repeat(400_000)}`).subarray(0, 50_000)),
   },
   {
     name: 'in half a header',
