@@ -18,12 +18,12 @@ const ELSEWHERE = { 'x-forwarded-for': '192.0.2.1' }
 const postgres = await getPostgres()
 const url = urlOf(postgres)
 const { pooler } = await stage(postgres, 'one', {
-  pool: { size: 1, queryWaitTimeoutMs: 1000 },
+  pool: { size: 1, queryWaitTimeoutMs: 800 },
   serverless: on({
     maxRequest: 10_000,
     maxResponse: 10_000,
     streamFrom: 100_000,
-    queryTimeoutMs: 400,
+    queryTimeoutMs: 1500,
     addresses: [{ address: 'known.example:5432', database: postgres.database }],
     failureBurst: 5,
     failureRate: 1,
