@@ -161,7 +161,7 @@ describe('a server that is terminated', () => {
 
   it('in the middle of a message of the client', async () => {
     await using client = await rig.client()
-    const text = m.query(`select length('${'x'.repeat(200_000)}')`)
+    const text = m.query(`select length('${'x'.repeat(400_000)}')`)
     client.send(text.subarray(0, 100_000))
     await rig.client().then((other) => other.end())
     const [pid] = (await rig.backends())[0] ?? []

@@ -144,10 +144,10 @@ describe('a client that takes too long', () => {
     const rig = await withClient({ batchTimeoutMs: LIMIT_MS })
     const halves = [
       [m.parse("insert into marks values ('x')"), m.bind(), m.execute()],
-      [m.query(`insert into marks values ('${'x'.repeat(100_000)}')`).subarray(0, 50_000)],
+      [m.query(`insert into marks values ('${'x'.repeat(400_000)}')`).subarray(0, 50_000)],
       [
         m.query(`select 1`),
-        m.query(`insert into marks values ('${'x'.repeat(100_000)}')`).subarray(0, 50_000),
+        m.query(`insert into marks values ('${'x'.repeat(400_000)}')`).subarray(0, 50_000),
       ],
     ]
     for (const half of halves) {
