@@ -3,7 +3,7 @@
 import { internalExchange, writeQuery } from './internal.ts'
 import { learn } from './preparing.ts'
 import { Ask, type Remains, TIME_NAMES, writeProbe } from './probe.ts'
-import { bringSetup, type ResetTarget } from './reset.ts'
+import { bringSetup, type ResetTarget, writeReset } from './reset.ts'
 import type { Talk } from './talk.ts'
 
 /** What there must not be on a server that is nobody's, in words. */
@@ -25,7 +25,12 @@ export function check({ talk, out }: ResetTarget, then: (leak: string | null) =>
  * @param then what has leaked, in words; '' : nothing; null: it did not answer
  */
 export function inspect(target: ResetTarget, then: (leak: string | null) => void): void {
-  const { talk, out } = target
+  const { talk, out, parts } = target
+  if (talk.taintedBy !== null && parts.route.witness === 'off') {
+    // Nobody has looked what was left, and what was must not be kept for long: locks, say.
+    writeReset(target, (isDone) => then(isDone ? '' : null))
+    return
+  }
   bringSetup(talk, out)
   writeProbe(target, Ask.All, [], (remains) => {
     const leak = remains === null ? null : leakOf(talk, remains)

@@ -17,11 +17,12 @@ import { Copy, type Talk } from './talk.ts'
 export type Undoing = 'nothing' | 'reset' | 'close'
 
 /** Pins for what a reset does not undo, or for a session without one. */
-const NOT_RESET: readonly PinReason[] = ['session', 'backend_state', 'large_statement']
+const NOT_RESET: readonly PinReason[] = ['session', 'backend_state', 'large_statement', 'custom_name']
 
 /** What a session leaves to be undone. */
 export function undoingOf(mode: PoolMode, talk: Talk, session: VirtualSession | undefined): Undoing {
-  if (mode === 'session') return 'reset'
+  // In session mode texts are not looked at.
+  if (mode === 'session') return talk.isStrict ? 'close' : 'reset'
   const isTouched = (talk.touched & ~Touch.Acts) !== 0 || talk.isReadingBack
   talk.touched = 0
   if (session === undefined) return 'nothing'

@@ -13,6 +13,7 @@ import type { ServerParts } from './route.ts'
 import { lingers } from './sequences.ts'
 import { takeNames } from './sql-read-back.ts'
 import type { Talk } from './talk.ts'
+import { noteNames } from './witness.ts'
 
 /** What is needed of a server. */
 export interface ReadBackTarget extends ProbeTarget {
@@ -70,7 +71,10 @@ export function readBack(target: ReadBackTarget, session: VirtualSession): void 
   talk.blame = null
   if ((touched & Touch.Defines) !== 0) parts.insight.doubt((touched & Touch.Temp) !== 0)
   if (customTouched !== null && customTouched.size > OWN_MAX) keepServer(session, blame)
-  const asked = askedFor(touched, session)
+  // Without a witness what was out of sight does not follow its client; others are safe from it all the same.
+  const isBlind = parts.route.witness === 'off'
+  const asked = askedFor(isBlind ? touched & ~ANYTHING : touched, session)
+  noteNames(talk, session, touched)
   setPin(session, 'sequence', lingers(touched, target.parts.insight) ? blame : null)
   if ((touched & ANYTHING) !== 0) {
     talk.taintedBy = session
@@ -104,6 +108,7 @@ export function readBack(target: ReadBackTarget, session: VirtualSession): void 
 }
 
 function askedFor(touched: number, session: VirtualSession): number {
+  if ((touched & Touch.Witness) !== 0) return Ask.All
   let asked = 0
   if ((touched & (TO_ASK | ALL)) !== 0) {
     for (const [touches, ask] of OF_TOUCHES) if ((touched & touches) !== 0) asked |= ask
@@ -129,9 +134,10 @@ function customNames(
   insight: Insight,
   { settings }: VirtualSession,
 ): readonly string[] {
-  if ((touched & (Touch.Settings | Touch.Unknown)) === 0) return NO_NAMES
+  if ((touched & (Touch.Settings | Touch.Unknown | Touch.Witness)) === 0) return NO_NAMES
   const names = new Set(touchedNames)
-  if ((touched & Touch.Unknown) !== 0) for (const name of insight.customNames) names.add(name)
+  if ((touched & (Touch.Unknown | Touch.Witness)) !== 0)
+    for (const name of insight.customNames) names.add(name)
   for (const name of settings.values.keys()) if (name.includes('.')) names.add(name)
   return [...names]
 }

@@ -188,7 +188,10 @@ export class Requests {
 
   /** What is in flight is ours. */
   #elsewhere(): number {
-    return this.#replies.size > 0 ? Sent.Hold : Sent.Elsewhere
+    if (this.#replies.size > 0) return Sent.Hold
+    // Nothing of this client has come here.
+    this.#talk.touched = 0
+    return Sent.Elsewhere
   }
 
   /** Why a text must not be sent at all. @param isRun it may run now */

@@ -1,7 +1,7 @@
 // Where a pool's servers are and how we log in there: what backend/ needs to open one. Data only.
 import type { PasswordWork } from '../auth/password-work.ts'
 import type { ServerCredential } from '../auth/server-auth.ts'
-import type { ChannelBinding, PoolMode, TlsMode } from '../config/types.ts'
+import type { ChannelBinding, PoolMode, SessionConfig, TlsMode } from '../config/types.ts'
 import type { OpenFailure } from '../pool/types.ts'
 import type { Settings, SettingsTable } from '../session/settings.ts'
 import type { Counters } from '../observe/counters.ts'
@@ -45,6 +45,9 @@ export interface Route {
   readonly abandonGraceMs: number
   readonly mode: PoolMode
   readonly maxPreparedStatements: number
+  /** Whether what runs out of sight is followed for its own client; reloads change it. */
+  readonly witness: SessionConfig['witness']
+  readonly customNames: SessionConfig['customNames']
   /** Statements for each new server; '' : none. */
   readonly connectQuery: string
 }

@@ -24,6 +24,7 @@ import { isReadBackDue, readBack } from './read-back.ts'
 import type { ServerParts } from './route.ts'
 import { bringSettings, takeSetting } from './server-settings.ts'
 import { Talk } from './talk.ts'
+import { beginWitness, isUsedUp } from './witness.ts'
 
 /** Longest message that is read whole (errors, notices, parameters); longer ones are passed on in pieces. */
 const WHOLE_MAX = 1024 * 1024
@@ -124,6 +125,7 @@ export class Server implements LeasedServer, StreamHandler, LoginEvents, AnswerE
     talk.transactionSince = talk.idleSince = talk.busySince = talk.time.now
     this.parts.counters.assignments++
     this.isUnseen = this.parts.route.mode !== 'session'
+    beginWitness(talk, lessee.session, this.parts.route)
     if (this.isUnseen) bringSettings(this, lessee)
   }
 
@@ -390,7 +392,7 @@ export class Server implements LeasedServer, StreamHandler, LoginEvents, AnswerE
   /** Clean and free: back to the pool. */
   release(): void {
     this.#cancels.exchangeEnded() // What a client left behind has ended by itself.
-    if (this.talk.lostSetup && this.parts.route.mode !== 'session') this.isRetired = true
+    if (isUsedUp(this.talk, this.parts.route)) this.isRetired = true
     this.talk.lostSetup = false
     this.leaving = null
     this.parts.owner.onReleased(this)

@@ -6,6 +6,7 @@ import type { Settings } from '../session/settings.ts'
 import { ServerStatements } from '../session/server-statements.ts'
 import type { Definition } from '../session/statements.ts'
 import type { VirtualSession } from '../session/virtual-session.ts'
+import { Touch } from '../sql/effects.ts'
 import { Status } from '../wire/protocol.ts'
 import type { Blame } from './blame.ts'
 import { Healing } from './healing.ts'
@@ -51,6 +52,12 @@ export class Talk implements TalkView {
   taintedBy: VirtualSession | null = null
   /** Whose values of currval and lastval it may have. */
   sequencesOf: VirtualSession | 'many' | null = null
+  /** Everything is asked after each transaction. */
+  isWitnessed = false
+  /** A custom name makes it useless for anybody else ... */
+  isStrict = false
+  /** ... which has come to pass. */
+  isSpent = false
   /** The statements of the probe are prepared. */
   hasProbes = false
   /** Nobody has used it since its login or the last reset: nothing of a session can be there. */
@@ -120,6 +127,7 @@ export class Talk implements TalkView {
   /** A message is about to be sent, and nothing is in flight. */
   begins(): void {
     this.busySince = this.time.now
+    if (this.isWitnessed) this.touched |= Touch.Witness
     if (this.status === Status.Idle) this.transactionSince = this.time.now
   }
 

@@ -7,6 +7,7 @@ import type { Framer } from '../wire/framer.ts'
 import { blamed } from './blame.ts'
 import { noteSequences } from './sequences.ts'
 import type { Talk } from './talk.ts'
+import { noteNames } from './witness.ts'
 
 const HEADER = 5
 /** Custom names of one transaction; beyond it they count as not known. */
@@ -19,6 +20,7 @@ const LARGE_OBJECTS = new Set([715, 952, 953, 954, 955, 956, 957, 958, 964, 1004
 
 /** A text is sent to be run. */
 export function noteEffects(talk: Talk, session: VirtualSession | null, effects: Effects): void {
+  noteNames(talk, session, effects.touches | effects.prepared, effects.label)
   // What a session of one request leaves goes with it.
   if (session === null || session.once !== null) return
   talk.touched |= effects.touches
@@ -35,14 +37,19 @@ export function noteBind(talk: Talk, session: VirtualSession | null, effects: Ef
   for (const number of effects.boundNames) {
     const name = parameterOf(framer, number)
     if (name === null) talk.touched |= Touch.AnyName
-    else if (name.includes('.')) noteName(talk, settingName(name))
+    else if (name.includes('.')) {
+      noteName(talk, settingName(name))
+      noteNames(talk, session, Touch.NamesCustom, effects.label)
+    }
   }
 }
 
 /** A function is called by its number: only those of large objects are known to leave nothing. */
 export function noteCall(talk: Talk, { src, start, stop }: Framer): void {
   const isKnown = stop - start >= HEADER + 4 && LARGE_OBJECTS.has(src.readInt32BE(start + HEADER))
-  if (!isKnown) talk.touched |= Touch.Unknown
+  if (isKnown) return
+  talk.touched |= Touch.Unknown
+  noteNames(talk, null, Touch.Unknown)
 }
 
 function noteName(talk: Talk, name: string): void {

@@ -226,6 +226,8 @@ export function resolveConfig(context: ResolveContext, file: FileConfig): Config
       pins: file.session.pins,
       maxPinned: file.session.max_pinned,
       maxPinTimeMs: file.session.max_pin_time,
+      witness: file.session.witness,
+      customNames: file.session.custom_names,
     },
     databases: resolveDatabases(context, file, upstream),
     users,

@@ -39,6 +39,17 @@ export const session = section({
     '0',
     'A client that keeps a server for longer, and does nothing, is closed; 0: never',
   ),
+  witness: option(
+    choice('auto', 'always', 'off'),
+    'auto',
+    'What functions, DO, CALL and triggers do to a session follows its client: where it may be so, asked ' +
+      'after every transaction, not at all',
+  ),
+  custom_names: option(
+    choice('relaxed', 'strict'),
+    'relaxed',
+    'strict: who uses the name of a custom setting (`app.x`) keeps its server, which is closed behind it',
+  ),
 })
 
 /** The same keys of a database or user. */

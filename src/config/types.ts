@@ -229,6 +229,10 @@ export interface SessionConfig {
   maxPinned: number
   /** 0: for ever. */
   maxPinTimeMs: number
+  /** Whether Postgres is asked what functions and the like have left: where it may be so, always, never. */
+  witness: 'auto' | 'always' | 'off'
+  /** strict: a server on which a custom name was used is nobody else's. */
+  customNames: 'relaxed' | 'strict'
 }
 
 /** What is absent is as in `upstream`, `pool`, `session` and `client`. */

@@ -36,6 +36,8 @@ export function routeOf(config: Config, place: Place, mode: PoolMode): Route {
     abandonGraceMs: config.client.abandonGraceMs,
     mode,
     maxPreparedStatements: config.pool.maxPreparedStatements,
+    witness: config.session.witness,
+    customNames: config.session.customNames,
     connectQuery: place.connectQuery,
   }
 }

@@ -20,7 +20,7 @@ export interface PoolPlace {
 export function wiringOf(config: Config, { database, user, place, route }: PoolPlace): Wiring {
   return {
     route,
-    identity: identityOf(place),
+    identity: identityOf(place, config.session.customNames),
     limits: poolLimitsOf(config, database, user),
     clientLimits: clientLimitsOf(config, user),
     preparedMemory: config.pool.preparedMemory,
@@ -33,9 +33,10 @@ export function wiringOf(config: Config, { database, user, place, route }: PoolP
  * for new connections, and a connection that was let in stays in; authorities that are not trusted any more
  * are another matter.
  */
-function identityOf(place: Place): string {
+function identityOf(place: Place, customNames: string): string {
   const { connectTimeoutMs: _, keepaliveMs: __, ...loggedInWith } = place
-  return JSON.stringify([loggedInWith, digestOf(place.tls.caFile)])
+  // Which names were used on a server that is there is not known.
+  return JSON.stringify([loggedInWith, digestOf(place.tls.caFile), customNames])
 }
 
 function digestOf(file: string): string {

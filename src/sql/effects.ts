@@ -51,6 +51,10 @@ export const Touch = {
   KeepsLock: 1 << 21,
   /** channels. */
   KeepsChannel: 1 << 22,
+  /** Uses the name of a custom setting, for the transaction only too. */
+  NamesCustom: 1 << 23,
+  /** Everything is to be asked, whatever was sent. */
+  Witness: 1 << 24,
 } as const
 
 /** What may have changed what the session has, so that Postgres is asked. */
@@ -252,6 +256,8 @@ function isHarmlessCall({ kind, functions }: Statement, routines: Routines | und
 function names(statement: Statement, custom: Set<string>, bound: Set<number>): number {
   let touches = 0
   for (const { name, parameter, value, isLocal } of statement.settings) {
+    const isCustom = name === null ? parameter === 0 || isLocal === true : name.includes('.')
+    if (isCustom) touches |= Touch.NamesCustom
     if (isLocal === true) {
       touches |= Touch.Local
       continue

@@ -11,8 +11,15 @@ import { Asker, ON, urlFor } from '../support/sql-over-http.ts'
 import { WireClient } from '../support/wire-client.ts'
 
 const postgres = await getPostgres()
-const start = async (mode: 'transaction' | 'session' | 'statement') => {
-  const pooler = await startPooler(postgres.url, { serverless: ON, pool: { size: 1, mode } })
+const start = async (
+  mode: 'transaction' | 'session' | 'statement',
+  customNames: 'relaxed' | 'strict' = 'relaxed',
+) => {
+  const pooler = await startPooler(postgres.url, {
+    serverless: ON,
+    pool: { size: 1, mode },
+    session: { customNames },
+  })
   after(() => pooler.stop())
   return { pooler, ask: new Asker(pooler, urlFor(postgres)) }
 }
@@ -218,5 +225,20 @@ describe('parameters of the connection string', () => {
     const { status, body } = await ask.batch(["set client_encoding = 'LATIN1'", 'select chr(233)'])
     assert.deepEqual([status, body.code], [400, '22021'])
     assert.equal(await ask.value('select chr(8364)'), '\u20ac')
+  })
+})
+
+describe('session.custom_names: strict', () => {
+  it('a name that a request has used is nobody else’s', async () => {
+    const strict = await start('transaction', 'strict')
+    const name = "select current_setting('app.strict', true)"
+    const pid = 'select pg_backend_pid()'
+    const first = await strict.ask.value(pid)
+    for (const text of ["set app.strict = 'mine'", "select set_config('app.strict', 'mine', true)"]) {
+      assert.equal(await strict.ask.value(name), null)
+      await strict.ask.rows(text)
+    }
+    assert.equal(await strict.ask.value(name), null)
+    assert.notEqual(await strict.ask.value(pid), first)
   })
 })

@@ -196,11 +196,20 @@ describe('session.max_pin_time', () => {
 
 describe('pins for operators', () => {
   it('are counted, timed and logged with their statement, without its strings', async () => {
-    const rig = await start({})
+    const rig = await Rig.start(postgres, {
+      pool: { mode: 'transaction', size: 1 },
+      admin: { statsUsers: [postgres.user] },
+    })
     await using client = await rig.client()
     await client.query(`begin; ${TEXTS.advisory_lock}; ${TEXTS.temp}; commit`)
     await eventually(async () => assert.equal(await metric(rig, 'pgmux_pins{reason="temp"}'), 1))
     assert.equal(await metric(rig, 'pgmux_pins{reason="advisory_lock"}'), 1)
+    await using operator = await rig.client({ database: 'pgmux' })
+    const shown = await operator.query('show pins')
+    assert.deepEqual(shown.rows.map(([, user, reason]) => [user, reason]).sort(), [
+      [postgres.user, 'advisory_lock'],
+      [postgres.user, 'temp'],
+    ])
     const [entry] = [...rig.test.pooler.router.entries()]
     const [held] = [...entry!.pins.held]
     assert.deepEqual(Array.from(held!.all(), ({ reason }) => reason).sort(), ['advisory_lock', 'temp'])

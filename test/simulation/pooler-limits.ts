@@ -103,6 +103,9 @@ export function routeTo(dial: Dial, mode: PoolMode, random: Prng): Route {
     abandonGraceMs: random.pick([50, 500]),
     mode,
     maxPreparedStatements: random.pick([1, 2, 4, 100]),
+    // Whatever is asked for besides, nobody must notice.
+    witness: random.pick(['auto', 'auto', 'always']),
+    customNames: 'relaxed',
     connectQuery: '',
   }
 }

@@ -3,6 +3,7 @@
 import { columns } from './columns.ts'
 import { CONTROL_COMMANDS } from './control.ts'
 import { CONNECTION_COMMANDS } from './show-connections.ts'
+import { PIN_COMMANDS } from './show-pins.ts'
 import { POOL_COMMANDS } from './show-pools.ts'
 import { PROCESS_COMMANDS } from './show-process.ts'
 import { STATS_COMMANDS } from './show-stats.ts'
@@ -22,6 +23,7 @@ export const COMMANDS: readonly Command[] = [
   ...PROCESS_COMMANDS,
   ...POOL_COMMANDS,
   ...CONNECTION_COMMANDS,
+  ...PIN_COMMANDS,
   ...STATS_COMMANDS,
   ...CONTROL_COMMANDS,
 ]
