@@ -75,7 +75,7 @@ export function readBack(target: ReadBackTarget, session: VirtualSession): void 
   const isBlind = parts.route.witness === 'off'
   const asked = askedFor(isBlind ? touched & ~ANYTHING : touched, session)
   noteNames(talk, session, touched)
-  setPin(session, 'sequence', lingers(touched, target.parts.insight) ? blame : null)
+  setPin(session, 'sequence', lingers(talk, session, touched, parts.insight) ? blame : null)
   if ((touched & ANYTHING) !== 0) {
     talk.taintedBy = session
     talk.names.isAllLive = true

@@ -33,7 +33,7 @@ export function notOwnSequence(): Buffer {
     code: '55000',
     message: 'currval and lastval are not yet known to be of this session',
     detail: 'Other clients have used this server since; from now on this is looked after in this database.',
-    hint: 'Run the transaction again, or take the value with INSERT .. RETURNING.',
+    hint: 'Run the transaction again, use INSERT .. RETURNING, or set session.sequences to pin.',
   })
 }
 

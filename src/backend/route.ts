@@ -48,6 +48,7 @@ export interface Route {
   /** Whether what runs out of sight is followed for its own client; reloads change it. */
   readonly witness: SessionConfig['witness']
   readonly customNames: SessionConfig['customNames']
+  readonly sequences: SessionConfig['sequences']
   /** Statements for each new server; '' : none. */
   readonly connectQuery: string
 }

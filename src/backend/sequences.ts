@@ -1,5 +1,6 @@
 // currval and lastval, which tell what the session got from a sequence last: never what another client got
-// (RULES 12). It owns nothing; whose values a server has is in its talk, whether anybody asks in the insight.
+// (RULES 12), unless `session.sequences` is `pass`. It owns nothing; whose values a server has is in its
+// talk, whether anybody asks in the insight.
 import type { VirtualSession } from '../session/virtual-session.ts'
 import { Touch } from '../sql/effects.ts'
 import { Status } from '../wire/protocol.ts'
@@ -28,8 +29,9 @@ export function noteSequences(talk: Talk, session: VirtualSession, touches: numb
  * Postgres itself says that there is none.
  */
 export function bringSequences(target: SequenceTarget, session: VirtualSession, insight: Insight): void {
-  const { sequencesOf } = target.talk
-  if (insight.readsSequences && sequencesOf !== null && sequencesOf !== session) forget(target)
+  const { sequences, sequencesOf } = target.talk
+  if (sequencesOf === null || sequencesOf === session || sequences === 'pass') return
+  if (insight.readsSequences || sequences === 'pin') forget(target)
 }
 
 /**
@@ -42,9 +44,9 @@ export function mayRead(
   insight: Insight,
   touches: number,
 ): boolean {
-  if ((touches & Touch.ReadsSequence) === 0) return true
-  insight.readsSequences = true
   const { talk } = target
+  if ((touches & Touch.ReadsSequence) === 0 || talk.sequences === 'pass') return true
+  insight.readsSequences = true
   if (talk.sequencesOf === null || talk.sequencesOf === session) return true
   if (talk.status !== Status.Idle || talk.exchanges > 0 || talk.isBatchOpen) return false
   forget(target)
@@ -52,11 +54,18 @@ export function mayRead(
 }
 
 /**
- * At the end of a transaction that may have taken from a sequence, where values are asked for: the client
- * keeps its server for one more.
+ * At the end of a transaction: does the client keep its server because it may ask for what it got? For one
+ * transaction more, where values are asked for; with `pin` until it gives them up.
  */
-export function lingers(touched: number, insight: Insight): boolean {
-  return insight.readsSequences && (touched & MAY_WRITE) !== 0
+export function lingers(
+  { sequences }: Talk,
+  { pins }: VirtualSession,
+  touched: number,
+  insight: Insight,
+): boolean {
+  if (sequences === 'pass') return false
+  if ((touched & MAY_WRITE) !== 0) return sequences === 'pin' || insight.readsSequences
+  return sequences === 'pin' && pins.has('sequence') && (touched & Touch.ForgetsSequence) === 0
 }
 
 function forget({ talk, out }: SequenceTarget): void {

@@ -1,5 +1,6 @@
 // What pgmux knows about the conversation with one server: what it owes, its status, what state it is in.
 // Plain data with one owner, Server; requests.ts writes the sending side, answers.ts the receiving side.
+import type { SessionConfig } from '../config/types.ts'
 import type { TalkView } from '../pool/lease.ts'
 import { Reply, REPLY_KIND, Replies } from '../pool/replies.ts'
 import type { Settings } from '../session/settings.ts'
@@ -52,6 +53,8 @@ export class Talk implements TalkView {
   taintedBy: VirtualSession | null = null
   /** Whose values of currval and lastval it may have. */
   sequencesOf: VirtualSession | 'many' | null = null
+  /** What `session.sequences` says of this lease. */
+  sequences: SessionConfig['sequences'] = 'error'
   /** Everything is asked after each transaction. */
   isWitnessed = false
   /** A custom name makes it useless for anybody else ... */

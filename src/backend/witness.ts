@@ -14,6 +14,7 @@ const MAY_NAME = Touch.NamesCustom | Touch.AnyName | Touch.Unknown
 export function beginWitness(talk: Talk, session: VirtualSession, route: Route): void {
   talk.isWitnessed = route.witness === 'always' && route.mode !== 'session' && session.once === null
   talk.isStrict = route.customNames === 'strict'
+  talk.sequences = route.sequences
   if (talk.isStrict && hasCustom(session.settings)) spend(talk, session)
 }
 

@@ -228,6 +228,7 @@ export function resolveConfig(context: ResolveContext, file: FileConfig): Config
       maxPinTimeMs: file.session.max_pin_time,
       witness: file.session.witness,
       customNames: file.session.custom_names,
+      sequences: file.session.sequences,
     },
     databases: resolveDatabases(context, file, upstream),
     users,

@@ -50,6 +50,12 @@ export const session = section({
     'relaxed',
     'strict: who uses the name of a custom setting (`app.x`) keeps its server, which is closed behind it',
   ),
+  sequences: option(
+    choice('error', 'pin', 'pass'),
+    'error',
+    'currval and lastval where others have used the server since: 55000 the first time; who may have taken ' +
+      'from a sequence keeps its server; whatever Postgres says, which may be of another client',
+  ),
 })
 
 /** The same keys of a database or user. */

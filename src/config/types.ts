@@ -233,6 +233,8 @@ export interface SessionConfig {
   witness: 'auto' | 'always' | 'off'
   /** strict: a server on which a custom name was used is nobody else's. */
   customNames: 'relaxed' | 'strict'
+  /** What becomes of currval and lastval: refused where in doubt, a server of one's own, not looked after. */
+  sequences: 'error' | 'pin' | 'pass'
 }
 
 /** What is absent is as in `upstream`, `pool`, `session` and `client`. */

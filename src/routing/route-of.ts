@@ -38,6 +38,7 @@ export function routeOf(config: Config, place: Place, mode: PoolMode): Route {
     maxPreparedStatements: config.pool.maxPreparedStatements,
     witness: config.session.witness,
     customNames: config.session.customNames,
+    sequences: config.session.sequences,
     connectQuery: place.connectQuery,
   }
 }

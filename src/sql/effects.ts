@@ -55,6 +55,8 @@ export const Touch = {
   NamesCustom: 1 << 23,
   /** Everything is to be asked, whatever was sent. */
   Witness: 1 << 24,
+  /** DISCARD SEQUENCES, also as a part of DISCARD ALL. */
+  ForgetsSequence: 1 << 25,
 } as const
 
 /** What may have changed what the session has, so that Postgres is asked. */
@@ -214,6 +216,7 @@ const OF_ACTS: readonly (readonly [act: number, touch: number])[] = [
   [Act.ResetsAll, Touch.Settings | Touch.Resets],
   [Act.DiscardsAll, Touch.DiscardsAll | Touch.Resets | Touch.Settings | Touch.Prepared | Touch.Channels],
   [Act.DiscardsTemp, Touch.Temp],
+  [Act.DiscardsSequences, Touch.ForgetsSequence],
   [Act.Listens, Touch.Channels],
   [Act.Writes, Touch.Acts],
 ]
@@ -234,6 +237,8 @@ function touchesOf(statement: Statement, routines: Routines | undefined, facts: 
   let touches = keptBy(statement)
   const acts = isHarmlessCall(statement, routines) ? statement.acts & ~Act.Runs : statement.acts
   for (const [act, touch] of OF_ACTS) if ((acts & act) !== 0) touches |= touch
+  // It writes nothing; what else DISCARD ALL ends is asked for because of DiscardsAll.
+  if ((acts & Act.DiscardsSequences) !== 0) touches &= ~Touch.Acts
   for (const { how } of statement.prepared) touches |= how === 'execute' ? Touch.Executes : Touch.Prepared
   // Only a text in which a word was found may come to a function that matters.
   const reached = routines?.mayReach(facts) === true ? routines.reachedBy(statement) : 0

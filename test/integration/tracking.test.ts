@@ -199,6 +199,43 @@ describe('what a sequence gave', () => {
     assert.equal(batch.error?.code, '55000')
     await a.query('drop table numbered')
   })
+
+  const NUMBERS = { pool: { mode: 'transaction', size: 2 } } as const
+
+  it('with session.sequences: pin it is told whatever others do, until it is given up', async () => {
+    const rig = await Rig.start(postgres, { ...NUMBERS, session: { sequences: 'pin' } })
+    await using a = await rig.client()
+    await using b = await rig.client()
+    const pinned = () => rig.test.pooler.gauges().pinned.reasons.get('sequence') ?? 0
+    await a.query('drop sequence if exists pinned_numbers; create sequence pinned_numbers')
+    assert.equal(await one(a, "select nextval('pinned_numbers')"), '1')
+    assert.equal(await one(b, "select nextval('pinned_numbers')"), '2')
+    for (let n = 0; n < 3; n++) {
+      assert.equal(await one(a, 'select 1'), '1')
+      assert.equal(await one(a, 'select lastval()'), '1')
+      assert.equal(await one(b, "select currval('pinned_numbers')"), '2')
+    }
+    assert.equal(pinned(), 2)
+    await a.query('begin; select 1; rollback')
+    assert.equal(await one(a, 'select lastval()'), '1')
+    for (const [client, discard] of [[a, 'discard sequences'] as const, [b, 'discard all'] as const]) {
+      await client.query(discard)
+      assert.equal((await client.query('select lastval()')).error?.code, '55000')
+    }
+    assert.equal(pinned(), 0)
+    await a.query('drop sequence pinned_numbers')
+  })
+
+  it('with session.sequences: pass nobody looks', async () => {
+    const rig = await Rig.start(postgres, { ...ONE, session: { sequences: 'pass' } })
+    await using a = await rig.client()
+    await using b = await rig.client()
+    await a.query('drop sequence if exists passed_numbers; create sequence passed_numbers')
+    assert.equal(await one(a, "select nextval('passed_numbers')"), '1')
+    assert.equal(await one(b, 'select lastval()'), '1')
+    assert.equal((await b.extended('select lastval()')).rows[0]?.[0], '1')
+    await a.query('drop sequence passed_numbers')
+  })
 })
 
 describe('very many settings of one session', () => {

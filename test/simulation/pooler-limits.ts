@@ -106,6 +106,7 @@ export function routeTo(dial: Dial, mode: PoolMode, random: Prng): Route {
     // Whatever is asked for besides, nobody must notice.
     witness: random.pick(['auto', 'auto', 'always']),
     customNames: 'relaxed',
+    sequences: 'error',
     connectQuery: '',
   }
 }
