@@ -12,6 +12,7 @@ const OF_TOUCHES: readonly (readonly [reason: PinReason, touches: number])[] = [
   ['backend_state', Touch.Backend],
   ['custom_setting', Touch.AnyName],
   ['privileged_setting', Touch.Settings],
+  ['by_hand', Touch.Settings],
 ]
 const ANY = OF_TOUCHES.reduce((all, [, touches]) => all | touches, Touch.Unknown)
 

@@ -53,6 +53,10 @@ const PROBED: readonly (readonly [reason: PinReason, ask: number, endedBy: numbe
 /** A session with more settings of its own keeps its server: to bring them elsewhere would cost all. */
 const OWN_MAX = 1000
 
+/** A client keeps its server because it says so; what counts as on is as for a boolean of Postgres. */
+const PIN = 'pgmux.pin'
+const ON = /^(on|true|yes|1)$/i
+
 const NOBODY = new Blame()
 const NO_NAMES: readonly string[] = Object.freeze([])
 
@@ -162,6 +166,7 @@ function apply({ talk }: ReadBackTarget, session: VirtualSession, { remains, bla
     session.settings = talk.settings
     setPin(session, 'privileged_setting', remains.isPrivileged ? blame : null)
     if (remains.isForeign) setPin(session, 'custom_setting', blame)
+    setPin(session, 'by_hand', ON.test(talk.settings.values.get(PIN) ?? '') ? blame : null)
   }
   for (const [reason, ask] of PROBED) {
     if ((asked & ask) !== 0) setPin(session, reason, (present & ask) !== 0 ? blame : null)

@@ -15,6 +15,7 @@ const PINS = {
   listen: 'LISTEN',
   custom_setting: 'Settings whose names are not in the statement and may be custom ones',
   privileged_setting: 'Settings that the user of the login may not set',
+  by_hand: 'SET pgmux.pin = on',
   large_statement: 'Prepared statements too long to be kept (64 KiB, with a name 256 KiB)',
 } as const
 

@@ -218,6 +218,7 @@ export type PolicedPin =
   | 'listen'
   | 'custom_setting'
   | 'privileged_setting'
+  | 'by_hand'
   | 'large_statement'
 export type PinAction = 'allow' | 'warn' | 'refuse'
 export type PinActions = Readonly<Record<PolicedPin, PinAction>>

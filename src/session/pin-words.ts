@@ -47,6 +47,10 @@ const WORDS: Readonly<Record<PinReason, Words>> = {
     what: 'a prepared statement that is too long to be kept',
     advice: 'Close it, or keep statements below 64 KiB (256 KiB with a name): use parameters or COPY.',
   },
+  by_hand: {
+    what: 'SET pgmux.pin = on',
+    advice: 'SET pgmux.pin = off.',
+  },
   custom_name: {
     what: 'the name of a custom setting (session.custom_names is strict)',
     advice: 'Use a pool in session mode.',

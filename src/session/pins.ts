@@ -18,6 +18,8 @@ export type PinReason =
   | 'custom_setting'
   /** A setting that the user of the login may not set. */
   | 'privileged_setting'
+  /** It has asked for it: SET pgmux.pin = on. */
+  | 'by_hand'
   /** The name of a custom setting, which Postgres never forgets; only where `custom_names` is strict. */
   | 'custom_name'
   /** It may ask for what it got from a sequence; for one transaction more. */

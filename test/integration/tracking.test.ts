@@ -178,6 +178,28 @@ describe('a leak', () => {
   })
 })
 
+describe('SET pgmux.pin', () => {
+  it('keeps the server while it is on', async () => {
+    const rig = await Rig.start(postgres, { pool: { mode: 'transaction', size: 2 } })
+    await using a = await rig.client()
+    const pins = () => rig.test.pooler.gauges().pinned.reasons.get('by_hand') ?? 0
+    for (const [text, isPinned] of [
+      ['set pgmux.pin = on', true],
+      ['reset pgmux.pin', false],
+      ["select set_config('pgmux.pin', 'TRUE', false)", true],
+      ['set pgmux.pin = off', false],
+      ['begin; set pgmux.pin = on; rollback', false],
+      ['begin; set local pgmux.pin = on; commit', false],
+      ['set pgmux.pin = 1', true],
+      ['discard all', false],
+    ] as const) {
+      assert.equal((await a.query(text)).error, null)
+      await eventually(() => assert.equal(pins(), Number(isPinned), text))
+      assert.equal(rig.test.pooler.gauges().servers.active, Number(isPinned), text)
+    }
+  })
+})
+
 describe('what a sequence gave', () => {
   it('is told to whom it was given, and to nobody else', async () => {
     const rig = await Rig.start(postgres, ONE)

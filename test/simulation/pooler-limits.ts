@@ -20,6 +20,7 @@ export const BESIDES: Pick<Wiring, 'preparedMemory' | 'pins'> = {
       listen: allow,
       custom_setting: allow,
       privileged_setting: allow,
+      by_hand: allow,
       large_statement: allow,
     },
     maxPinned: 0,
