@@ -24,7 +24,8 @@ export function gaugesOf(house: House, router: Router): Gauges {
     else if (client.isWaiting) clients.waiting++
     else clients.idle++
   }
-  return { clients, servers, waiting, pinned }
+  const listening = router.hubs?.gauges()
+  return { clients, servers, waiting, pinned, ...(listening && { listening }) }
 }
 
 /** Could a client get a server now? */

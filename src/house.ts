@@ -7,10 +7,10 @@ import type { SecretStore } from './auth/secrets.ts'
 import type { ClientConfig, DatabaseConfig, UserConfig } from './config/types.ts'
 import { CancelKeys } from './frontend/cancel-keys.ts'
 import type { Client } from './frontend/client.ts'
-import { tellDefault } from './frontend/told.ts'
 import { type ConsoleDoor, type ConsoleVisit, isConsole } from './frontend/console-door.ts'
 import { outOfMemory, TOKEN_ENDED, tooManyClients } from './frontend/refusals.ts'
 import { Startup } from './frontend/startup.ts'
+import { tellDefault } from './frontend/told.ts'
 import { type Entrance, TRY_AGAIN_LATER } from './frontend/web-entrance.ts'
 import type { DefaultChange, House as HouseView, PoolAccess, Visitor } from './frontend/types.ts'
 import { reportHandlerError } from './net/handler-errors.ts'
@@ -265,6 +265,7 @@ export class House implements HouseView {
       try {
         if (claims !== undefined && this.auth.tokens.hasEnded(claims)) client.drain(TOKEN_ENDED)
         client.tick(now)
+        client.session.mail?.deliver()
       } catch (thrown) {
         reportHandlerError(thrown, 'the timeouts of a client')
         client.stream.destroy('internal error')

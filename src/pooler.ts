@@ -4,7 +4,6 @@
 import { isDeepStrictEqual } from 'node:util'
 import { ClientAuthContext } from './auth/client-auth.ts'
 import { PasswordWork } from './auth/password-work.ts'
-import { parseSecret } from './auth/secrets.ts'
 import { Console } from './admin/console/console.ts'
 import { PoolerSource } from './admin/console/source.ts'
 import { adminHandler } from './admin/http.ts'
@@ -30,6 +29,7 @@ import { type Gauges, Metrics } from './observe/metrics.ts'
 import { StatsLine } from './observe/stats-line.ts'
 import { Limits } from './pool/limits.ts'
 import { type ReadConfig, type ReloadReport, Reloads } from './reload.ts'
+import { Hubs } from './routing/hubs.ts'
 import { Insights } from './routing/insights.ts'
 import { PoolEntry, type Wiring } from './routing/pool-entry.ts'
 import { modeOf, sharedLimitsOf } from './routing/precedence.ts'
@@ -38,7 +38,7 @@ import { type Place, Router } from './routing/router.ts'
 import { wiringOf } from './routing/wiring.ts'
 import { readUpstreamTls } from './routing/upstream-tls.ts'
 import { AuthQuery } from './routing/auth-query.ts'
-import { SecretKeeper, type SecretSources } from './routing/secret-keeper.ts'
+import { SecretKeeper, type SecretSources, warmUsers } from './routing/secret-keeper.ts'
 import { Endpoint } from './serverless/endpoint.ts'
 import { version } from './util/version.ts'
 
@@ -61,6 +61,7 @@ export class Pooler {
   readonly #consoleDoor: Console
   readonly #limits: Limits
   readonly #insights = new Insights()
+  readonly #hubs: Hubs
   readonly #certificates: Certificates
   readonly #stats: StatsLine
   #config: Config
@@ -84,8 +85,12 @@ export class Pooler {
     const marks = this.#certificates.marks(config)
     readUpstreamTls(config)
     this.#limits = new Limits(sharedLimitsOf(config))
+    const warn = (message: string): void =>
+      this.#limitedLog.write('warn', 'listening', { fields: {}, message })
+    this.#hubs = new Hubs({ ...this.#machinery, shared: this.#limits, warn })
     this.router = new Router(config, {
       makePool: (database, user, place) => this.#makePool(database, user, place),
+      hubs: this.#hubs,
     })
     this.#secrets = new SecretKeeper(this.#secretSources())
     const parts = { version: version(), time: this.#time, counters: this.#databaseCounters, log }
@@ -112,7 +117,7 @@ export class Pooler {
       time: this.#time,
       warn: (error, message) => this.#limitedLog.write('warn', message, { fields: { error }, message }),
     })
-    this.#warm(config.users.keys())
+    warmUsers(this.#auth, config.users, config.users.keys())
     setHandlerErrorReporter((error, where) => {
       this.#counters.errors.add(['XX000', 'internal_error'])
       log.error({ where, error: error.stack ?? error.message }, 'internal error: one connection was closed')
@@ -148,7 +153,7 @@ export class Pooler {
     this.#certificates.follow(next, marks)
     this.house.reconfigure(rules)
     this.#secrets.reconfigure(this.#secretSources(before))
-    this.#warm([...report.users.added, ...report.users.changed])
+    warmUsers(this.#auth, next.users, [...report.users.added, ...report.users.changed])
     this.#log.setLevel?.(next.log.level)
     const places = this.#rewire()
     this.#limits.configure(sharedLimitsOf(next))
@@ -280,6 +285,7 @@ export class Pooler {
     await this.#serverless.finished() // Servers finish what clients that said goodbye have left with them.
     await untilQuiet(this.router, TICK_MS)
     for (const entry of this.router.entries()) entry.close('shutdown')
+    this.#hubs.close()
     this.#secrets.close()
     this.#certificates.close()
     this.#consoleDoor.close(SHUTDOWN)
@@ -323,6 +329,7 @@ export class Pooler {
     this.#limitedLog.tick()
     this.#stats.tick(now, this.#config.log.statsPeriodMs)
     for (const entry of this.router.entries()) entry.tick(now)
+    this.#hubs.tick(now)
     const forgotten = this.router.forget(now)
     for (const { pool } of forgotten) this.#limits.remove(pool)
     const { databases } = this.config
@@ -341,6 +348,7 @@ export class Pooler {
       shared: this.#limits,
       counters: this.#databaseCounters.of(database),
       limitedLog: this.#limitedLog,
+      hubs: this.#hubs,
       machinery: {
         ...this.#machinery,
         insight: this.#insights.of(database),
@@ -387,14 +395,5 @@ export class Pooler {
     const plain = routeOf(this.#config, place, mode)
     const route = this.#secrets.passThrough(plain, { database, user })
     return wiringOf(this.#config, { database, user, place, route })
-  }
-
-  /** What is known of these users is made ready for their first login. */
-  #warm(users: Iterable<string>): void {
-    for (const name of users) {
-      const secret = this.#config.users.get(name)?.secret ?? null
-      const parsed = secret === null ? null : parseSecret(secret)
-      if (parsed !== null) void this.#auth.warm(name, parsed)
-    }
   }
 }

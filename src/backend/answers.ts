@@ -16,6 +16,7 @@ import { OwnRows } from './own-rows.ts'
 import type { NamedClose, NamedParse } from './refs.ts'
 import { closeAnswered, nameParsed, noteTag, parseAnswered, readParameter } from './session-effects.ts'
 import { Copy, type Talk } from './talk.ts'
+import { toldAs } from '../wire/notification.ts'
 
 const S = FromServer
 const EMPTY = Buffer.alloc(0)
@@ -202,7 +203,10 @@ export class Answers {
       return
     }
     if (talk.status !== Status.Idle && this.#events.onBlock()) return
-    this.#pass(framer)
+    // Notifications stand in front of the end of a transaction, which may have to wait for some.
+    const hasMail = talk.status === Status.Idle && (this.lessee?.session.mail ?? null) !== null
+    if (hasMail) this.flush()
+    if (!hasMail || talk.channels?.takesReady() !== true) this.#pass(framer)
     replies.shift()
     talk.exchanges--
     // All were answered, so none was eaten.
@@ -324,11 +328,12 @@ export class Answers {
   }
 
   #notification(framer: Framer): void {
-    // Only its own client may see it: in modes that share servers that is one that is pinned because it
-    // listens.
-    const session = this.lessee?.session
-    if (session !== undefined && (session.pins.has('listen') || session.pins.has('session')))
-      this.#passAlways(framer)
+    const { channels, pid } = this.#talk
+    // It may set free others that have to stand behind what was collected.
+    this.flush()
+    const message = channels === null ? toldAs(framer, pid, this.lessee?.pid) : channels.receive(framer)
+    this.#forwardsBody = channels === null
+    if (message !== null) this.#emit(message)
   }
 
   #parameterStatus(framer: Framer): void {

@@ -38,14 +38,15 @@ export class Cancels {
   ask(isHolding: boolean, onOver: () => void): void {
     // Nothing runs, not even in an open batch: Postgres would ignore it, and so that it hits nothing later we
     // do. What it has left being read is nothing of the client's.
-    const { replies, isReadingBack, exchanges, isBatchOpen } = this.#talk
-    const isOurs = isReadingBack && exchanges === 0 && !isBatchOpen && !isHolding
-    if (replies.size === 0 || isOurs) {
+    const { replies, exchanges, isBatchOpen } = this.#talk
+    const isOurs = exchanges === 0 && !isBatchOpen && !isHolding
+    if (isOurs || (replies.size === 0 && !isHolding)) {
       onOver()
       return
     }
     this.#waiters.push(onOver)
-    this.want()
+    if (replies.size === 0) this.#talk.isCancelWanted = true
+    else this.want()
   }
 
   /**

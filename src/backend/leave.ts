@@ -23,7 +23,7 @@ const NOT_RESET: readonly PinReason[] = ['session', 'backend_state', 'large_stat
 export function undoingOf(mode: PoolMode, talk: Talk, session: VirtualSession | undefined): Undoing {
   // In session mode texts are not looked at.
   if (mode === 'session') return talk.isStrict ? 'close' : 'reset'
-  const isTouched = (talk.touched & ~Touch.Acts) !== 0 || talk.isReadingBack
+  const isTouched = (talk.touched & ~Touch.Acts) !== 0 || talk.isReadingBack || talk.isListening
   talk.touched = 0
   if (session === undefined) return 'nothing'
   if (session.once !== null) return session.once.isClean ? 'nothing' : 'reset'

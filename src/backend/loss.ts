@@ -1,6 +1,6 @@
 // What a client is told when the server that worked for it is gone (DESIGN section 8, RULES 25). Pure.
 import type { ServerLoss } from '../pool/lease.ts'
-import type { Refusal } from '../pool/types.ts'
+import type { OpenFailure, Refusal } from '../pool/types.ts'
 import { parseErrorResponse } from '../wire/error-response.ts'
 import { Status } from '../wire/protocol.ts'
 import type { Server } from './server.ts'
@@ -21,6 +21,7 @@ export function lossOf(
   const isInside =
     talk.status !== Status.Idle ||
     talk.isReadingBack ||
+    talk.isListening ||
     lessee?.session.isPinned === true ||
     parts.route.mode === 'session'
   const isFatal = (isInside && !isRefused) || talk.copy === 3
@@ -93,7 +94,13 @@ function unknownCommit(reason: string): Refusal {
 }
 
 /** A server that was lost before it could work for anybody. */
-export function unreachable(where: string, reason: string): Refusal {
+export function notOpened({ parts }: Server, reason: string, lastWords: Buffer | null): OpenFailure {
+  const refusal =
+    lastWords === null ? unreachable(parts.route.where, reason) : refusalOf(lastWords, 'server_login')
+  return { refusal, isFinal: false }
+}
+
+function unreachable(where: string, reason: string): Refusal {
   return {
     severity: 'FATAL',
     code: '08001',

@@ -178,6 +178,7 @@ export class NamedRequests {
       const { unnamedEffects } = this.#sessionOf()
       const refusal = refusedText(this.#session, this.sql.touchesOf(unnamedEffects))
       if (refusal !== null) return this.#refuse(framer, refusal)
+      if (this.#session?.mail !== null) this.#talk.channels?.prepare(unnamedEffects, true)
       if (!this.sql.forBind(unnamedEffects, null)) return Sent.Hold
       if (!this.#bringing.ensureUnnamed(this.#sessionOf())) return Sent.Hold
       this.#bound = null
@@ -202,6 +203,8 @@ export class NamedRequests {
       if (refusal !== null) return this.#refuse(framer, refusal)
     }
     this.#bound = statement?.definition.isSql === false ? statement : null
+    if (statement !== undefined && this.#session?.mail !== null)
+      this.#talk.channels?.prepare(this.#insight.current(statement.definition), true)
     const serverName = this.#nameOnServer(statement)
     if (this.#talk.mayBeInside && statement?.definition.mayEndTransaction) this.#talk.endsTransaction = true
     if (statement !== undefined)

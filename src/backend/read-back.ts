@@ -77,7 +77,10 @@ export function readBack(target: ReadBackTarget, session: VirtualSession): void 
   if (customTouched !== null && customTouched.size > OWN_MAX) keepServer(session, blame)
   // Without a witness what was out of sight does not follow its client; others are safe from it all the same.
   const isBlind = parts.route.witness === 'off'
-  const asked = askedFor(isBlind ? touched & ~ANYTHING : touched, session)
+  let asked = askedFor(isBlind ? touched & ~ANYTHING : touched, session)
+  // What it listens to is read by those who take it over. Who has never listened is asked with all else.
+  const mayListen = (touched & Touch.Channels) !== 0 && (talk.isListening || session.mail !== null)
+  if (mayListen && talk.channels?.takesOver(session, blame.of('listen')) === true) asked &= ~Ask.Channels
   noteNames(talk, session, touched)
   setPin(session, 'sequence', lingers(talk, session, touched, parts.insight) ? blame : null)
   if ((touched & ANYTHING) !== 0) {
@@ -86,7 +89,10 @@ export function readBack(target: ReadBackTarget, session: VirtualSession): void 
   }
   if ((touched & Touch.Backend) !== 0) setPin(session, 'backend_state', blame)
   if ((touched & (Touch.AnyName | Touch.Unknown)) === Touch.AnyName) setPin(session, 'custom_setting', blame)
-  if (asked === 0) return
+  if (asked === 0) {
+    talk.channels?.settle(session)
+    return
+  }
   talk.isReadingBack = true
   bringSetup(talk, out)
   const probe = () => {
@@ -158,7 +164,8 @@ interface Found {
 }
 
 function apply({ talk }: ReadBackTarget, session: VirtualSession, { remains, blame }: Found): void {
-  const { asked, present } = remains
+  const { present } = remains
+  let { asked } = remains
   if ((asked & Ask.Settings) !== 0 && remains.settings.size > OWN_MAX) keepServer(session, blame)
   else if ((asked & Ask.Settings) !== 0 && talk.settings !== null) {
     session.keepsSettings = false
@@ -167,6 +174,10 @@ function apply({ talk }: ReadBackTarget, session: VirtualSession, { remains, bla
     setPin(session, 'privileged_setting', remains.isPrivileged ? blame : null)
     if (remains.isForeign) setPin(session, 'custom_setting', blame)
     setPin(session, 'by_hand', ON.test(talk.settings.values.get(PIN) ?? '') ? blame : null)
+  }
+  if ((asked & Ask.Channels) !== 0) {
+    const isAny = (present & Ask.Channels) !== 0
+    if (talk.channels?.note(session, isAny, blame.of('listen')) === true) asked &= ~Ask.Channels
   }
   for (const [reason, ask] of PROBED) {
     if ((asked & ask) !== 0) setPin(session, reason, (present & ask) !== 0 ? blame : null)

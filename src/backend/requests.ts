@@ -164,6 +164,7 @@ export class Requests {
       if (this.#needsOther(effects)) return this.#elsewhere()
       if (talk.mayBeInside && (facts & Fact.Ends) !== 0) talk.endsTransaction = true
     }
+    if (this.#session?.mail !== null) talk.channels?.prepare(effects, false)
     if (talk.unconfirmed > 0 && (facts & (Fact.Ends | Fact.Unclear)) !== 0) return Sent.Hold
     const refusal = this.#refusal(effects, isUnnamed) ?? refusedLength(this.#session, framer, nameStop)
     if (refusal !== null) {
@@ -219,8 +220,9 @@ export class Requests {
     if (this.#mode !== 'session') {
       const effects = this.#effects(framer, framer.start + 5)
       const { facts } = effects
-      if (talk.unconfirmed > 0 && (facts & (Fact.Ends | Fact.Unclear)) !== 0) return Sent.Hold
       if (this.#needsOther(effects)) return this.#elsewhere()
+      if (this.#session?.mail !== null) talk.channels?.prepare(effects, true)
+      if (talk.unconfirmed > 0 && (facts & (Fact.Ends | Fact.Unclear)) !== 0) return Sent.Hold
       const refusal =
         this.#refusal(effects, true) ?? refusedText(this.#session, this.#named.sql.touchesOf(effects))
       // Behind an error Postgres ignores it, and a Sync of ours would end that.
@@ -325,6 +327,7 @@ export class Requests {
     const talk = this.#talk
     // A cancel that is under way must not hit what the client asks next.
     if (talk.healing.isPending || talk.isResetting || talk.isReadingBack) return true
+    if (talk.isReadyHeld || talk.isHandingOver) return true
     if (talk.isCancelWanted && this.#replies.size > 0) return true
     return talk.cancels > 0 || this.#replies.size > PIPELINE_MAX
   }

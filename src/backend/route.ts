@@ -2,11 +2,14 @@
 import type { PasswordWork } from '../auth/password-work.ts'
 import type { ServerCredential } from '../auth/server-auth.ts'
 import type { ChannelBinding, PoolMode, SessionConfig, TlsMode } from '../config/types.ts'
+import type { Lessee } from '../pool/lease.ts'
 import type { OpenFailure } from '../pool/types.ts'
+import type { Mailbox } from '../session/channels.ts'
 import type { Settings, SettingsTable } from '../session/settings.ts'
 import type { Counters } from '../observe/counters.ts'
 import type { Clock, Random } from '../util/env.ts'
 import type { SecurableStream, TlsSettings } from '../wire/byte-stream.ts'
+import type { Hub } from './hub.ts'
 import type { Insight } from './insight.ts'
 import type { Server } from './server.ts'
 import type { CoarseTime } from './talk.ts'
@@ -49,6 +52,10 @@ export interface Route {
   readonly witness: SessionConfig['witness']
   readonly customNames: SessionConfig['customNames']
   readonly sequences: SessionConfig['sequences']
+  /** Channels that a client may have at the hub; 0: LISTEN keeps the server. */
+  readonly maxChannels: number
+  /** How long a ReadyForQuery waits for notifications that the client has made itself; 0: not at all. */
+  readonly notifyWaitMs: number
   /** Statements for each new server; '' : none. */
   readonly connectQuery: string
 }
@@ -79,6 +86,10 @@ export interface ServerParts {
   readonly counters: Counters
   readonly table: SettingsTable
   readonly insight: Insight
+  /** That of their database. */
+  readonly hub: () => Hub
+  /** Where the notifications of a hub go; null: nowhere. */
+  readonly openMail: (lessee: Lessee) => Mailbox | null
   /** One line about something odd, for the log. */
   readonly warn: (message: string) => void
 }

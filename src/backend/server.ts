@@ -15,7 +15,7 @@ import { check, inspect } from './inspection.ts'
 import type { InternalExchange } from './internal.ts'
 import { type Leaving, isOverdue, leave, settleLeaving, undoingOf } from './leave.ts'
 import { Login, type LoginEvents, type LoginResult } from './login.ts'
-import { BLOCK_IN_STATEMENT_MODE, lossOf, refusalOf, unfit, unreachable } from './loss.ts'
+import { BLOCK_IN_STATEMENT_MODE, lossOf, notOpened, unfit } from './loss.ts'
 import { Output } from './output.ts'
 import { Requests } from './requests.ts'
 import { prepare } from './preparing.ts'
@@ -25,6 +25,7 @@ import type { ServerParts } from './route.ts'
 import { bringSettings, takeSetting } from './server-settings.ts'
 import { Talk } from './talk.ts'
 import { beginWitness, isUsedUp } from './witness.ts'
+import { VirtualChannels } from './virtual-channels.ts'
 
 /** Longest message that is read whole (errors, notices, parameters); longer ones are passed on in pieces. */
 const WHOLE_MAX = 1024 * 1024
@@ -63,6 +64,7 @@ export class Server implements LeasedServer, StreamHandler, LoginEvents, AnswerE
     this.baseline = baseline
     this.talk = new Talk(parts.time)
     this.#answers = new Answers(this.talk, this)
+    if (parts.route.mode !== 'session') this.talk.channels = new VirtualChannels(this)
     this.#cancels = new Cancels(this.talk, parts.route, (isCertain) => this.#onCancelOver(isCertain))
     this.idleSince = parts.time.now
     this.deadline = parts.time.now + parts.route.connectTimeoutMs
@@ -93,7 +95,7 @@ export class Server implements LeasedServer, StreamHandler, LoginEvents, AnswerE
     this.#stream = result.stream
     result.stream.handler = this
     this.parameters = this.talk.parameters = result.parameters
-    this.pid = result.pid
+    this.pid = this.talk.pid = result.pid
     this.#cancels.target = { pid: result.pid, key: result.key, isEncrypted: result.stream.peer.encrypted }
     const carried = new Map<string, string>()
     for (const [name, value] of result.parameters) if (isCarried(name)) carried.set(name, value)
@@ -131,12 +133,9 @@ export class Server implements LeasedServer, StreamHandler, LoginEvents, AnswerE
 
   send(framer: Framer): number {
     const sent = this.#requests.send(framer)
+    const { type } = framer
     if (sent === 1) this.#isHolding = true
-    else if (
-      framer.type === FromClient.Flush ||
-      framer.type === FromClient.CopyDone ||
-      framer.type === FromClient.CopyFail
-    ) {
+    else if (type === FromClient.Flush || type === FromClient.CopyDone || type === FromClient.CopyFail) {
       this.#answers.drainInserts()
       this.#answers.flush()
     }
@@ -167,7 +166,7 @@ export class Server implements LeasedServer, StreamHandler, LoginEvents, AnswerE
     this.resume()
     this.#cancels.exchangeEnded() // One not sent yet is wanted by nobody now.
     leave(this, how, undoing)
-    if (!this.#isGone) this.#settle()
+    this.settle()
   }
 
   /** What the client that has gone has left to be done has no more time. */
@@ -177,6 +176,7 @@ export class Server implements LeasedServer, StreamHandler, LoginEvents, AnswerE
 
   /** The client's part in it is over: what still comes for it is swallowed. */
   #dropLessee(): void {
+    this.talk.channels?.dropped()
     this.lessee = null
     this.#answers.lessee = null
     this.#requests.session = null
@@ -197,7 +197,7 @@ export class Server implements LeasedServer, StreamHandler, LoginEvents, AnswerE
   #onCancelOver(isCertain: boolean): void {
     // It may still arrive: this server must not work for anybody else.
     if (!isCertain) this.isRetired = true
-    if (!this.#isGone) this.#settle()
+    this.settle()
   }
 
   // ---- the pool's wishes ----
@@ -227,8 +227,7 @@ export class Server implements LeasedServer, StreamHandler, LoginEvents, AnswerE
     this.#login?.cancel(reason)
     const stream = this.#stream
     if (stream !== null) {
-      const isClean = this.talk.restOut === 0 && this.talk.copy === 0
-      if (isClean) stream.end(TERMINATE)
+      if (this.talk.restOut === 0 && this.talk.copy === 0) stream.end(TERMINATE)
       else stream.destroy(reason)
     }
     // What came in front of the end is the client's: what follows must not stand in the middle of a row.
@@ -247,6 +246,7 @@ export class Server implements LeasedServer, StreamHandler, LoginEvents, AnswerE
     if (this.#login !== null && now > this.deadline) this.#login.timeOut()
     else if (this.deadline > 0 && now > this.deadline) this.#gone('Postgres did not answer in time')
     this.#cancels.tick(now)
+    this.talk.channels?.tick(now)
     if (!this.#isGone && isOverdue(this, now)) this.#cancels.want()
   }
 
@@ -267,7 +267,7 @@ export class Server implements LeasedServer, StreamHandler, LoginEvents, AnswerE
     if (this.#answers.isBlocked && this.lessee !== null) this.#stream?.pause()
     if (this.talk.replies.size === 0 && !framer.atBoundary) this.#onHalfMessage()
     else if (this.deadline > 0 && this.state === 'active') this.deadline = 0
-    this.#settle()
+    this.settle()
   }
 
   /** A message that nothing asked for has begun: its rest would be taken for the next answer. */
@@ -350,10 +350,7 @@ export class Server implements LeasedServer, StreamHandler, LoginEvents, AnswerE
     if (this.state === 'opening') {
       this.#isGone = true
       this.#stream?.destroy(reason)
-      const words = this.#lastWords
-      const refusal =
-        words === null ? unreachable(this.parts.route.where, reason) : refusalOf(words, 'server_login')
-      this.parts.owner.onOpenFailed(this, { refusal, isFinal: false })
+      this.parts.owner.onOpenFailed(this, notOpened(this, reason, this.#lastWords))
       return
     }
     this.#stream?.destroy(reason)
@@ -361,7 +358,8 @@ export class Server implements LeasedServer, StreamHandler, LoginEvents, AnswerE
   }
 
   /** After each event: does the lease end, may what was held go on, is the clean-up over? */
-  #settle(): void {
+  settle(): void {
+    if (this.#isGone) return
     const { talk, lessee } = this
     this.#cancels.settle()
     if (this.leaving !== null) {
@@ -371,6 +369,7 @@ export class Server implements LeasedServer, StreamHandler, LoginEvents, AnswerE
     }
     if (lessee === null || endsOverPins(this, lessee)) return
     if (talk.needsFence) this.#requests.fenceIfCertain()
+    talk.channels?.settle(lessee.session)
     if (this.#isHolding && talk.mayGoOn) {
       this.#isHolding = false
       lessee.onServerContinue()

@@ -75,9 +75,16 @@ export function noteTag(talk: Talk, framer: Framer, session: VirtualSession | un
     session?.statements.clear()
     session?.pins.delete('sql_prepare')
     if (tag === 'DISCARD ALL') discarded(talk, session)
-  } else if (tag === 'LISTEN') session?.pins.add('listen', talk.blame?.of('listen'))
+  } else if (tag === 'LISTEN') listens(talk, session)
   // Where the text was not understood it may have been one of ours.
   else if (tag === 'DEALLOCATE' && (talk.touched & Touch.Unknown) !== 0) talk.lostSetup = true
+}
+
+/** Behind the transaction somebody else does that for the session, or it keeps its server. */
+function listens(talk: Talk, session: VirtualSession | undefined): void {
+  if (session === undefined) return
+  const statement = talk.blame?.of('listen')
+  if (talk.channels?.takesOver(session, statement) !== true) session.pins.add('listen', statement)
 }
 
 /** A command of ours in the middle of a client's batch is done. */
@@ -92,6 +99,7 @@ function discarded(talk: Talk, session: VirtualSession | undefined): void {
   // What was sent in front of it; of what follows it in the same write nobody can tell.
   if (talk.exchanges <= 1) talk.touched &= ~(Touch.Backend | Touch.AnyName)
   if (session === undefined) return
+  talk.channels?.discarded(session)
   for (const reason of ['backend_state', 'custom_setting'] as const) session.pins.delete(reason)
 }
 

@@ -12,6 +12,7 @@ import { Status } from '../wire/protocol.ts'
 import type { Blame } from './blame.ts'
 import { Healing } from './healing.ts'
 import { OwnNames } from './own-names.ts'
+import type { VirtualChannels } from './virtual-channels.ts'
 
 /** Which kind of COPY a server is in. */
 export const Copy = { None: 0, In: 1, Out: 2, Both: 3 } as const
@@ -63,6 +64,16 @@ export class Talk implements TalkView {
   isSpent = false
   /** The statements of the probe are prepared. */
   hasProbes = false
+  /** Number of its backend. */
+  pid = 0
+  /** Null in session mode. */
+  channels: VirtualChannels | null = null
+  /** It may listen to something for its client: nobody else gets it before that has been handed over. */
+  isListening = false
+  /** Channels are on their way from the server to a hub: what the client sends waits. */
+  isHandingOver = false
+  /** The client's last ReadyForQuery waits for notifications of its own. */
+  isReadyHeld = false
   /** Nobody has used it since its login or the last reset: nothing of a session can be there. */
   isClean = true
   /** A reset is under way, without which nothing of the present client may run. */
@@ -181,7 +192,7 @@ export class Talk implements TalkView {
   }
 
   get isBusy(): boolean {
-    return this.replies.size > 0 || this.isBatchOpen || this.restOut > 0
+    return this.replies.size > 0 || this.isBatchOpen || this.restOut > 0 || this.isReadyHeld
   }
 
   get isClientsTurn(): boolean {
@@ -191,7 +202,7 @@ export class Talk implements TalkView {
   get isOwing(): boolean {
     if (this.restOut > 0 || this.copy === Copy.Both) return false
     if (this.copy === Copy.In && !this.hasCopyEnd) return false
-    return this.exchanges > 0 || (this.isFlushed && this.replies.size > 0)
+    return this.exchanges > 0 || this.isReadyHeld || (this.isFlushed && this.replies.size > 0)
   }
 
   /** The client has sent the end of a COPY that Postgres has not answered. */
@@ -218,12 +229,25 @@ export class Talk implements TalkView {
       this.unconfirmed === 0 &&
       !this.isResetting &&
       !this.isReadingBack &&
+      !this.isReadyHeld &&
+      !this.isHandingOver &&
       this.replies.size < RESUME_BELOW
     )
   }
 
   get isInTransaction(): boolean {
     return this.status !== Status.Idle
+  }
+
+  get isBetween(): boolean {
+    return (
+      this.exchanges === 0 &&
+      this.status === Status.Idle &&
+      !this.isBatchOpen &&
+      this.restOut === 0 &&
+      this.copy === Copy.None &&
+      !this.isReadyHeld
+    )
   }
 
   /**
@@ -239,6 +263,8 @@ export class Talk implements TalkView {
       this.cancels === 0 &&
       this.unconfirmed === 0 &&
       this.touched === 0 &&
+      !this.isReadyHeld &&
+      !this.isListening &&
       !this.isDoubtful
     )
   }

@@ -179,5 +179,6 @@ export function resolveClient(context: ResolveContext, file: FileConfig, known: 
     batchTimeoutMs: client.batch_timeout,
     goneGraceMs: client.gone_grace,
     abandonGraceMs: client.abandon_grace,
+    notificationBuffer: client.notification_buffer,
   }
 }

@@ -12,7 +12,7 @@ const PINS = {
   cursor: 'Cursors WITH HOLD',
   backend_state: 'What only the process of the server knows: LOAD, setseed, dblink_connect',
   sql_prepare: 'Statements prepared in SQL that cannot be brought to another server',
-  listen: 'LISTEN',
+  listen: 'LISTEN where one connection does not listen for all clients (`session.listen`)',
   custom_setting: 'Settings whose names are not in the statement and may be custom ones',
   privileged_setting: 'Settings that the user of the login may not set',
   by_hand: 'SET pgmux.pin = on',
@@ -33,6 +33,17 @@ const own = Object.fromEntries(reasons.map((reason) => [reason, optional(action,
 
 /** `session` of the file. */
 export const session = section({
+  listen: option(
+    choice('virtual', 'pin'),
+    'virtual',
+    'LISTEN: one connection listens for all clients, or a client that listens keeps its server',
+  ),
+  notify_wait: option(
+    duration,
+    '50ms',
+    'How long an answer waits for notifications that the client has made itself; 0: not at all',
+  ),
+  max_channels: option(limit, 10_000, 'Channels of one client; with more it keeps its server; 0: all do'),
   pins: section(byDefault),
   max_pinned: option(limit, 0, 'Clients of one pool that keep a server at once; 0: no limit'),
   max_pin_time: option(

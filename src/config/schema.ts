@@ -138,6 +138,11 @@ const client = section({
     '1s',
     'After a connection was lost: how long what runs may go on before it is cancelled; 0: cancelled at once',
   ),
+  notification_buffer: option(
+    size,
+    '8MiB',
+    'Notifications that may wait for a client, in a transaction say; with more it is closed; 0: no limit',
+  ),
 })
 
 const upstream = section({

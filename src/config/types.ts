@@ -141,6 +141,8 @@ export interface ClientConfig {
   goneGraceMs: number
   /** After a lost connection: how long before what runs is cancelled. */
   abandonGraceMs: number
+  /** Bytes of notifications that may wait for a client. */
+  notificationBuffer: number
 }
 
 export interface ServerTlsConfig {
@@ -236,6 +238,12 @@ export interface SessionConfig {
   customNames: 'relaxed' | 'strict'
   /** What becomes of currval and lastval: refused where in doubt, a server of one's own, not looked after. */
   sequences: 'error' | 'pin' | 'pass'
+  /** Whether one connection listens for all clients, or each that listens keeps its server. */
+  listen: 'virtual' | 'pin'
+  /** How long an answer waits for notifications that its client has made itself. */
+  notifyWaitMs: number
+  /** Of one client; beyond it the client keeps its server. */
+  maxChannels: number
 }
 
 /** What is absent is as in `upstream`, `pool`, `session` and `client`. */

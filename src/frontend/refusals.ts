@@ -76,6 +76,20 @@ export function tooManyClients(limit: string): Refusal {
   }
 }
 
+/** @param max of bytes */
+export function notificationsNotTaken(max: number): Refusal {
+  return {
+    ...refusal(
+      'FATAL',
+      '53400',
+      'the notifications for this client are not taken',
+      'notifications_not_taken',
+    ),
+    detail: `More than ${max} bytes of them wait.`,
+    hint: 'Read them, or leave the transaction in which none may be sent; see client.notification_buffer.',
+  }
+}
+
 export function outOfMemory(): Refusal {
   return {
     ...refusal('FATAL', '53200', 'out of memory', 'memory'),

@@ -9,6 +9,7 @@ import type { Counters } from '../observe/counters.ts'
 import type { LeasedServer, Lessee } from '../pool/lease.ts'
 import type { Pool } from '../pool/pool.ts'
 import type { Refusal } from '../pool/types.ts'
+import type { Subscriber } from '../session/channels.ts'
 import type { Settings, SettingsTable } from '../session/settings.ts'
 import type { PinWatcher } from '../session/pins.ts'
 import type { Registry } from '../session/statements.ts'
@@ -52,6 +53,8 @@ export interface PoolAccess {
   readonly counters: Counters
   /** Told why its clients keep their servers. */
   readonly pins: PinWatcher
+  /** Listens for its clients. */
+  readonly hub: { leave(subscriber: Subscriber): void }
   /** Limits and times of its clients; a reload may replace them. */
   readonly clientLimits: ClientConfig
   /** Why its clients have to go; null: they need not. */

@@ -123,6 +123,10 @@ export class Counters {
   binds = 0
   /** CancelRequests that matched a client. */
   cancels = 0
+  /** Notifications that a listening server brought, one for each client that got it. */
+  notifications = 0
+  /** Listening servers that were lost while somebody listened: clients were told of a gap. */
+  listenerLosses = 0
   /** WebSockets that were opened. */
   webSockets = 0
   readonly http = new HttpCounters()
@@ -158,6 +162,8 @@ export class Counters {
     this.parsesToServers += other.parsesToServers
     this.binds += other.binds
     this.cancels += other.cancels
+    this.notifications += other.notifications
+    this.listenerLosses += other.listenerLosses
     this.webSockets += other.webSockets
     this.http.addAll(other.http)
     this.waits.addAll(other.waits)

@@ -20,6 +20,8 @@ export interface Gauges {
   readonly httpRequests?: number
   /** Lines of the log that nobody took. */
   readonly logLinesLost?: number
+  /** What is listened to for clients. */
+  readonly listening?: Readonly<Record<'servers' | 'channels' | 'subscribers', number>>
 }
 
 const DELAY_RESOLUTION_MS = 20
@@ -46,6 +48,7 @@ export class Metrics {
     this.#defineWebCounters()
     this.#definePins()
     this.#defineGauges()
+    this.#defineListening()
     this.#defineWaits()
     this.#defineDelay()
   }
@@ -101,6 +104,16 @@ export class Metrics {
       'pgmux_session_leaks_total',
       'Idle servers that had something of a session left: always 0, or report it',
       (total) => total.leaks,
+    )
+    this.#counter(
+      'pgmux_notifications_total',
+      'Notifications that a listening server brought, for each client that got it',
+      (total) => total.notifications,
+    )
+    this.#counter(
+      'pgmux_listening_losses_total',
+      'Listening servers lost while clients listened, so that notifications may be missing',
+      (total) => total.listenerLosses,
     )
     this.#counter('pgmux_server_opens_total', 'Logins to Postgres started', (total) => total.serverOpens)
     this.#counter(
@@ -213,6 +226,13 @@ export class Metrics {
     })
     this.#gauge('pgmux_pinned_clients', 'Clients that keep a server now', [], (gauge) => {
       for (const read of this.#gauges) gauge.inc(read().pinned.clients)
+    })
+  }
+
+  #defineListening(): void {
+    this.#gauge('pgmux_listening', 'Servers, channels and clients of LISTEN', ['what'], (gauge) => {
+      for (const read of this.#gauges)
+        for (const [what, count] of Object.entries(read().listening ?? {})) gauge.inc({ what }, count)
     })
   }
 

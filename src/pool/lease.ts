@@ -53,6 +53,8 @@ export interface Lessee {
   readonly session: VirtualSession
   /** It asks how Postgres spells its settings; anybody else must get exactly the values it wants. */
   readonly isProbe: boolean
+  /** The number of its backend, as it was told; absent: it was told none. */
+  readonly pid?: number
   /** Bytes of answers, in order. False: the server must be paused until the lessee resumes it. */
   deliver(bytes: Buffer): boolean
   /** A message that was held may be handed over again. */
@@ -98,6 +100,8 @@ export interface TalkView {
   readonly isClientsTurn: boolean
   /** Postgres owes answers that it will give without hearing more from the client. */
   readonly isOwing: boolean
+  /** The client waits for nothing, and is in no transaction: Postgres would tell of notifications. */
+  readonly isBetween: boolean
   /** Last status was T or E. */
   readonly isInTransaction: boolean
   readonly isBatchOpen: boolean

@@ -4,7 +4,7 @@
 import type { PooledServer } from './types.ts'
 
 /** What the limits see of a pool: they do not care what kind of server it holds. */
-interface AnyPool {
+export interface AnyPool {
   readonly database: string
   readonly user: string
   readonly size: number

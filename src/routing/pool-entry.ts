@@ -4,16 +4,20 @@ import type { ClientConfig } from '../config/types.ts'
 import type { Server } from '../backend/server.ts'
 import { Server as BackendServer } from '../backend/server.ts'
 import type { Route, ServerOwner, ServerParts } from '../backend/route.ts'
+import { Client } from '../frontend/client.ts'
+import { Mail } from '../frontend/mail.ts'
 import type { DefaultChange, OwnServerEvents, PoolAccess, Welcome } from '../frontend/types.ts'
 import { reportHandlerError } from '../net/handler-errors.ts'
 import type { Counters } from '../observe/counters.ts'
 import type { LimitedLog } from '../observe/log-limit.ts'
 import type { LeasedServer } from '../pool/lease.ts'
 import type { Limits } from '../pool/limits.ts'
+import type { Hub } from '../backend/hub.ts'
 import { Pool } from '../pool/pool.ts'
 import type { OpenFailure, PoolLimits, Refusal } from '../pool/types.ts'
 import { type Settings, SettingsTable } from '../session/settings.ts'
 import { Registry } from '../session/statements.ts'
+import type { HubMember, Hubs } from './hubs.ts'
 import { type PinPolicy, PoolPins } from './pool-pins.ts'
 
 /** Baselines, and accepted wishes, that are remembered. */
@@ -36,6 +40,8 @@ export interface Wiring {
   readonly route: Route
   /** All that servers have logged in with, as one text with secrets. Another one: they are not used again. */
   readonly identity: string
+  /** Which database of which Postgres it is, as one text: those with the same one share a hub. */
+  readonly scope: string
   readonly limits: PoolLimits
   readonly clientLimits: ClientConfig
   readonly preparedMemory: number
@@ -50,6 +56,7 @@ export interface PoolEntryParts {
   readonly shared: Limits
   readonly counters: Counters
   readonly limitedLog: Pick<LimitedLog, 'write'>
+  readonly hubs: Hubs
   readonly machinery: Pick<ServerParts, 'clock' | 'random' | 'time' | 'work' | 'insight' | 'warn'>
   onServerOpened(server: Server): void
   onServerFailed(server: Server, failure: OpenFailure): void
@@ -58,7 +65,7 @@ export interface PoolEntryParts {
   onDefault(entry: PoolEntry, change: DefaultChange): void
 }
 
-export class PoolEntry implements PoolAccess, ServerOwner {
+export class PoolEntry implements PoolAccess, ServerOwner, HubMember {
   readonly database: string
   readonly user: string
   readonly pool: Pool<LeasedServer>
@@ -100,6 +107,8 @@ export class PoolEntry implements PoolAccess, ServerOwner {
       owner: this,
       counters: parts.counters,
       table: this.table,
+      hub: () => this.hub,
+      openMail: (lessee) => (lessee instanceof Client ? new Mail(lessee) : null),
     }
     this.pool = new Pool<LeasedServer>({
       database: parts.database,
@@ -114,6 +123,28 @@ export class PoolEntry implements PoolAccess, ServerOwner {
 
   get mode(): Route['mode'] {
     return this.#wiring.route.mode
+  }
+
+  get hub(): Hub {
+    return this.#parts.hubs.of(this)
+  }
+
+  get scope(): string {
+    return this.#wiring.scope
+  }
+
+  get route(): Route {
+    return this.#wiring.route
+  }
+
+  get isAtWork(): boolean {
+    return this.clients > 0
+  }
+
+  /** During a pause, too, a server may have to hand over what it listens to before it is free. */
+  get isBarred(): boolean {
+    const { isPaused, active } = this.pool
+    return this.farewell !== null || (isPaused && active.size === 0)
   }
 
   get loginUser(): string {
@@ -144,7 +175,7 @@ export class PoolEntry implements PoolAccess, ServerOwner {
    * of other times and certificates.
    */
   follow(wiring: Wiring): void {
-    const { route, identity } = this.#wiring
+    const { route, identity, scope } = this.#wiring
     const isSamePlace = wiring.identity === identity
     // In place: the servers that are there look it up, for their cancel requests and their times.
     this.#wiring = isSamePlace ? { ...wiring, route: Object.assign(route, wiring.route) } : wiring
@@ -152,6 +183,7 @@ export class PoolEntry implements PoolAccess, ServerOwner {
     this.registry.bytesMax = wiring.preparedMemory
     this.pins.policy = wiring.pins
     this.pool.configure(this.isLeaving ? { ...wiring.limits, minSize: 0 } : wiring.limits)
+    if (wiring.scope !== scope) this.#parts.hubs.moved(this, scope)
     if (!isSamePlace) this.retire()
   }
 
@@ -319,6 +351,7 @@ export class PoolEntry implements PoolAccess, ServerOwner {
     for (const baseline of this.#welcomes.keys()) this.#staleWelcomes.add(baseline)
     this.#accepted.clear()
     for (const server of this.own) server.isRetired = true
+    this.#parts.hubs.renew(this)
     this.pool.retire()
   }
 

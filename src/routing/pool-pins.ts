@@ -11,6 +11,8 @@ import { Touch } from '../sql/effects.ts'
 /** What the configuration says about the pins of one pool. */
 export interface PinPolicy {
   readonly actions: PinActions
+  /** LISTEN keeps no server. */
+  readonly listensVirtually: boolean
   /** Clients that may be pinned at once; 0: no limit. */
   readonly maxPinned: number
   /** 0: for ever. */
@@ -55,7 +57,8 @@ export class PoolPins implements PinWatcher {
     this.policy = parts.policy
   }
 
-  refusalOf(pins: Pins, touches: number): PinRefusal | null {
+  refusalOf(pins: Pins, mayTouch: number): PinRefusal | null {
+    const touches = this.policy.listensVirtually ? mayTouch & ~Touch.KeepsChannel : mayTouch
     if ((touches & ANY_KEEPS) === 0) return null
     if ((touches & (Touch.AnyName | Touch.Unknown)) === Touch.AnyName) {
       const refusal = this.#judge(pins, 'custom_setting', 'ERROR')

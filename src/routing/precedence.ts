@@ -54,6 +54,7 @@ export function pinPolicyOf(config: Config, database: string, user: string): Pin
   const ofUser = config.users.get(user)
   return {
     actions: { ...session.pins, ...ofDatabase?.pins, ...ofUser?.pins },
+    listensVirtually: session.listen === 'virtual' && session.maxChannels > 0,
     maxPinned: ofUser?.maxPinned ?? ofDatabase?.maxPinned ?? session.maxPinned,
     maxPinTimeMs: ofUser?.maxPinTimeMs ?? ofDatabase?.maxPinTimeMs ?? session.maxPinTimeMs,
   }

@@ -39,6 +39,8 @@ export function routeOf(config: Config, place: Place, mode: PoolMode): Route {
     witness: config.session.witness,
     customNames: config.session.customNames,
     sequences: config.session.sequences,
+    notifyWaitMs: config.session.notifyWaitMs,
+    maxChannels: config.session.listen === 'pin' ? 0 : config.session.maxChannels,
     connectQuery: place.connectQuery,
   }
 }

@@ -5,6 +5,7 @@ import { isConsole } from '../frontend/console-door.ts'
 import type { Refusal } from '../pool/types.ts'
 import { Gates } from './gates.ts'
 import type { PoolEntry } from './pool-entry.ts'
+import type { Hubs } from './hubs.ts'
 import { modeOf } from './precedence.ts'
 
 /** Where a database is, after all defaults. */
@@ -26,6 +27,8 @@ export interface Place {
 export interface RouterParts {
   /** Makes a pool for a place; called once per (database, user). */
   makePool(database: string, user: string, place: Place): PoolEntry
+  /** Those that listen for the clients of all pools; absent where no pool is made. */
+  readonly hubs?: Hubs
 }
 
 export class Router {
@@ -39,6 +42,10 @@ export class Router {
   constructor(config: Config, parts: RouterParts) {
     this.#config = config
     this.#parts = parts
+  }
+
+  get hubs(): Hubs | undefined {
+    return this.#parts.hubs
   }
 
   /** Every pool, those without new clients too. */
@@ -113,6 +120,7 @@ export class Router {
       this.#leaving.delete(entry)
       forgotten.push(entry)
     }
+    for (const entry of forgotten) this.hubs?.left(entry)
     return forgotten
   }
 

@@ -1,5 +1,6 @@
 // What is known about users: the secrets of the configuration, those that Postgres is asked for, and what
 // their logins have left with us. It decides which of them counts; it never prints one.
+import type { ClientAuthContext } from '../auth/client-auth.ts'
 import { LearnedKeys } from '../auth/learned-keys.ts'
 import type { ScramKeys } from '../auth/scram-keys.ts'
 import {
@@ -140,4 +141,17 @@ function secretsOf(users: ReadonlyMap<string, UserConfig>): Map<string, Secret> 
     if (parsed !== null) secrets.set(name, parsed)
   }
   return secrets
+}
+
+/** What is known of these users is made ready for their first login. */
+export function warmUsers(
+  auth: ClientAuthContext,
+  users: ReadonlyMap<string, UserConfig>,
+  names: Iterable<string>,
+): void {
+  for (const name of names) {
+    const secret = users.get(name)?.secret ?? null
+    const parsed = secret === null ? null : parseSecret(secret)
+    if (parsed !== null) void auth.warm(name, parsed)
+  }
 }

@@ -21,6 +21,7 @@ export function wiringOf(config: Config, { database, user, place, route }: PoolP
   return {
     route,
     identity: identityOf(place, config.session.customNames),
+    scope: scopeOf(place),
     limits: poolLimitsOf(config, database, user),
     clientLimits: clientLimitsOf(config, user),
     preparedMemory: config.pool.preparedMemory,
@@ -37,6 +38,10 @@ function identityOf(place: Place, customNames: string): string {
   const { connectTimeoutMs: _, keepaliveMs: __, ...loggedInWith } = place
   // Which names were used on a server that is there is not known.
   return JSON.stringify([loggedInWith, digestOf(place.tls.caFile), customNames])
+}
+
+function scopeOf({ host, port, dbname, tls, channelBinding }: Place): string {
+  return JSON.stringify([host, port, dbname, tls, channelBinding])
 }
 
 function digestOf(file: string): string {

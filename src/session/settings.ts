@@ -37,6 +37,11 @@ const IDENTITY = ['session_authorization', 'role']
 /** What is to be set; null: brought back to its default. */
 export type Change = readonly [name: string, value: string | null]
 
+/** Does Postgres convert nothing between these two? */
+export function isSameEncoding(client: string, database: string): boolean {
+  return client === database || client === 'SQL_ASCII' || database === 'SQL_ASCII'
+}
+
 /** Is this reported parameter a setting that a client may change and that we carry for it? */
 export function isCarried(name: string): boolean {
   return !FACTS.has(name)

@@ -1,6 +1,7 @@
 // What one client believes about its session: settings, named statements, the unnamed statement, pins. It
 // owns these beliefs and knows no connections; the server that works for the client keeps them in step.
 import { type Effects, NOT_READ } from '../sql/effects.ts'
+import type { Mailbox } from './channels.ts'
 import { Pins } from './pins.ts'
 import type { Settings } from './settings.ts'
 import { ClientStatements, type Registry } from './statements.ts'
@@ -65,6 +66,8 @@ export class VirtualSession {
    */
   strictBaseline: string | null = null
   readonly pins = new Pins()
+  /** For notifications of channels that somebody else listens to for it; null: it has had none of these. */
+  mail: Mailbox | null = null
   /** Set for a session of one request. */
   once: Once | null = null
   /** It has so many settings that they are not carried to another server. */
@@ -145,6 +148,7 @@ export class VirtualSession {
   dispose(): void {
     this.pins.end()
     this.statements.dispose()
+    this.mail?.close()
   }
 
   #followLarge(): void {

@@ -57,6 +57,10 @@ export const Touch = {
   Witness: 1 << 24,
   /** DISCARD SEQUENCES, also as a part of DISCARD ALL. */
   ForgetsSequence: 1 << 25,
+  /** NOTIFY, pg_notify. */
+  Notifies: 1 << 18,
+  /** UNLISTEN: what it leaves depends on what was listened to before. */
+  Unlistens: 1 << 19,
 } as const
 
 /** What may have changed what the session has, so that Postgres is asked. */
@@ -218,6 +222,7 @@ const OF_ACTS: readonly (readonly [act: number, touch: number])[] = [
   [Act.DiscardsTemp, Touch.Temp],
   [Act.DiscardsSequences, Touch.ForgetsSequence],
   [Act.Listens, Touch.Channels],
+  [Act.Notifies, Touch.Notifies],
   [Act.Writes, Touch.Acts],
 ]
 
@@ -239,6 +244,7 @@ function touchesOf(statement: Statement, routines: Routines | undefined, facts: 
   for (const [act, touch] of OF_ACTS) if ((acts & act) !== 0) touches |= touch
   // It writes nothing; what else DISCARD ALL ends is asked for because of DiscardsAll.
   if ((acts & Act.DiscardsSequences) !== 0) touches &= ~Touch.Acts
+  for (const { how } of statement.channels) if (how === 'unlisten') touches |= Touch.Unlistens
   for (const { how } of statement.prepared) touches |= how === 'execute' ? Touch.Executes : Touch.Prepared
   // Only a text in which a word was found may come to a function that matters.
   const reached = routines?.mayReach(facts) === true ? routines.reachedBy(statement) : 0

@@ -117,7 +117,7 @@ export const SERVER_RULES: FrameRules = rules([
   [S.ParseComplete, Take.Stream, 4],
   [S.BindComplete, Take.Stream, 4],
   [S.CloseComplete, Take.Stream, 4],
-  [S.NotificationResponse, Take.Stream, LARGE],
+  [S.NotificationResponse, Take.Whole, LARGE],
   [S.CommandComplete, Take.Whole, SMALL],
   [S.DataRow, Take.Stream, 0x7fff_ffff],
   [S.ErrorResponse, Take.Whole, LARGE],

@@ -179,15 +179,17 @@ for (const way of WAYS) {
       }),
     )
 
-    test('LISTEN and NOTIFY in session mode', async () => {
-      aim(way, session.pooler)
-      await withClient(neon, url, async (client) => {
-        await client.query('listen news')
-        const told = once(client, 'notification')
-        await withClient(neon, url, (other) => other.query("select pg_notify('news', 'from another')"))
-        const [{ channel, payload }] = await told
-        assert.deepEqual({ channel, payload }, { channel: 'news', payload: 'from another' })
-      })
+    test('LISTEN and NOTIFY', async () => {
+      for (const at of BOTH) {
+        aim(way, at.pooler)
+        await withClient(neon, url, async (client) => {
+          await client.query('listen news')
+          const told = once(client, 'notification')
+          await withClient(neon, url, (other) => other.query("select pg_notify('news', 'from another')"))
+          const [{ channel, payload }] = await told
+          assert.deepEqual({ channel, payload }, { channel: 'news', payload: 'from another' }, at.name)
+        })
+      }
     })
   })
 }

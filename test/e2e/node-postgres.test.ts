@@ -187,16 +187,18 @@ suite('node-postgres', () => {
       assert.ok(rows.every(([i, x], at) => i === at + 1 && x.length === 100_000))
     }))
 
-  test('session mode: LISTEN and NOTIFY', () =>
-    withClient(session, async (client) => {
-      await client.query('listen news')
-      const heard = once(client, 'notification')
-      await withClient(session, async (other) => {
-        await other.query("notify news, 'hello'")
-      })
-      const [notification] = await heard
-      assert.equal(notification.payload, 'hello')
-    }))
+  for (const at of [one, session]) {
+    test(`${at.name}: LISTEN and NOTIFY`, () =>
+      withClient(at, async (client) => {
+        await client.query('listen news')
+        const heard = once(client, 'notification')
+        await withClient(at, async (other) => {
+          await other.query("notify news, 'hello'")
+        })
+        const [notification] = await heard
+        assert.equal(notification.payload, 'hello')
+      }))
+  }
 
   test('a settings change of one client is not the other one’s', async () => {
     await withClient(one, (first) =>

@@ -180,13 +180,15 @@ suite('postgres.js', () => {
       ))
   }
 
-  test('session mode: listen and notify', () =>
-    withSql(session, async (sql) => {
-      const heard = Promise.withResolvers<string>()
-      await sql.listen('news', heard.resolve)
-      await sql.notify('news', 'hello')
-      assert.equal(await heard.promise, 'hello')
-    }))
+  for (const at of [one, session]) {
+    test(`${at.name}: listen and notify`, () =>
+      withSql(at, async (sql) => {
+        const heard = Promise.withResolvers<string>()
+        await sql.listen('news', heard.resolve)
+        await sql.notify('news', 'hello')
+        assert.equal(await heard.promise, 'hello')
+      }))
+  }
 
   test('the driver connects anew after its server was terminated', () =>
     withSql(

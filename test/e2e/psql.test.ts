@@ -214,13 +214,15 @@ copy (select * from copied where id = 77 order by name) to stdout;
     }
   })
 
-  test('LISTEN and NOTIFY in session mode', async (t) => {
+  test('LISTEN and NOTIFY', async (t) => {
     if (missing(t)) return
     const script =
       "listen a;\nnotify a, 'hello';\nselect 1;\nunlisten a;\nnotify a, 'not heard';\nselect 2;\n"
-    const { stdout } = await run('session', script, ['-At'])
-    assert.match(stdout, /Asynchronous notification "a" with payload "hello" received/)
-    assert.doesNotMatch(stdout, /not heard/)
+    for (const place of ['session', 'transaction'] as const) {
+      const { stdout } = await run(place, script, ['-At'])
+      assert.match(stdout, /Asynchronous notification "a" with payload "hello" received/, place)
+      assert.doesNotMatch(stdout, /not heard/, place)
+    }
   })
 
   test('a terminated server takes a session with it, of a pooled one only the statement', async (t) => {

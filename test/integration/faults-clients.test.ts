@@ -22,7 +22,8 @@ await rig.see('create table kept (t text)')
 /** Of what a client leaves in its session nothing is there. */
 const LEFT = `select (select count(*) from pg_locks where locktype = 'advisory')
   + (select count(*) from pg_stat_activity where xact_start is not null and pid <> pg_backend_pid()
-     and application_name <> 'observer of the tests' and backend_type = 'client backend')`
+     and application_name not in ('observer of the tests', 'pgmux listen')
+     and backend_type = 'client backend')`
 
 describe('a client that is killed (F23)', () => {
   const MOMENTS: [string, (client: WireClient) => Promise<unknown>][] = [
@@ -34,9 +35,9 @@ describe('a client that is killed (F23)', () => {
         void client.cancel()
       },
     ],
-    ['pinned by LISTEN', (client) => client.query('listen somebody')],
+    ['who listens', (client) => client.query('listen somebody')],
     [
-      'pinned by LISTEN, in a transaction',
+      'who listens, in a transaction',
       (client) => client.query("listen somebody; begin; insert into kept values ('x')"),
     ],
     ['pinned by PREPARE', (client) => client.query('prepare mine as select 1')],
@@ -44,7 +45,7 @@ describe('a client that is killed (F23)', () => {
     [
       'pinned, in half a batch',
       async (client) => {
-        await client.query('listen somebody')
+        await client.query('select pg_advisory_lock(7)')
         client.send(m.parse("insert into kept values ('x')"), m.bind(), m.execute(), m.flush())
         await client.until('C')
       },
@@ -52,7 +53,7 @@ describe('a client that is killed (F23)', () => {
     [
       'pinned, while it runs',
       async (client) => {
-        await client.query('listen somebody')
+        await client.query('select pg_advisory_lock(7)')
         client.send(m.query('select pg_sleep(60), 1'))
         await rig.running('%pg_sleep(60), 1%')
       },

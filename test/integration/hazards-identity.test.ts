@@ -265,7 +265,7 @@ describe('statements', () => {
 })
 
 describe('transaction mode', () => {
-  it('LISTEN and PREPARE keep their server, and go with their client', async () => {
+  it('LISTEN and PREPARE are of one client only, and go with it', async () => {
     const rig = await Rig.start(postgres, { pool: { size: 3 } })
     const [first, second] = [await rig.client(), await rig.client()]
     await using bystander = await rig.client()

@@ -184,7 +184,7 @@ describe('a server that is terminated', () => {
 
   it('with session state on it: the client ends with it', async () => {
     const client = await rig.client()
-    await client.query('listen something')
+    await client.query('select pg_advisory_lock(7)')
     await terminate(Number((await rig.backends())[0]?.[0]))
     await assertClosed(client, '57P01')
   })

@@ -15,7 +15,7 @@ await postgres.admin(`create function hidden_table() returns void language plpgs
 type Session = Partial<Omit<SessionConfig, 'pins'>> & { pins?: Partial<SessionConfig['pins']> }
 
 const start = (session: Session, size = 1): Promise<Rig> =>
-  Rig.start(postgres, { pool: { mode: 'transaction', size }, session })
+  Rig.start(postgres, { pool: { mode: 'transaction', size }, session: { listen: 'pin', ...session } })
 
 /** Texts that pin, by reason; each protocol runs them. */
 const TEXTS = {

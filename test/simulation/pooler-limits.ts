@@ -8,7 +8,8 @@ import type { Prng } from '../support/prng.ts'
 const allow = 'allow'
 
 /** What else a pool is told. */
-export const BESIDES: Pick<Wiring, 'preparedMemory' | 'pins'> = {
+export const BESIDES: Pick<Wiring, 'preparedMemory' | 'pins' | 'scope'> = {
+  scope: 'app',
   preparedMemory: 1e6,
   pins: {
     actions: {
@@ -23,6 +24,7 @@ export const BESIDES: Pick<Wiring, 'preparedMemory' | 'pins'> = {
       by_hand: allow,
       large_statement: allow,
     },
+    listensVirtually: false,
     maxPinned: 0,
     maxPinTimeMs: 0,
   },
@@ -80,6 +82,7 @@ export function clientLimits(random: Prng, isChoked: boolean): ClientConfig {
     writeTimeoutMs: limit(250),
     batchTimeoutMs: isChoked ? 500 : 30_000,
     goneGraceMs: 0,
+    notificationBuffer: 0,
     abandonGraceMs: 500,
   }
 }
@@ -103,6 +106,8 @@ export function routeTo(dial: Dial, mode: PoolMode, random: Prng): Route {
     goneGraceMs: random.pick([0, 200]),
     abandonGraceMs: random.pick([50, 500]),
     mode,
+    maxChannels: 0,
+    notifyWaitMs: 50,
     maxPreparedStatements: random.pick([1, 2, 4, 100]),
     // Whatever is asked for besides, nobody must notice.
     witness: random.pick(['auto', 'auto', 'always']),

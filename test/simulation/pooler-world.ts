@@ -14,6 +14,7 @@ import { Counters } from '../../src/observe/counters.ts'
 import { MemoryWatch } from '../../src/observe/memory-watch.ts'
 import { LimitedLog } from '../../src/observe/log-limit.ts'
 import { Limits } from '../../src/pool/limits.ts'
+import { Hubs } from '../../src/routing/hubs.ts'
 import { PoolEntry } from '../../src/routing/pool-entry.ts'
 import { FakeCluster, PgError, type Session } from '../support/fake-postgres.ts'
 import { type MemoryStream, memoryPair } from '../support/memory-stream.ts'
@@ -106,6 +107,7 @@ export class PoolerWorld implements UserWorld {
     this.cluster.cancelDelay = random.pick([0, 1, 20])
     const clock = { now: () => this.queue.now() + START_MS }
     const limits = clientLimits(random, this.has('choke'))
+    const shared = new Limits({ process: 0, database: () => 0, user: () => 0 })
     this.entry = new PoolEntry({
       database: 'app',
       user: 'app',
@@ -119,9 +121,10 @@ export class PoolerWorld implements UserWorld {
         clientLimits: limits,
         ...BESIDES,
       },
-      shared: new Limits({ process: 0, database: () => 0, user: () => 0 }),
+      shared,
       counters: this.counters,
       limitedLog: { write: () => {} },
+      hubs: new Hubs({ random, time: this.time, shared, work: new PasswordWork(), warn: () => {} }),
       machinery: {
         clock,
         random: random.fork(),
@@ -266,13 +269,8 @@ export class PoolerWorld implements UserWorld {
       const identity = random.chance(0.5) ? 'app' : `another after ${this.events}`
       const limits = poolLimits(random, this.poolSize, this.has('choke'))
       const clientLimits = this.house.limits
-      entry.follow({
-        route: routeTo(this.#dial, this.mode, this.random),
-        identity,
-        limits,
-        clientLimits,
-        ...BESIDES,
-      })
+      const route = routeTo(this.#dial, this.mode, this.random)
+      entry.follow({ route, identity, limits, clientLimits, ...BESIDES })
       entry.pool.resume()
     }
     if (random.chance(0.5)) {

@@ -25,12 +25,22 @@ export interface Driver {
   readonly places?: readonly PlaceName[]
 }
 
-const ONE = ['connect', 'types', 'params', 'errors', 'prepared', 'pipeline', 'copy', 'cancel', 'ddl']
+const ONE = [
+  'connect',
+  'types',
+  'params',
+  'errors',
+  'prepared',
+  'pipeline',
+  'copy',
+  'cancel',
+  'ddl',
+  'listen',
+]
 const BLOCKS = ['transaction', 'savepoints', 'failed', 'prepared_tx', 'cursor', 'pool', 'timeout']
 const STEPS = [...ONE, ...BLOCKS, 'reconnect']
 /** Slow, so not everywhere. */
 const LONG = [...STEPS, 'large']
-const SESSION = [...LONG, 'listen']
 type Step = string
 type PlaceName = 'one' | 'two' | 'session' | 'statement'
 
@@ -59,7 +69,7 @@ export async function testDrivers(drivers: readonly Driver[]): Promise<void> {
   const places: Place[] = [
     { at: one, steps: LONG, database: 'one' },
     { at: two, steps: STEPS, database: 'two' },
-    { at: session, steps: SESSION, database: 'session' },
+    { at: session, steps: LONG, database: 'session' },
     { at: statement, steps: [...ONE, 'reconnect'], database: 'statement', isStatementMode: true },
   ]
   for (const { database } of places) await postgres.admin(`create database ${database}`)
@@ -73,7 +83,7 @@ function testDriver(postgres: TestPostgres, driver: Driver, places: readonly Pla
   suite(driver.name, { concurrency: 2 }, () => {
     let direct: Promise<Record<Who, Saw>> | null = null
     const directly = () => {
-      direct ??= runBoth(postgres, driver, { at: null, steps: SESSION, database: postgres.database })
+      direct ??= runBoth(postgres, driver, { at: null, steps: LONG, database: postgres.database })
       return direct
     }
     test('directly: sees what Postgres is known to answer', async (t) => {
@@ -172,7 +182,7 @@ async function run(postgres: TestPostgres, driver: Driver, place: Place & { who:
 /** The answers that do not depend on the driver. */
 function assertKnown({ absent = [], shows = {} }: Driver, who: Who, saw: Saw): void {
   const expected = known(who)
-  for (const step of SESSION) {
+  for (const step of LONG) {
     if (absent.includes(step)) assert.equal(saw[step], 'absent', step)
     else if (step in shows) assert.deepEqual(saw[step], shows[step], step)
     else if (step in expected) assert.deepEqual(saw[step], expected[step], step)

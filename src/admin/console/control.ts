@@ -4,6 +4,7 @@ import { SHUTDOWN } from '../../frontend/refusals.ts'
 import type { Refusal } from '../../pool/types.ts'
 import { isConsole } from '../../frontend/console-door.ts'
 import type { PoolEntry } from '../../routing/pool-entry.ts'
+import type { Router } from '../../routing/router.ts'
 import { idOf, readId } from './ids.ts'
 import { databaseNames } from './show-pools.ts'
 import { type Command, ConsoleError, type ConsoleSource, type Operator, type ShutdownMode } from './types.ts'
@@ -33,8 +34,13 @@ function which(name: string): string | null {
   return name === '' ? null : name
 }
 
-function serversLeft(entries: readonly PoolEntry[]): number {
-  return entries.reduce((sum, { pool, own }) => sum + pool.size + own.size, 0)
+function serversLeft(router: Router, name: string): number {
+  let left = 0
+  for (const entry of router.of(which(name))) {
+    left += entry.pool.size + entry.own.size
+    if (router.hubs?.hasServer(entry) === true) left++
+  }
+  return left
 }
 
 async function pause(operator: Operator, name: string): Promise<void> {
@@ -46,7 +52,7 @@ async function pause(operator: Operator, name: string): Promise<void> {
   if (isPaused) throw new ConsoleError('55000', 'already suspended/paused')
   router.pause(which(name))
   try {
-    await operator.wait(() => serversLeft(router.of(which(name))) === 0)
+    await operator.wait(() => serversLeft(router, name) === 0)
   } catch (error) {
     // As with PgBouncer: who gives up waiting does not want it any more.
     router.resume(which(name))

@@ -2,6 +2,7 @@
 // lists are copied first: rows are sent as the operator's client takes them, and the lists change meanwhile.
 import type { Server } from '../../backend/server.ts'
 import type { Client } from '../../frontend/client.ts'
+import type { HubConnection } from '../../routing/hubs.ts'
 import type { PoolEntry } from '../../routing/pool-entry.ts'
 import type { Column, Value } from '../../wire/rows.ts'
 import { columns, instant, secondsAndMicros } from './columns.ts'
@@ -70,6 +71,19 @@ function serverLine(server: Server, entry: PoolEntry, operator: Operator): Line 
   return { row, unsent: null, isActive: server.state === 'active' }
 }
 
+/** It works for the clients of all pools of its database; what it shows is the pool through which it came. */
+function listeningLine({ server, member }: HubConnection, operator: Operator): Line {
+  const { now } = operator.source.time
+  const opened = instant(server.openedAt, now)
+  const row = (): Value[] => [
+    ...['S', member.user, member.database, 'none', server.isOpen ? 'active' : 'new'],
+    ...[server.peer?.address || member.where, server.peer?.port ?? null, null, null, opened, opened, 0, 0, 0],
+    ...[pointerOf(server), '', server.pid, server.peer?.encrypted === true ? 'TLS' : ''],
+    ...['pgmux listen', 0, idOf(server)],
+  ]
+  return { row, unsent: null, isActive: server.isOpen }
+}
+
 function clientLines(operator: Operator): Line[] {
   const { clients } = operator.source.house
   const lines = Array.from(clients, (client) => clientLine(client, operator))
@@ -80,6 +94,8 @@ function serverLines(operator: Operator): Line[] {
   const lines: Line[] = []
   for (const entry of operator.source.router.entries())
     for (const server of entry.servers()) lines.push(serverLine(server, entry, operator))
+  for (const listening of operator.source.router.hubs?.connections() ?? [])
+    lines.push(listeningLine(listening, operator))
   return lines
 }
 
