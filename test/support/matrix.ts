@@ -28,6 +28,8 @@ const SESSION = [
   'leak',
   'disconnect',
   'loss',
+  'listen',
+  'listen-limits',
 ]
 const CANCEL = ['cancel', 'cancel-connections', 'timeouts']
 
