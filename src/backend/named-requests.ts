@@ -69,6 +69,16 @@ export class NamedRequests {
     return type === FromClient.Close ? this.#close(framer) : this.#describe(framer)
   }
 
+  /** What the statement of this Bind may leave behind; null: nobody knows such a statement. */
+  effectsOfBind({ src, start, stop }: Framer): Effects | null {
+    const nameStart = src.indexOf(0, start + HEADER) + 1
+    const nameStop = nameStart === 0 ? -1 : src.indexOf(0, nameStart)
+    if (nameStop < 0 || nameStop >= stop) return null
+    if (nameStop === nameStart) return this.#sessionOf().unnamedEffects
+    const statement = this.#sessionOf().statements.lookup(nameOf(src, nameStart, nameStop))
+    return statement === undefined ? null : this.#insight.current(statement.definition)
+  }
+
   /** Parse. @param effects of its text */
   parse(framer: Framer, effects: Effects): number {
     if (!this.sql.forParse(effects)) return Sent.Hold

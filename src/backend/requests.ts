@@ -124,6 +124,10 @@ export class Requests {
     } else if (type === FromClient.Parse) {
       sent = this.#parse(framer)
     } else {
+      if (type === FromClient.Bind && this.#session?.strictBaseline != null) {
+        const bound = this.#named.effectsOfBind(framer)
+        if (bound !== null && this.#needsOther(bound)) return this.#elsewhere()
+      }
       sent = this.#named.send(framer, type)
       if (sent === Sent.Taken) talk.restOut = framer.rest
     }
@@ -157,11 +161,12 @@ export class Requests {
     const nameStop = framer.src.indexOf(0, framer.start + 5)
     const effects = this.#effects(framer, nameStop + 1)
     const { facts } = effects
+    // With a name, too: it is mostly run in the same batch, inside which there is no other server.
+    if (this.#needsOther(effects)) return this.#elsewhere()
     const isUnnamed = nameStop === framer.start + 5
     if (isUnnamed) {
       // Postgres may read it now, and run it in this exchange or another.
       if (this.#session !== null) this.#session.unnamedEffects = effects
-      if (this.#needsOther(effects)) return this.#elsewhere()
       if (talk.mayBeInside && (facts & Fact.Ends) !== 0) talk.endsTransaction = true
     }
     if (this.#session?.mail !== null) talk.channels?.prepare(effects, false)
@@ -179,10 +184,10 @@ export class Requests {
 
   /** RESET would go back to what the server has from its login, which is not all that the client has. */
   #needsOther(effects: Effects): boolean {
-    if ((this.#named.sql.touchesOf(effects) & Touch.Resets) === 0) return false
-    const { status, isBatchOpen, exchanges } = this.#talk
     const strict = this.#session?.strictBaseline ?? null
     if (strict === null || strict === this.#server.baseline || this.#session?.isBound === true) return false
+    if ((this.#named.sql.touchesOf(effects) & Touch.Resets) === 0) return false
+    const { status, isBatchOpen, exchanges } = this.#talk
     // Within a transaction there is no other server.
     return status === Status.Idle && !isBatchOpen && exchanges === 0
   }
