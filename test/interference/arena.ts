@@ -182,8 +182,7 @@ export class Side {
 
   /** After a script that differed: nobody and nothing of it is left. */
   async renew(): Promise<void> {
-    for (const neighbour of this.#neighbours.values()) await neighbour.close()
-    this.#neighbours.clear()
+    await this.#closeNeighbours()
     await this.#rollBackPrepared()
     const { pooler } = this
     if (pooler === null) return
@@ -192,6 +191,16 @@ export class Side {
     await operator.query(`reconnect ${this.database}`)
     await operator.query(`wait_close ${this.database}`)
     await eventually(() => this.#entries().every(({ pool }) => pool.active.size === 0))
+  }
+
+  /** B goes; resolves when each server was looked through for what somebody has left there. */
+  async lookThrough(): Promise<void> {
+    await this.#closeNeighbours()
+    await eventually(() =>
+      this.#entries().every(({ pool: { active, testing, idle } }) => {
+        return active.size + testing.size === 0 && !idle.some(({ isUnseen }) => isUnseen)
+      }),
+    )
   }
 
   /** The pools of this database. */
@@ -206,7 +215,7 @@ export class Side {
   }
 
   async close(): Promise<void> {
-    for (const neighbour of this.#neighbours.values()) await neighbour.close()
+    await this.#closeNeighbours()
     await this.#rollBackPrepared()
     await this.#beside.end()
   }
@@ -215,6 +224,8 @@ export class Side {
     const known = this.#neighbours.get(isOrdinary)
     if (known !== undefined) return known
     const { keepsPins, hasSequencePins } = this
+    // Each keeps a lock that the other wants.
+    if (keepsPins) await this.#closeNeighbours()
     const of = { isOrdinary, keepsPins, hasSequencePins, names: this.#arena.names }
     const neighbour = await Neighbour.connect(this.options(isOrdinary), of, {
       isWaiting: () => this.#entries().some(({ pool }) => pool.waiting.size > 0),
@@ -222,6 +233,11 @@ export class Side {
     })
     this.#neighbours.set(isOrdinary, neighbour)
     return neighbour
+  }
+
+  async #closeNeighbours(): Promise<void> {
+    for (const neighbour of this.#neighbours.values()) await neighbour.close()
+    this.#neighbours.clear()
   }
 
   /** The schema of this run, where the script names it, and its setup. */

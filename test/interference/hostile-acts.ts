@@ -92,7 +92,10 @@ const DEFINITIONS: Round = {
   clear: 'drop function pg_temp.own(); drop view named; drop type pg_temp.pair',
 }
 
-const ORDER: readonly Round[] = [...ROUND, ...ROUND, ...ROUND, DEFINITIONS]
+/** B goes on with what it has: pgmux brings that to the server, and no statement of B's. */
+const PLAIN: Round = { make: [], clear: '' }
+
+const ORDER: readonly Round[] = [...ROUND, ...ROUND, ...ROUND, DEFINITIONS].flatMap((round) => [round, PLAIN])
 
 /** After so many gaps B does the same again. */
 export const ROUNDS = ORDER.length
@@ -142,15 +145,12 @@ function settings(isOrdinary: boolean): string {
 /** All settings at once. */
 export const SET_ALL = settings(true)
 
-/** Statements under A's names, the unnamed one as the last; each second time B looks at what it is. */
-function statements(looks: boolean): Act {
-  const named = STATEMENTS.flatMap((name) => [
-    m.close('S', name),
-    m.parse(`select 'statement of B'::text as name`, { name }),
-  ])
-  const last = looks ? LOOK : `select 'unnamed of B'::text as name`
-  const look = [m.parse(last), m.bind(), m.describe('P'), m.execute()]
-  return { bytes: Buffer.concat([...named, ...look, m.sync()]), isCompared: true }
+/** Statements under A's names, the unnamed one as the last. */
+function statements(): Act {
+  const text = `select 'statement of B'::text as name`
+  const named = STATEMENTS.flatMap((name) => [m.close('S', name), m.parse(text, { name })])
+  const unnamed = [m.parse(text), m.bind(), m.describe('P'), m.execute()]
+  return { bytes: Buffer.concat([...named, ...unnamed, m.sync()]), isCompared: true }
 }
 
 /** All that B does in a gap. @param round number of the gap */
@@ -158,6 +158,10 @@ export function hostileActs(of: Circumstances, round: number, extra: readonly st
   const own = extra.map((text) => ({ bytes: m.query(bytesOf(text, of.names)), isCompared: false }))
   const role = of.isOrdinary ? 'set role {bob}' : 'set session authorization {bob}; set role {alice}'
   const { make, clear } = ORDER[round % ROUNDS] as Round
+  // Behind both kinds of rounds.
+  const looks = round % 4 === 0 || round % 4 === 3 ? [sql(LOOK)] : []
+  const forgotten = of.hasSequencePins && !of.keepsPins ? [sql('discard sequences')] : []
+  if (make.length === 0) return [...own, sql('execute q2 (42)'), ...forgotten, statements(), ...looks]
   const made = sql([FRESH, ...make].join('; '))
   const prepared = PREPARED.join('; ')
   const isAlone = clear === 'discard all'
@@ -168,7 +172,8 @@ export function hostileActs(of: Circumstances, round: number, extra: readonly st
     ...(of.keepsPins ? [sql('discard all'), made, sql(prepared)] : [made, ...cleared]),
     ...own,
     sql(rest.join('; ')),
-    ...(of.hasSequencePins && !of.keepsPins ? [sql('discard sequences')] : []),
-    statements(round % 2 === 0),
+    ...forgotten,
+    statements(),
+    ...looks,
   ]
 }

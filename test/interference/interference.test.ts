@@ -13,7 +13,7 @@ import { allScripts, PLACES, type Place, type Script } from './script.ts'
 const LONG = process.env.LONG === '1'
 const ONLY = process.env.ONLY ?? ''
 /** Most of the time somebody waits for somebody: so many scripts run at once, in databases of their own. */
-const LANES: Readonly<Record<Place, number>> = { usual: 3, operators: 1, sequences: 1 }
+const LANES: Readonly<Record<Place, number>> = { usual: 4, operators: 1, sequences: 1 }
 /** By size. */
 const POOLS = LONG ? ['one', 'two'] : ['one']
 
@@ -114,6 +114,8 @@ for (const place of PLACES) {
 
 describe('behind all scripts', () => {
   it('no server has kept anything of anybody', async () => {
+    const sides = Object.values(free).flatMap((lanes) => lanes.flatMap(({ pooled }) => pooled))
+    await Promise.all(sides.map(([, side]) => side.lookThrough()))
     for (const { pooler } of poolers) {
       const metrics = await pooler.metrics()
       assert.deepEqual(metrics.match(/^pgmux_session_leaks_total.* [^0].*$/gm), null)

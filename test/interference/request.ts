@@ -17,9 +17,11 @@ export function modeAt({ at }: Script, index: number, mode: Mode): Mode {
 }
 
 /** The statements of a step, without Sync. */
-export function requestOf({ statements }: SqlStep, mode: Mode, names: Names): Buffer[] {
+export function requestOf({ statements, at }: SqlStep, mode: Mode, names: Names): Buffer[] {
   const texts = statements.map((text) => bytesOf(text, names))
-  return mode === 'simple' ? [m.query(joined(texts))] : texts.flatMap((text) => parsed(text, mode))
+  return mode === 'simple'
+    ? [m.query(joined(texts))]
+    : texts.flatMap((text, index) => parsed(text, mode === 'named' ? `s${at}_${index}` : ''))
 }
 
 /** All messages of a step that needs no answer in between. */
@@ -40,8 +42,6 @@ function joined(texts: readonly Buffer[]): Buffer {
   return Buffer.concat(texts.flatMap((text, index) => (index === 0 ? [text] : [Buffer.from('; '), text])))
 }
 
-function parsed(text: Buffer, mode: Mode): Buffer[] {
-  const name = mode === 'named' ? 's1' : ''
-  const closed = name === '' ? [] : [m.close('S', name)]
-  return [...closed, m.parse(text, { name }), m.bind({ statement: name }), m.describe('P'), m.execute()]
+function parsed(text: Buffer, name: string): Buffer[] {
+  return [m.parse(text, { name }), m.bind({ statement: name }), m.describe('P'), m.execute()]
 }
