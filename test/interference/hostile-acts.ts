@@ -95,7 +95,12 @@ const DEFINITIONS: Round = {
 /** B goes on with what it has: pgmux brings that to the server, and no statement of B's. */
 const PLAIN: Round = { make: [], clear: '' }
 
-const ORDER: readonly Round[] = [...ROUND, ...ROUND, ...ROUND, DEFINITIONS].flatMap((round) => [round, PLAIN])
+/** So many of these behind each other round. */
+const PLAINS = process.env.LONG === '1' ? 1 : 2
+
+const ORDER: readonly Round[] = [...ROUND, ...ROUND, ...ROUND, DEFINITIONS].flatMap((round) => {
+  return [round, ...Array<Round>(PLAINS).fill(PLAIN)]
+})
 
 /** After so many gaps B does the same again. */
 export const ROUNDS = ORDER.length
@@ -159,7 +164,7 @@ export function hostileActs(of: Circumstances, round: number, extra: readonly st
   const role = of.isOrdinary ? 'set role {bob}' : 'set session authorization {bob}; set role {alice}'
   const { make, clear } = ORDER[round % ROUNDS] as Round
   // Behind both kinds of rounds.
-  const looks = round % 4 === 0 || round % 4 === 3 ? [sql(LOOK)] : []
+  const looks = [0, 3].includes(round % 5) ? [sql(LOOK)] : []
   const forgotten = of.hasSequencePins && !of.keepsPins ? [sql('discard sequences')] : []
   if (make.length === 0) return [...own, sql('execute q2 (42)'), ...forgotten, statements(), ...looks]
   const made = sql([FRESH, ...make].join('; '))

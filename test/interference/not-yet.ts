@@ -22,7 +22,7 @@ export const notYet: Readonly<Record<string, string>> = listed({
   ],
 })
 
-/** The same for those that differ in some runs, or in some protocols, only: nothing is said of them. */
+/** The same for those that differ in some runs only: nothing is said of them. */
 export const unsteady: Readonly<Record<string, string>> = listed({
   'whether a prepared statement outlived its result is decided by the copy of the server': [
     'cursors › by the protocol',
@@ -37,15 +37,26 @@ export const unsteady: Readonly<Record<string, string>> = listed({
     'backend-state › LOAD brings settings that were unknown',
     'backend-state › a name set before its library is loaded',
   ],
-  'a failure to bring the statement comes in front of the ParseComplete of what names it': [
-    'prepare › the table goes',
-  ],
-  'a statement that is known already is parsed although row_security is off now; to run it fails': [
-    'roles › row level security and the role',
-  ],
   'what a function does that was made a moment ago is not known yet: nothing shows a seed': [
     'backend-state › setseed by a function',
   ],
+})
+
+/** The same for those that differ where each statement has a name, or none has: they run in turns only. */
+export const inTurns: Readonly<Record<string, string>> = listed({
+  'a failure to bring the statement comes in front of the ParseComplete of what names it': [
+    'prepare › the table goes',
+  ],
+  'a Parse of what the server has already is answered at once; that it cannot run any more is told behind it':
+    [
+      'roles › row level security and the role',
+      'temp › CREATE TEMPORARY, LOCAL TEMP, GLOBAL TEMP',
+      'temp › ON COMMIT DROP',
+      'temp › a temporary operator class of things: cast, aggregate',
+      'temp › a temporary view',
+      'temp › a view that becomes temporary by what it reads',
+      'temp › pg_temp in the search_path',
+    ],
 })
 
 function listed(byReason: Readonly<Record<string, readonly string[]>>): Record<string, string> {
