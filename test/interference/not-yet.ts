@@ -29,6 +29,12 @@ export const unsteady: Readonly<Record<string, string>> = listed({
     'prepare › the table changes under a statement',
     'protocol › the result changes under a statement',
   ],
+  "another's notification is on another connection: it may come in front of ReadyForQuery or behind it": [
+    'listen › while A is in a transaction',
+  ],
+  'a statement that is brought again is at times parsed under the settings of now: a fault to be mended': [
+    'protocol › parsed under the settings of its time',
+  ],
   "one's own notification may come behind ReadyForQuery where the statement does not show that it notifies": [
     'copy › COPY with a trigger that listens',
     'listen › notified by a trigger',
