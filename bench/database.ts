@@ -10,11 +10,15 @@ import {
   BULK_ROW,
   BULK_ROWS,
   BULK_TABLE,
+  FACTS,
   isBulk,
   type Load,
   SELECT_SCALE,
   TELLERS_PER_SCALE,
   TPCB_SCALE,
+  WIDE_ROW,
+  WIDE_ROWS,
+  WIDE_TABLE,
 } from './scenarios.ts'
 
 const NAME = 'bench'
@@ -47,7 +51,7 @@ async function trustLoad(admin: Client): Promise<void> {
 
 /** @returns where a load finds its tables: TPC-B has a database of its own, for its scale */
 export function databaseOf(load: Load): string {
-  return load === 'tpcb' ? TPCB_NAME : NAME
+  return FACTS[load].how === 'tpcb' ? TPCB_NAME : NAME
 }
 
 export function scaleOf(load: Load): number {
@@ -56,11 +60,17 @@ export function scaleOf(load: Load): number {
 
 /** Creates and fills what these loads read and write: pgbench's tables, and one for COPY. */
 export async function fill(login: Target, loads: readonly Load[]): Promise<void> {
-  if (loads.some((load) => load !== 'tpcb' && !isBulk(load))) {
+  if (loads.some((load) => load !== 'tpcb' && load !== 'wide' && !isBulk(load))) {
     await inDatabase(login, NAME, accountTables(SELECT_SCALE))
   }
   if (loads.includes('tpcb')) await inDatabase(login, TPCB_NAME, accountTables(TPCB_SCALE))
-  if (loads.some(isBulk)) await inDatabase(login, NAME, bulkTable())
+  if (loads.some(isBulk)) await inDatabase(login, NAME, rowsOfText(BULK_TABLE, BULK_ROWS, BULK_ROW))
+  if (loads.includes('wide')) {
+    await inDatabase(login, NAME, [
+      ...rowsOfText(WIDE_TABLE, WIDE_ROWS, WIDE_ROW),
+      `alter table ${WIDE_TABLE} add primary key (a)`,
+    ])
+  }
 }
 
 /** What pgbench does before each run of TPC-B, past the peers: the last run left dead rows behind. */
@@ -101,11 +111,11 @@ function accountTables(scale: number): string[] {
 }
 
 /** Rows that Postgres sends as they lie there: nothing to unpack, and in binary form nothing to escape. */
-function bulkTable(): string[] {
+function rowsOfText(table: string, rows: number, bytes: number): string[] {
   return [
-    `create table ${BULK_TABLE}(a int, b text)`,
-    `alter table ${BULK_TABLE} alter b set storage plain`,
-    `insert into ${BULK_TABLE} select i, repeat('x', ${BULK_ROW}) from generate_series(1, ${BULK_ROWS}) i`,
-    `vacuum analyze ${BULK_TABLE}`,
+    `create table ${table}(a int, b text)`,
+    `alter table ${table} alter b set storage plain`,
+    `insert into ${table} select i, repeat('x', ${bytes}) from generate_series(1, ${rows}) i`,
+    `vacuum analyze ${table}`,
   ]
 }

@@ -1,8 +1,8 @@
 // What is made of the figures of several runs: medians, spreads, percentiles, ratios. Pure.
 // Must never turn what was not measured into a number.
-import { FACTS, type Load } from './scenarios.ts'
+import { type Asked, FACTS, type Load } from './scenarios.ts'
 
-/** 'direct', 'pgmux', 'pgbouncer', or the name that --peer gave. */
+/** 'direct', 'pgmux', 'pgmux-leased', 'pgbouncer', 'relay', or the name that --peer gave. */
 export type PeerName = string
 
 /** CPU of one side per transaction or MB, in microseconds. */
@@ -15,6 +15,7 @@ export interface CpuPerUnit {
 export interface Latency {
   readonly average: number
   readonly p50: number
+  readonly p95: number
   readonly p99: number
   readonly most: number
   /** Transactions that this was taken from. */
@@ -84,7 +85,7 @@ export function latencyOf(values: Iterable<number>): Latency | null {
   if (samples === 0) return null
   const rank = (share: number): number => sorted[Math.max(0, Math.ceil(samples * share) - 1)]!
   const average = sorted.reduce((sum, value) => sum + value, 0) / samples
-  return { average, p50: rank(0.5), p99: rank(0.99), most: sorted[samples - 1]!, samples }
+  return { average, p50: rank(0.5), p95: rank(0.95), p99: rank(0.99), most: sorted[samples - 1]!, samples }
 }
 
 /** The runs of a cell that have figures. */
@@ -93,8 +94,8 @@ export function runsOf(cell: Pick<Cell, 'outcomes'>): Run[] {
 }
 
 /** Why the first run without figures has none; null: all have. */
-export function missingOf(cell: Pick<Cell, 'outcomes'>): Missing | null {
-  return cell.outcomes.find((outcome) => outcome.kind !== 'run') ?? null
+export function missingOf(cell: Pick<Cell, 'outcomes'> | null): Missing | null {
+  return cell?.outcomes.find((outcome) => outcome.kind !== 'run') ?? null
 }
 
 /** The spread of one figure over the runs that have it; null: none has. */
@@ -112,11 +113,22 @@ export function total(cpu: CpuPerUnit | null): number | null {
  *   figure. Only runs of the same round are compared: a machine changes its mind within minutes.
  */
 export function ratiosOf(ours: Cell, theirs: Cell): (number | null)[] {
+  return ratiosOver(ours, theirs, (run) => run.rate)
+}
+
+/** As ratiosOf, for another figure of a run. */
+export function ratiosOver(ours: Cell, theirs: Cell, pick: (run: Run) => number | null): (number | null)[] {
   return ours.outcomes.map((mine, round) => {
     const other = theirs.outcomes[round]
-    if (mine.kind !== 'run' || other?.kind !== 'run' || other.rate === 0) return null
-    return mine.rate / other.rate
+    if (mine.kind !== 'run' || other?.kind !== 'run') return null
+    const [above, below] = [pick(mine), pick(other)]
+    return above === null || below === null || below === 0 ? null : above / below
   })
+}
+
+/** @returns the spread of those that are there */
+export function spreadOfRatios(ratios: readonly (number | null)[]): Spread | null {
+  return spreadOf(ratios.filter((ratio) => ratio !== null))
 }
 
 /** Peers in the order of one round: each round begins with another one. */
@@ -125,35 +137,72 @@ export function rotated<T>(peers: readonly T[], round: number): T[] {
   return [...peers.slice(first), ...peers.slice(0, first)]
 }
 
-/** The comparison with PgBouncer in one scenario. */
+/** The comparison of pgmux in one scenario: with PgBouncer, or where that cannot do it, with Postgres. */
 export interface Verdict {
   readonly scenario: Load
+  /** pgmux, or pgmux-leased. */
+  readonly peer: PeerName
+  readonly against: 'pgbouncer' | 'direct'
   readonly ratios: readonly (number | null)[]
   /** null: nothing to compare with. */
   readonly spread: Spread | null
   /** The median below which it fails; null: it is held to nothing. */
   readonly least: number | null
+  /** CPU of the pooler per transaction, as ratio to PgBouncer's; null: not known. */
+  readonly cpu: Spread | null
+  /** The median of that above which it fails; null: it is held to nothing. */
+  readonly cpuMost: number | null
   /** One sentence where the bench has to fail, else ''. */
   readonly complaint: string
 }
 
-/** @param cells those of pgmux and PgBouncer in one scenario; null: this machine has no PgBouncer */
-export function verdictOf(ours: Cell, theirs: Cell | null): Verdict {
-  const { scenario } = ours
-  const ratios = theirs === null ? [] : ratiosOf(ours, theirs)
-  const spread = spreadOf(ratios.filter((ratio) => ratio !== null))
-  const { least } = FACTS[scenario]
-  return { scenario, ratios, spread, least, complaint: complaintOf(ours, theirs, spread) }
+/** What a cell of pgmux is compared with; null: there is none on this machine. */
+export interface Others {
+  readonly pgbouncer: Cell | null
+  readonly direct: Cell | null
+  /** Whether this pgmux shares servers: more is asked of it then. */
+  readonly isSharing: boolean
 }
 
-function complaintOf(ours: Cell, theirs: Cell | null, spread: Spread | null): string {
-  const { scenario } = ours
-  const { least } = FACTS[scenario]
+/** @param ours of pgmux in one scenario */
+export function verdictOf(ours: Cell, { pgbouncer, direct, isSharing }: Others): Verdict {
+  const { scenario, peer } = ours
+  const asked = isSharing ? FACTS[scenario].shared : FACTS[scenario].leased
+  const isAgainstDirect = asked.direct !== null && direct !== null && missingOf(pgbouncer)?.kind === 'cannot'
+  const theirs = isAgainstDirect ? direct : pgbouncer
+  const ratios = theirs === null ? [] : ratiosOf(ours, theirs)
+  const found = {
+    scenario,
+    peer,
+    against: isAgainstDirect ? 'direct' : 'pgbouncer',
+    ratios,
+    spread: spreadOfRatios(ratios),
+    least: isAgainstDirect ? asked.direct : asked.rate,
+    cpu: pgbouncer === null ? null : spreadOfRatios(ratiosOver(ours, pgbouncer, (run) => total(run.cpu))),
+    cpuMost: asked.cpu,
+  } as const
+  return { ...found, complaint: brokenRun(ours, theirs) || complaintOf(found, asked) }
+}
+
+function brokenRun(ours: Cell, theirs: Cell | null): string {
+  const { scenario, peer } = ours
   const broken = missingOf(ours)
-  if (broken !== null) return `${scenario}: a run of pgmux failed: ${broken.reason}`
-  const failed = theirs === null ? null : missingOf(theirs)
-  if (failed?.kind === 'failed') return `${scenario}: a run of PgBouncer failed: ${failed.reason}`
-  if (spread === null || least === null || spread.median >= least) return ''
-  const share = spread.median.toFixed(3)
-  return `${scenario}: pgmux reaches ${share} of PgBouncer's throughput, less than ${least}`
+  if (broken !== null) return `${scenario}: a run of ${peer} failed: ${broken.reason}`
+  const failed = missingOf(theirs)
+  if (failed?.kind !== 'failed') return ''
+  const name = theirs!.peer === 'direct' ? 'Postgres' : 'PgBouncer'
+  return `${scenario}: a run of ${name} failed: ${failed.reason}`
+}
+
+function complaintOf(verdict: Omit<Verdict, 'complaint'>, asked: Asked): string {
+  const { scenario, peer, spread, least, cpu, against } = verdict
+  const whose = against === 'direct' ? "Postgres' own" : "PgBouncer's"
+  const missed: string[] = []
+  if (spread !== null && least !== null && spread.median < least) {
+    missed.push(`reaches ${spread.median.toFixed(3)} of ${whose} throughput, less than ${least}`)
+  }
+  if (cpu !== null && asked.cpu !== null && cpu.median > asked.cpu) {
+    missed.push(`needs ${cpu.median.toFixed(3)} of PgBouncer's CPU, more than ${asked.cpu}`)
+  }
+  return missed.length === 0 ? '' : `${scenario}: ${peer} ${missed.join(' and ')}`
 }

@@ -7,6 +7,8 @@ const LEAST_FIELDS = 6
 interface Entry {
   readonly client: string
   readonly number: number
+  /** Place of its script among those of the run. */
+  readonly script: number
   /** ms; NaN where the transaction failed or was skipped. */
   readonly took: number
   /** When it ended, in ms. */
@@ -15,18 +17,24 @@ interface Entry {
 
 function entriesOf(text: string): Entry[] {
   return text.split('\n').flatMap((line) => {
-    const [client, number, took, , seconds, micros] = line.split(' ')
+    const [client, number, took, script, seconds, micros] = line.split(' ')
     if (line.split(' ').length < LEAST_FIELDS) return []
     // Words such as `failed` or `skipped` stand where the time is otherwise.
     const end = Number(seconds) * 1000 + Number(micros) / 1000
-    return [{ client: client!, number: Number(number), took: Number(took) / 1000, end }]
+    const times = { took: Number(took) / 1000, end }
+    return [{ client: client!, number: Number(number), script: Number(script), ...times }]
   })
 }
 
-/** @returns ms of each transaction in these logs (one for each thread of pgbench) */
-export function transactionTimes(logs: readonly string[]): number[] {
+/**
+ * @param logs one for each thread of pgbench
+ * @param script only the transactions of the script at this place count; null: all
+ * @returns ms of each transaction
+ */
+export function transactionTimes(logs: readonly string[], script: number | null = null): number[] {
   return logs
     .flatMap(entriesOf)
+    .filter((entry) => script === null || entry.script === script)
     .map((entry) => entry.took)
     .filter(Number.isFinite)
 }

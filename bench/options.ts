@@ -1,17 +1,27 @@
 // The arguments of `npm run bench`: their names, limits and defaults. It reads nothing but its argument.
 import { parseArgs } from 'node:util'
-import { SCENARIOS, type Scenario, USUAL } from './scenarios.ts'
+import { GROUPS, SCENARIOS, type Scenario, USUAL } from './scenarios.ts'
 
 export const HELP = `npm run bench -- [options]    direct, pgmux, PgBouncer and others in alternation
 
-  --scenario A,B    what to measure (all but the last four); may be given several times
-                    ${SCENARIOS.join(', ')}
+  --scenario A,B    what to measure; may be given several times. What is usual:
+                    ${USUAL.join(', ')}
+                    The others, and names for several:
+                    ${SCENARIOS.slice(7)
+                      .filter(
+                        (name) => !(USUAL as readonly string[]).includes(name) && !/\d|mixed/.test(name),
+                      )
+                      .join(', ')}, ${Object.keys(GROUPS).join(', ')}
   --only=A,B        the same
   --seconds N       length of a run (3)
   --rounds N        runs of each peer and scenario (4)
   --clients N       connections of the load (64); a COPY has one
   --pool N          server connections of a pooler (10)
   --logins N        logins within one second in the scenario logins (5000)
+  --leased          pgmux with pool.shared off beside the other one, in all loads; --no-leased in none
+                    (in simple, extended, prepared and mixed)
+  --relay           a bare relay of bytes beside the others, in all loads that are near; --no-relay in none
+                    (in simple, extended and prepared)
   --generator G     auto, pgbench or own (auto: pgbench where the machine has it)
   --peer NAME=HOST:PORT[,PID]
                     one more pooler that runs already; its CPU is shown only with its process number.
@@ -45,6 +55,9 @@ export interface BenchOptions {
   readonly scenarios: readonly Scenario[]
   readonly generator: GeneratorChoice
   readonly others: readonly OtherPeer[]
+  /** Whether these take part; null: where they do by default. */
+  readonly leased: boolean | null
+  readonly relay: boolean | null
   /** 0: a free one. */
   readonly postgresPort: number
   /** '': a random one. */
@@ -70,6 +83,10 @@ const OPTIONS = {
   only: { type: 'string', multiple: true },
   generator: { type: 'string', default: 'auto' },
   peer: { type: 'string', multiple: true },
+  leased: { type: 'boolean', default: false },
+  'no-leased': { type: 'boolean', default: false },
+  relay: { type: 'boolean', default: false },
+  'no-relay': { type: 'boolean', default: false },
   'postgres-port': { type: 'string' },
   password: { type: 'string', default: '' },
   profile: { type: 'boolean', default: false },
@@ -79,7 +96,7 @@ const OPTIONS = {
 } as const
 
 /** Names that the bench itself gives to peers. */
-const TAKEN = ['direct', 'pgmux', 'pgbouncer']
+const TAKEN = ['direct', 'pgmux', 'pgmux-leased', 'pgbouncer', 'relay']
 const PASSWORD = /^[\w.~-]{8,100}$/
 
 /** @throws BenchError that names the argument */
@@ -98,6 +115,8 @@ export function parseOptions(args: readonly string[]): BenchOptions {
     scenarios: scenariosOf(values.scenario ?? [], values.only ?? []),
     generator: generatorOf(values.generator),
     others: othersOf(values.peer ?? []),
+    leased: wish(values.leased, values['no-leased']),
+    relay: wish(values.relay, values['no-relay']),
     postgresPort: port === undefined ? 0 : whole('postgres-port', port, 65_535),
     password: values.password,
     profile: values.profile,
@@ -125,13 +144,17 @@ function whole(name: string, text: string, most: number): number {
   return value
 }
 
+function wish(yes: boolean, no: boolean): boolean | null {
+  return yes || no ? yes : null
+}
+
 function scenariosOf(...lists: readonly (readonly string[])[]): Scenario[] {
   const given = lists.flat()
   if (given.length === 0) return [...USUAL]
-  const names = given.flatMap((text) => text.split(','))
+  const names = given.flatMap((text) => text.split(',')).flatMap((name) => GROUPS[name] ?? [name])
   const strange = names.find((name) => !(SCENARIOS as readonly string[]).includes(name))
   if (strange !== undefined) {
-    const known = SCENARIOS.join(', ')
+    const known = [...SCENARIOS, ...Object.keys(GROUPS)].join(', ')
     throw new BenchError(`--scenario and --only know ${known}, with commas between them, not "${strange}"`)
   }
   return SCENARIOS.filter((name) => names.includes(name))

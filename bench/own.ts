@@ -11,7 +11,8 @@ import type { TransactionJob } from './load/transactions.ts'
 import type { WebJob } from './load/web.ts'
 import type { WebGoodFigures, WebGoodJob, WebStormJob } from './load/web-storm.ts'
 import { scaleOf } from './database.ts'
-import type { Load } from './scenarios.ts'
+import { FACTS, type Load } from './scenarios.ts'
+import type { Scripts } from './scripts.ts'
 
 /** One run that is asked of a generator. */
 export interface LoadOrder {
@@ -19,6 +20,8 @@ export interface LoadOrder {
   readonly load: Load
   readonly clients: number
   readonly seconds: number
+  /** Where the load is one of scripts. */
+  readonly scripts?: Scripts
 }
 
 /** What makes a load. Never throws for what the peer does: that is `failed` and a reason. */
@@ -74,11 +77,13 @@ export function ownGenerator(children: Children): Generator {
   return {
     name: `a generator of the bench's own (Node ${process.versions.node})`,
     run({ target, load, clients, seconds }) {
-      if (load === 'copy-out' || load === 'copy-in') {
-        return runJob<'copy'>(children, { kind: 'copy', load, target, seconds }, seconds)
+      const { how } = FACTS[load]
+      if (how === 'copy-out' || how === 'copy-in') {
+        return runJob<'copy'>(children, { kind: 'copy', load: how, target, seconds }, seconds)
       }
+      if (how === 'script') return Promise.resolve(failed(`${load} is a script of pgbench`))
       const scale = scaleOf(load)
-      const job = { kind: 'transactions', load, target, clients, seconds, scale } as const
+      const job = { kind: 'transactions', load: how, target, clients, seconds, scale } as const
       return runJob<'transactions'>(children, job, seconds)
     },
   }

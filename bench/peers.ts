@@ -1,10 +1,12 @@
 // Owns the ways to Postgres that are compared, and that the settings of the poolers which it starts are as
 // alike as they can be: transaction mode, the same number of servers, no TLS, no log of connections.
 // Must never run a pooler as root that refuses it, nor leave a password in a file that others can read.
+import { readFileSync } from 'node:fs'
 import { chown, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { parse } from 'yaml'
 import { type Account, chooseAccount } from '../src/embedded/account.ts'
 import type { EmbeddedPostgres } from '../src/embedded/embedded.ts'
 import { temporaryRoot } from '../src/embedded/home.ts'
@@ -14,7 +16,7 @@ import { open, type Target } from './load/connection.ts'
 import { KeyRing } from './load/scram.ts'
 import { BenchError, type BenchOptions, type OtherPeer } from './options.ts'
 import { findProgram } from './pgbench.ts'
-import type { Load } from './scenarios.ts'
+import { clientsOf, FACTS, isLoad, type Load } from './scenarios.ts'
 
 /** One way to Postgres that is measured. */
 export interface Peer {
@@ -28,8 +30,8 @@ export interface Peer {
   readonly child: Child | null
   /** Of the pooler; 0: there is none in between, or its process is not known. */
   readonly pid: number
-  /** '' or why it cannot do a load. */
-  cannot(load: Load): string
+  /** The file it was started with, without secrets; '' for what we have not started. */
+  readonly configuration: string
 }
 
 /** What everything is measured on. */
@@ -59,9 +61,20 @@ export interface PoolerSettings {
   readonly profileFolder: string
   /** It takes WebSocket and HTTP too; absent: it does not. */
   readonly isWeb?: boolean
+  /** Of pgmux: pool.shared; absent: its default. */
+  readonly shared?: 'auto' | 'off'
+  /** Where it finds Postgres; absent: at Postgres itself. */
+  readonly upstreamPort?: number
 }
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url))
+/** More clients than this are not connected to Postgres itself: it has a process for each. */
+export const DIRECT_CLIENTS = 200
+/** The same with a relay in between: each login is several round trips, and pgbench makes one at a time. */
+const FAR_DIRECT_CLIENTS = 64
+/** Clients that a pooler has room for beyond those of the largest load. */
+const SPARE_CLIENTS = 100
+const LEAST_MAX_CLIENTS = 2000
 /** From here on PgBouncer knows prepared statements in transaction mode. */
 const PREPARED_SINCE = [1, 21] as const
 /** ms that a peer of somebody else's has to let us in, and between two tries. */
@@ -87,28 +100,53 @@ export async function leaveGround(ground: Ground): Promise<void> {
 export function trusting(ground: Ground, profileFolder = ''): PoolerSettings {
   const { user, password } = ground.login
   const label = profileFolder === '' ? 'load' : 'profiled'
+  const { scenarios, clients } = ground.options
+  const most = Math.max(...scenarios.filter(isLoad).map((load) => clientsOf(load, clients)))
   // More than any load has, so that no limit is in the way.
-  return { label, auth: 'trust', users: new Map([[user, password]]), maxClients: 2000, profileFolder }
+  const maxClients = Math.max(LEAST_MAX_CLIENTS, most + SPARE_CLIENTS)
+  return { label, auth: 'trust', users: new Map([[user, password]]), maxClients, profileFolder }
 }
 
 /** Postgres itself. */
 export function direct(ground: Ground): Peer {
   const { login, postgres } = ground
   const { version } = postgres
-  return { name: 'direct', target: login, webPort: 0, version, child: null, pid: 0, cannot: () => '' }
+  return { name: 'direct', target: login, webPort: 0, version, child: null, pid: 0, configuration: '' }
+}
+
+/** @returns '' or why this peer cannot do this load */
+export function cannotDo(ground: Ground, name: PeerName, load: Load): string {
+  const version = ground.pgbouncer?.version ?? ''
+  const clients = clientsOf(load, ground.options.clients)
+  if (name === 'pgbouncer' && FACTS[load].how === 'prepared' && !isAtLeast(version, PREPARED_SINCE)) {
+    return `PgBouncer ${version} knows no prepared statements in transaction mode (1.21 and newer do)`
+  }
+  if ((name === 'direct' || name === 'relay') && clients > DIRECT_CLIENTS) {
+    return `${clients} connections to Postgres itself: it has a process for each`
+  }
+  if (name === 'direct' && FACTS[load].isFar && clients > FAR_DIRECT_CLIENTS) {
+    return `${clients} logins over the relay take longer than a run`
+  }
+  return ''
+}
+
+/** @returns whether pgmux of this clone has the option pool.shared */
+export function knowsShared(): boolean {
+  const known = parse(readFileSync(join(ROOT, 'config.yaml'), 'utf8')) as { pool?: object }
+  return Object.hasOwn(known.pool ?? {}, 'shared')
 }
 
 /** @param version what stands in the report */
 export async function startPgmux(ground: Ground, settings: PoolerSettings, version: string): Promise<Peer> {
   const { children, login, options, folder } = ground
   const { host, port, user, password } = login
-  const { label, auth, users, maxClients, profileFolder, isWeb = false } = settings
+  const { label, auth, users, maxClients, profileFolder, isWeb = false, shared } = settings
   const config = {
     listen: { host: '127.0.0.1', port: 0 },
     // PgBouncer has no limit on those that have not logged in yet.
     client: { auth, max_connections: maxClients, max_unauthenticated: 0 },
-    upstream: { host, port, user, password, tls: { mode: 'disable' } },
-    pool: { mode: 'transaction', size: options.pool },
+    upstream: { host, port: settings.upstreamPort ?? port, user, password, tls: { mode: 'disable' } },
+    pool: { mode: 'transaction', size: options.pool, ...(shared === undefined ? {} : { shared }) },
     users: Object.fromEntries([...users].map(([name, secret]) => [name, { secret }])),
     admin: { host: 'off' },
     serverless: { host: isWeb ? '127.0.0.1' : 'off', port: 0 },
@@ -124,7 +162,15 @@ export async function startPgmux(ground: Ground, settings: PoolerSettings, versi
   const [, told] = await child.said(/^pgmux clients: .*:(\d+),/)
   const target = { ...login, port: Number(told) }
   const [, web = '0'] = isWeb ? await child.said(/^pgmux serverless: \S+:(\d+) on any path/) : []
-  return { name: 'pgmux', target, webPort: Number(web), version, child, pid: child.pid, cannot: () => '' }
+  const configuration = JSON.stringify(withoutSecrets(config), null, 2)
+  return { name: 'pgmux', target, webPort: Number(web), version, child, pid: child.pid, configuration }
+}
+
+/** @returns what can stand in a report: as it is, but every password and secret is three dots */
+function withoutSecrets(config: object): unknown {
+  return JSON.parse(
+    JSON.stringify(config, (key, value) => (key === 'password' || key === 'secret' ? '...' : value)),
+  )
 }
 
 async function findPgbouncer(children: Children): Promise<Ground['pgbouncer']> {
@@ -142,16 +188,22 @@ export async function startPgbouncer(ground: Ground, settings: PoolerSettings): 
   const { program, version } = ground.pgbouncer
   const port = await freePort()
   const knowsPrepared = isAtLeast(version, PREPARED_SINCE)
-  const file = await writePgbouncerConfig(ground, settings, {
+  const { file, configuration } = await writePgbouncerConfig(ground, settings, {
     listen_port: port,
     ...(knowsPrepared ? { max_prepared_statements: 200 } : {}),
   })
   const identity = account === null ? {} : { uid: account.uid, gid: account.gid }
   const child = children.start('pgbouncer', [program, file], { cwd: ground.folder, ...identity })
   await child.said(/process up/)
-  const reason = `PgBouncer ${version} knows no prepared statements in transaction mode (1.21 and newer do)`
-  const cannot = (load: Load): string => (load === 'prepared' && !knowsPrepared ? reason : '')
-  return { name: 'pgbouncer', target: { ...login, port }, webPort: 0, version, child, pid: child.pid, cannot }
+  return {
+    name: 'pgbouncer',
+    target: { ...login, port },
+    webPort: 0,
+    version,
+    child,
+    pid: child.pid,
+    configuration,
+  }
 }
 
 /**
@@ -166,7 +218,7 @@ export async function meetOther(ground: Ground, other: OtherPeer): Promise<Peer>
     try {
       const connection = await open(target, new KeyRing(target.password))
       connection.leave()
-      return { name, version: '', target, webPort: 0, child: null, pid, cannot: () => '' }
+      return { name, version: '', target, webPort: 0, child: null, pid, configuration: '' }
     } catch (error) {
       if (ground.children.stopping) throw new BenchError('stopped before its end')
       if (performance.now() > until) {
@@ -190,7 +242,7 @@ async function writePgbouncerConfig(
   ground: Ground,
   pooler: PoolerSettings,
   more: Readonly<Record<string, number>>,
-): Promise<string> {
+): Promise<{ file: string; configuration: string }> {
   const { login, options, account } = ground
   const folder = join(ground.folder, `pgbouncer-${pooler.label}`)
   await mkdir(folder, { mode: 0o700 })
@@ -214,13 +266,15 @@ async function writePgbouncerConfig(
   }
   const lines = Object.entries(settings).map(([name, value]) => `${name} = ${value}`)
   // Its own user for Postgres, as pgmux has it: what clients prove has nothing to do with it.
-  const upstream = `* = host=${login.host} port=${login.port} user=${login.user} password=${login.password}`
+  const upstream = `* = host=${login.host} port=${pooler.upstreamPort ?? login.port} user=${login.user}`
+  const text = (password: string): string =>
+    `[databases]\n${upstream} password=${password}\n\n[pgbouncer]\n${lines.join('\n')}\n`
   const list = [...pooler.users].map(([name, secret]) => `"${name}" "${secret}"\n`)
-  await writeFile(file, `[databases]\n${upstream}\n\n[pgbouncer]\n${lines.join('\n')}\n`, { mode: 0o600 })
+  await writeFile(file, text(login.password), { mode: 0o600 })
   await writeFile(users, list.join(''), { mode: 0o600 })
   for (const path of account === null ? [] : [folder, users, file])
     await chown(path, account!.uid, account!.gid)
-  return file
+  return { file, configuration: text('...').replaceAll(ground.folder, '') }
 }
 
 /** For PgBouncer, which has to be told its port. */

@@ -8,7 +8,8 @@ import type { Child, Children } from './child.ts'
 import { latencyOf, type Measured, type Missing } from './figures.ts'
 import { transactionTimes, turnTimes } from './latency-log.ts'
 import type { Generator, LoadOrder } from './own.ts'
-import type { Load } from './scenarios.ts'
+import type { Scripts } from './scripts.ts'
+import { FACTS, type Load } from './scenarios.ts'
 
 /** ms beyond its length that a run has: connecting, logging in, ending. */
 const RUN_SLACK = 30_000
@@ -17,10 +18,16 @@ const SAMPLED = 0.1
 /** In memory, where Linux has it: a log on a disk would share it with Postgres. */
 const MEMORY_FOLDER = '/dev/shm'
 
+/** From here on logins take a noticeable part of a run. The number a second is what a busy machine does. */
+const MANY_CLIENTS = 100
+const LOGINS_PER_SECOND = 1000
+/** More clients than this share two threads: one would be what limits, and logs them in one by one. */
+const CLIENTS_OF_THREAD = 200
+
 const NO_RESULT = 'pgbench printed no result'
 
 /** Where a run goes, and how large it is. */
-type RunOrder = Omit<LoadOrder, 'load'>
+type RunOrder = Omit<LoadOrder, 'load' | 'scripts'>
 
 /** A run of a script in a file. */
 export interface ScriptOrder extends RunOrder {
@@ -31,6 +38,8 @@ export interface ScriptOrder extends RunOrder {
 interface Arguments {
   readonly args: readonly string[]
   readonly share: number
+  /** Place of the script whose transactions are timed; null: all. */
+  readonly timed: number | null
 }
 
 /** What a report says. */
@@ -81,11 +90,22 @@ export function parseReport(lines: readonly string[], reconnects: boolean): Repo
 }
 
 /** @returns what tells pgbench the load, and which share of the transactions it logs */
-export function argumentsOf(load: Load, clients: number): Arguments {
-  if (load === 'tpcb') return { args: ['-b', 'tpcb-like', '-j', '1'], share: 1 }
+export function argumentsOf(load: Load, clients: number, scripts?: Scripts): Arguments {
+  const { how } = FACTS[load]
+  const threads = String(clients > CLIENTS_OF_THREAD ? 2 : 1)
+  if (how === 'tpcb') return { args: ['-b', 'tpcb-like', '-j', '1'], share: 1, timed: null }
   // A thread each: pgbench waits for a connection, and with it waits everything else in the thread.
-  if (load === 'connect') return { args: ['-S', '-C', '-j', String(clients)], share: 1 }
-  return { args: ['-S', '-M', load, '-j', '1'], share: SAMPLED }
+  if (how === 'connect') return { args: ['-S', '-C', '-j', String(clients)], share: 1, timed: null }
+  if (how === 'script') {
+    const files = (scripts?.files ?? []).flatMap((file) => ['-f', file])
+    return { args: [...files, '-M', 'simple', '-j', threads], share: 1, timed: scripts?.timed ?? null }
+  }
+  return { args: ['-S', '-M', how, '-j', threads], share: SAMPLED, timed: null }
+}
+
+/** @returns s that so many logins may take: pgbench's time begins before the first, its rate behind them */
+function loginTime(clients: number): number {
+  return clients < MANY_CLIENTS ? 0 : Math.ceil(clients / LOGINS_PER_SECOND)
 }
 
 /** pgbench on this machine. */
@@ -110,13 +130,14 @@ export class Pgbench implements Generator {
   }
 
   run(order: LoadOrder): Promise<Measured | Missing> {
-    return this.#logged(order, argumentsOf(order.load, order.clients), order.load === 'connect')
+    const { load, clients, scripts } = order
+    return this.#logged(order, argumentsOf(load, clients, scripts), FACTS[load].how === 'connect')
   }
 
   /** Transactions of a script of ours. Its variable `started` is 0 in the first one of each connection. */
   async runScript(order: ScriptOrder): Promise<Measured | Missing> {
     const args = ['-f', order.file, '-M', 'simple', '-j', '1', '-D', 'started=0']
-    return this.#logged(order, { args, share: SAMPLED }, false)
+    return this.#logged(order, { args, share: SAMPLED, timed: null }, false)
   }
 
   async #logged(order: RunOrder, what: Arguments, reconnects: boolean): Promise<Measured | Missing> {
@@ -131,11 +152,11 @@ export class Pgbench implements Generator {
 
   async #run(
     order: RunOrder,
-    { args, share, folder, reconnects }: Arguments & { folder: string; reconnects: boolean },
+    { args, share, timed, folder, reconnects }: Arguments & { folder: string; reconnects: boolean },
   ): Promise<Measured | Missing> {
     const { clients, seconds } = order
     const log = ['-l', `--log-prefix=${join(folder, 'log')}`, `--sampling-rate=${share}`]
-    const size = ['-c', String(clients), '-T', String(seconds)]
+    const size = ['-c', String(clients), '-T', String(seconds + (reconnects ? 0 : loginTime(clients)))]
     const child = this.#start(['-n', ...args, ...size, ...log], order)
     let late = false
     const timer = setTimeout(
@@ -154,7 +175,7 @@ export class Pgbench implements Generator {
     if (code !== 0) return failed(end)
     const files = await readdir(folder)
     const logs = await Promise.all(files.map((file) => readFile(join(folder, file), 'utf8')))
-    const times = reconnects ? turnTimes(logs) : transactionTimes(logs)
+    const times = reconnects ? turnTimes(logs) : transactionTimes(logs, timed)
     return { amount: report.transactions, rate: report.tps, latency: latencyOf(times) }
   }
 

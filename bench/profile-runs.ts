@@ -9,7 +9,7 @@ import { type Ground, type Peer, startPgmux, trusting } from './peers.ts'
 import { type CpuProfile, profileClock, topFunctions } from './profile.ts'
 import { WARM_UP } from './progress.ts'
 import type { Scene } from './rounds.ts'
-import { COPY_CLIENTS, isBulk, isLoad, type Load } from './scenarios.ts'
+import { clientsOf, isBulk, isLoad, type Load } from './scenarios.ts'
 import { measureWeb, webRows, webSettings } from './web-rounds.ts'
 
 const TOP = 25
@@ -43,8 +43,10 @@ async function profileLoad(
   const { seconds } = ground.options
   const folder = join(ground.folder, `profile-${load}`)
   const peer = await startPgmux(ground, { ...trusting(ground, folder), label: `profiled-${load}` }, '')
-  const clients = isBulk(load) ? COPY_CLIENTS : ground.options.clients
-  const order = { target: { ...peer.target, database: databaseOf(load) }, load, clients }
+  const clients = clientsOf(load, ground.options.clients)
+  const scripts = scene.scripts.get(load)
+  const target = { ...peer.target, database: databaseOf(load) }
+  const order = { target, load, clients, ...(scripts && { scripts }) }
   const by = isBulk(load) ? own : generator
   await by.run({ ...order, seconds: WARM_UP })
   const from = profileClock()

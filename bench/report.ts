@@ -28,6 +28,10 @@ export interface Results {
   readonly machine: Machine
   /** What made the load. */
   readonly generator: string
+  /** What the poolers were told, without secrets. */
+  readonly configurations: readonly { readonly name: string; readonly text: string }[]
+  /** ms that a relay between pooler and Postgres adds to a round trip; null: not measured. */
+  readonly addedRoundTrip: number | null
   readonly cells: readonly Cell[]
   readonly verdicts: readonly Verdict[]
   readonly logins: readonly LoginCell[]
@@ -45,7 +49,7 @@ const NAMES: Readonly<Record<PeerName, string>> = { pgbouncer: 'PgBouncer' }
 /** What this version of the bench does not look at, whatever the machine. */
 const NEVER_MEASURED = [
   'TLS, Unix sockets, a Postgres on another machine',
-  'many idle clients, slow readers, results of all sizes between one row and a COPY',
+  'slow readers',
   'WebSocket and HTTP: with TLS, with tokens, from a browser, answers of more than one row',
   'what limits: load, pooler and Postgres share the machine',
 ]
@@ -83,8 +87,7 @@ export function tables(results: Results): string {
     )
   }
   const compared = verdicts.filter((verdict) => verdict.ratios.length > 0)
-  if (compared.length > 0)
-    parts.push('Rate of pgmux / PgBouncer, round by round:', table(ratioRows(compared)))
+  if (compared.length > 0) parts.push('Rates beside each other, round by round:', table(ratioRows(compared)))
   if (logins.length > 0) {
     parts.push(`${options.logins} logins within one second:`, table([LOGIN_HEAD, ...logins.map(loginRow)]))
   }
@@ -110,6 +113,11 @@ export function page(results: Results, chart: string): string {
     `pgmux ${machine.pgmux} on Node ${machine.node}`,
     `Postgres ${machine.postgres}, PgBouncer ${machine.pgbouncer ?? '(none)'}`,
     `load by ${results.generator}; COPY, logins, WebSocket and HTTP by a generator of the bench's own`,
+    ...(results.addedRoundTrip === null
+      ? []
+      : [
+          `far relays: ${results.addedRoundTrip.toFixed(2)} ms more for a round trip when all else is quiet`,
+        ]),
     `load average before ${machine.loadBefore.join(' ')}, after ${machine.loadAfter.join(' ')}`,
   ]
   return [
@@ -118,34 +126,53 @@ export function page(results: Results, chart: string): string {
     tables(results),
     list(conclusions(results)),
     `## Machine\n\n${list(facts)}`,
+    `## Configuration\n\n${configurationsOf(results)}`,
     `## Not measured\n\n${list(results.notMeasured)}`,
     'How this was measured: docs/benchmarks.md.\n',
   ].join('\n\n')
 }
 
+/** One block for each; most differ in a port only. */
+function configurationsOf({ configurations }: Results): string {
+  if (configurations.length === 0) return 'The scenarios started poolers of their own.'
+  return configurations.map(({ name, text }) => `${nameOf(name)}:\n\n\`\`\`\n${text}\n\`\`\``).join('\n\n')
+}
+
 /** One sentence on one load. */
 export function verdictLine(verdict: Verdict): string {
   if (verdict.complaint !== '') return `FAILED ${verdict.complaint}.`
-  if (verdict.spread === null) return `${verdict.scenario}: not compared, PgBouncer has no figure here.`
-  const { median, least, most } = verdict.spread
-  const bound = verdict.least === null ? 'nothing is asked of it' : `at least ${verdict.least} is asked`
-  const spread = `${median.toFixed(3)}, rounds ${least.toFixed(3)}-${most.toFixed(3)}`
-  return `${verdict.scenario}: pgmux / PgBouncer ${spread} (${bound}).`
+  const { scenario, peer, spread, least, cpu, cpuMost } = verdict
+  if (spread === null) return `${scenario}: ${peer} not compared, PgBouncer has no figure here.`
+  const bound = least === null ? 'nothing is asked of it' : `at least ${least} is asked`
+  const range = `${ratio(spread.median)}, rounds ${ratio(spread.least)}-${ratio(spread.most)}`
+  const cpuBound = cpuMost === null ? '' : ` (at most ${cpuMost} is asked)`
+  const cpuWords = cpu === null ? '' : `; CPU ${ratio(cpu.median)}${cpuBound}`
+  return `${scenario}: ${peer} / ${nameOf(verdict.against)} ${range} (${bound})${cpuWords}.`
 }
 
-const FIGURE_HEAD = ['scenario', 'peer', 'rate', 'p50 ms', 'p99 ms', 'pooler CPU us', 'user + system']
+const FIGURE_HEAD = [
+  'scenario',
+  'peer',
+  'rate',
+  'p50 ms',
+  'p95 ms',
+  'p99 ms',
+  'max ms',
+  'pooler CPU us',
+  'user + system',
+]
 
 function figureRow(cell: Cell): string[] {
   const runs = runsOf(cell)
   const start = [cell.scenario, nameOf(cell.peer)]
-  if (runs.length === 0) return [...start, missingOf(cell)?.kind ?? 'not run', '', '', '', '']
+  if (runs.length === 0) return [...start, missingOf(cell)?.kind ?? 'not run', '', '', '', '', '', '']
   const failed = cell.outcomes.length - runs.length
   const unit = isBulk(cell.scenario) ? 'MB/s' : 'tps'
   const rate = `${shown(
     spreadOver(runs, (run) => run.rate),
     0,
   )} ${unit}`
-  const percentile = (which: 'p50' | 'p99'): string =>
+  const percentile = (which: 'p50' | 'p95' | 'p99' | 'most'): string =>
     isBulk(cell.scenario)
       ? 'one stream'
       : shown(
@@ -156,7 +183,9 @@ function figureRow(cell: Cell): string[] {
     ...start,
     failed === 0 ? rate : `${rate}, ${failed} of ${cell.outcomes.length} failed`,
     percentile('p50'),
+    percentile('p95'),
     percentile('p99'),
+    percentile('most'),
     ...cpuOf(cell.peer, runs),
   ]
 }
@@ -192,13 +221,16 @@ function otherRow(cell: Cell): string[] {
 
 function ratioRows(verdicts: readonly Verdict[]): string[][] {
   const rounds = verdicts[0]!.ratios.map((_ratio, i) => `round ${i + 1}`)
-  const rows = verdicts.map(({ scenario, ratios, spread, least }) => [
+  const rows = verdicts.map(({ scenario, peer, against, ratios, spread, least, cpu, cpuMost }) => [
     `${scenario} (${FACTS[scenario].title})`,
+    `${peer} / ${nameOf(against)}`,
     ...ratios.map(ratio),
     ratio(spread?.median ?? null),
     least === null ? '-' : String(least),
+    ratio(cpu?.median ?? null),
+    cpuMost === null ? '-' : String(cpuMost),
   ])
-  return [['scenario', ...rounds, 'median', 'asked'], ...rows]
+  return [['scenario', 'of', ...rounds, 'median', 'asked', 'CPU', 'asked at most'], ...rows]
 }
 
 const LOGIN_HEAD = [

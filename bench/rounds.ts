@@ -8,7 +8,10 @@ import type { Generator } from './own.ts'
 import type { Ground, Peer } from './peers.ts'
 import { type CpuTime, cpuTimeOf, endedChildrenCpu, peakMemoryOf, resetPeakMemory } from './process-stat.ts'
 import { type Progress, runLength, WARM_UP } from './progress.ts'
-import { COPY_CLIENTS, FACTS, isBulk, type Load } from './scenarios.ts'
+import { cannotDo } from './peers.ts'
+import { takingPart } from './roster.ts'
+import { clientsOf, isBulk, type Load } from './scenarios.ts'
+import type { Scripts } from './scripts.ts'
 
 /** Everything that runs while it measures. */
 export interface Scene {
@@ -18,18 +21,21 @@ export interface Scene {
   readonly generator: Generator
   /** For COPY. */
   readonly own: Generator
+  /** Of the loads that are made of scripts. */
+  readonly scripts: ReadonlyMap<Load, Scripts>
   readonly progress: Progress
   say(line: string): void
 }
 
 /** All runs of these loads. */
 export async function allRounds(scene: Scene, loads: readonly Load[]): Promise<Cell[]> {
-  const { peers } = scene
   const cells: Cell[] = []
   for (const load of loads) {
+    const names = takingPart(scene.ground, load)
+    const peers = scene.peers.filter(({ name }) => names.includes(name))
     const row = peers.map((peer): Cell => ({ scenario: load, peer: peer.name, outcomes: [] }))
     cells.push(...row)
-    await allRoundsOf(scene, load, row)
+    await allRoundsOf({ ...scene, peers }, load, row)
   }
   return cells
 }
@@ -39,7 +45,7 @@ async function allRoundsOf(scene: Scene, load: Load, row: readonly Cell[]): Prom
   const { rounds, seconds } = ground.options
   const hopeless = new Map<Peer, Outcome>()
   for (const peer of peers) {
-    const reason = peer.cannot(load)
+    const reason = cannotDo(ground, peer.name, load)
     const warmUp: Outcome = reason === '' ? await measure(scene, peer, load, WARM_UP) : cannot(reason)
     if (reason === '') progress.spend(runLength(WARM_UP), false)
     // What a pooler of somebody else's cannot do shows in its first run, and is no fault of ours.
@@ -54,7 +60,7 @@ async function allRoundsOf(scene: Scene, load: Load, row: readonly Cell[]): Prom
       const known = hopeless.get(peer)
       if (known !== undefined) {
         cell.outcomes.push(known)
-        if (peer.cannot(load) === '') progress.spend(runLength(seconds), true)
+        if (cannotDo(ground, peer.name, load) === '') progress.spend(runLength(seconds), true)
         continue
       }
       const outcome = await measure(scene, peer, load, seconds)
@@ -73,11 +79,12 @@ function cannot(reason: string): Outcome {
 async function measure(scene: Scene, peer: Peer, load: Load, seconds: number): Promise<Outcome> {
   const { ground, generator, own } = scene
   const { options, login } = ground
+  const scripts = scene.scripts.get(load)
   if (load === 'tpcb') await tidyTpcb(login)
-  const clients = isBulk(load) ? COPY_CLIENTS : options.clients
+  const clients = clientsOf(load, options.clients)
   const target = { ...peer.target, database: databaseOf(load) }
   const by = isBulk(load) ? own : generator
-  return observed(ground, peer, () => by.run({ target, load, clients, seconds }))
+  return observed(ground, peer, () => by.run({ target, load, clients, seconds, ...(scripts && { scripts }) }))
 }
 
 /** One run, and what each side used meanwhile. @throws BenchError where the pooler ends or we are stopping */
@@ -130,7 +137,7 @@ function inWords(load: Load, outcome: Outcome): string {
   const { rate, latency, cpu } = outcome
   const isMb = isBulk(load)
   const used = total(cpu)
-  const unit = FACTS[load].unit === 'MB' ? 'MB' : 'transaction'
+  const unit = isMb ? 'MB' : 'transaction'
   return [
     `${rate.toFixed(0)} ${isMb ? 'MB/s' : 'tps'}`,
     latency === null ? '' : `p50 ${latency.p50.toFixed(2)} ms, p99 ${latency.p99.toFixed(2)} ms`,

@@ -14,23 +14,24 @@ import { describeMachine, loadNow, pgmuxVersion } from './machine.ts'
 import { type BenchOptions, BenchError, HELP, parseOptions } from './options.ts'
 import { type Generator, ownGenerator } from './own.ts'
 import {
-  direct,
+  cannotDo,
+  DIRECT_CLIENTS,
   type Ground,
+  knowsShared,
   leaveGround,
-  meetOther,
   type Peer,
   prepareGround,
-  startPgbouncer,
-  startPgmux,
-  trusting,
 } from './peers.ts'
 import { Pgbench } from './pgbench.ts'
 import { hasProcessFigures } from './process-stat.ts'
 import { profileAll } from './profile-runs.ts'
+import { checkMixed } from './mixed-figures.ts'
 import { inMinutes, planned, Progress } from './progress.ts'
 import { conclusions, notMeasured, page, type Results, tables } from './report.ts'
-import { allRounds } from './rounds.ts'
-import { isLoad, type Load, type Scenario } from './scenarios.ts'
+import { measureRoundTrip, startPeers, takingPart } from './roster.ts'
+import { allRounds, type Scene } from './rounds.ts'
+import { clientsOf, FACTS, isLoad, type Load, type Scenario } from './scenarios.ts'
+import { type Scripts, writeScripts } from './scripts.ts'
 import { checkSessions } from './session-figures.ts'
 import { allSessions } from './session-rounds.ts'
 import { SESSION_ROWS } from './session-scenarios.ts'
@@ -40,6 +41,14 @@ import { allWeb, allWebStorms, webRows } from './web-rounds.ts'
 const RESULTS = fileURLToPath(new URL('results', import.meta.url))
 /** Connections of Postgres beside those of the load and of the poolers. */
 const SPARE_CONNECTIONS = 30
+
+/** What makes loads. */
+interface Tools {
+  readonly generator: Generator
+  readonly own: Generator
+  /** Filled when the tables are there. */
+  readonly scripts: Map<Load, Scripts>
+}
 
 async function bench(options: BenchOptions, children: Children): Promise<number> {
   const own = ownGenerator(children)
@@ -53,7 +62,7 @@ async function bench(options: BenchOptions, children: Children): Promise<number>
     port: options.postgresPort,
     settings: {
       // Two databases, so each pooler may have two pools.
-      max_connections: String(options.clients + (6 + 2 * others) * options.pool + SPARE_CONNECTIONS),
+      max_connections: String(directClients(options) + (12 + 2 * others) * options.pool + SPARE_CONNECTIONS),
       // All that is read stays in memory, and a checkpoint never comes in the middle.
       shared_buffers: '512MB',
       max_wal_size: '8GB',
@@ -64,11 +73,12 @@ async function bench(options: BenchOptions, children: Children): Promise<number>
   try {
     const login = await createDatabases(postgres, options.password)
     ground = await prepareGround({ children, login, options, postgres })
-    const results = await measureAll(ground, generator, own)
+    const scripts = new Map<Load, Scripts>()
+    const results = await measureAll(ground, { generator, own, scripts })
     say(`\n${tables(results)}\n`)
     for (const line of conclusions(results)) say(line)
     if (options.save) say(`written: ${(await save(results)).join(', ')}`)
-    if (options.profile) await profileAll({ ground, generator, own, say }, RESULTS)
+    if (options.profile) await profileAll({ ground, generator, own, scripts, say }, RESULTS)
     return exitCode(results, options)
   } finally {
     await children.stopAll()
@@ -94,7 +104,13 @@ async function chooseGenerator(
   )
 }
 
-async function measureAll(ground: Ground, generator: Generator, own: Generator): Promise<Results> {
+/** @returns how many connections the largest load may have to Postgres itself */
+function directClients({ scenarios, clients }: BenchOptions): number {
+  const most = scenarios.filter(isLoad).map((load) => clientsOf(load, clients))
+  return Math.max(...most.filter((count) => count <= DIRECT_CLIENTS), clients)
+}
+
+async function measureAll(ground: Ground, tools: Tools): Promise<Results> {
   const { options, pgbouncer, postgres, login } = ground
   const loads = options.scenarios.filter(isLoad)
   const version = pgmuxVersion()
@@ -102,18 +118,19 @@ async function measureAll(ground: Ground, generator: Generator, own: Generator):
     const where = `127.0.0.1:${login.port}, user ${login.user}, databases bench and bench_tpcb`
     say(`for the peers: Postgres is on ${where}`)
   }
-  const peers = loads.length === 0 ? [] : await startPeers(ground, version)
-  const total = planned(planOf(ground, peers, loads))
+  if (pgbouncer === null) say('this machine has no PgBouncer: nothing will be compared with it')
+  const total = planned(planOf(ground, loads))
   const length = inMinutes(total.start + total.seconds)
-  say(`load by ${generator.name}; this will take about ${length}: ${total.runs} runs`)
+  say(`load by ${tools.generator.name}; this will take about ${length}: ${total.runs} runs`)
   // What is asked over WebSocket and HTTP, and in sessions, is the select of `simple`.
   await fill(login, needsAccounts(options.scenarios) ? [...loads, 'simple'] : loads)
+  for (const [load, scripts] of await writeScripts(ground, loads)) tools.scripts.set(load, scripts)
   const progress = new Progress(total, () => performance.now())
   const loadBefore = loadNow()
-  const scene = { ground, peers, generator, own, progress, say }
-  const cells = await allRounds(scene, loads)
-  // What follows has poolers of its own; those of the loads would only hold memory.
-  for (const peer of peers) await peer.child?.stop()
+  // The loads and each of the other scenarios start peers of their own.
+  const scene = { ground, ...tools, peers: [], progress, say }
+  const measured = await allLoads(scene, loads, version)
+  const { cells } = measured
   const has = (name: Scenario): boolean => options.scenarios.includes(name)
   const logins = has('logins') ? await allLogins(scene, version) : []
   const storms = has('auth-storm') ? await allStorms(scene, version) : []
@@ -132,8 +149,8 @@ async function measureAll(ground: Ground, generator: Generator, own: Generator):
       loadBefore,
       loadAfter: loadNow(),
     },
-    generator: generator.name,
-    cells,
+    generator: tools.generator.name,
+    ...measured,
     verdicts: verdictsOf(cells, loads),
     logins,
     storms,
@@ -142,6 +159,7 @@ async function measureAll(ground: Ground, generator: Generator, own: Generator):
     sessions,
     checks: [
       ...checksOf(logins, storms),
+      ...checkMixed(cells),
       ...checkWeb(web),
       ...(has('web-storm') ? checkWebStorm(webStorms) : []),
       ...(has('session') ? checkSessions(sessions) : []),
@@ -154,24 +172,44 @@ function needsAccounts(scenarios: readonly Scenario[]): boolean {
   return webRows(scenarios).length > 0 || scenarios.includes('web-storm') || scenarios.includes('session')
 }
 
-async function startPeers(ground: Ground, version: string): Promise<Peer[]> {
-  const pgmux = await startPgmux(ground, trusting(ground), version)
-  const pgbouncer = await startPgbouncer(ground, trusting(ground))
-  const others: Peer[] = []
-  for (const other of ground.options.others) others.push(await meetOther(ground, other))
-  const peers = [direct(ground), pgmux, ...(pgbouncer === null ? [] : [pgbouncer]), ...others]
-  for (const { name, version } of peers) say(`${name === 'direct' ? 'direct: Postgres' : name} ${version}`)
-  if (pgbouncer === null) say('this machine has no PgBouncer: nothing will be compared with it')
-  return peers
+/** The near loads, then the far ones: both at once would only hold memory. */
+async function allLoads(
+  scene: Scene,
+  loads: readonly Load[],
+  version: string,
+): Promise<Pick<Results, 'cells' | 'configurations' | 'addedRoundTrip'>> {
+  const { ground } = scene
+  const far = loads.filter((load) => FACTS[load].isFar)
+  const cells: Cell[] = []
+  const configurations: Results['configurations'][number][] = []
+  for (const some of [loads.filter((load) => !FACTS[load].isFar), far]) {
+    if (some.length === 0) continue
+    const peers = await startPeers(ground, some, version)
+    for (const peer of peers) say(inWords(peer))
+    cells.push(...(await allRounds({ ...scene, peers }, some)))
+    for (const peer of peers) await peer.child?.stop()
+    const names = configurations.map(({ name }) => name)
+    const told = peers.filter(({ name, configuration }) => configuration !== '' && !names.includes(name))
+    configurations.push(...told.map(({ name, configuration }) => ({ name, text: configuration })))
+  }
+  const addedRoundTrip = far.length === 0 ? null : await measureRoundTrip(ground)
+  if (addedRoundTrip !== null) say(`a far relay adds ${addedRoundTrip.toFixed(2)} ms to a round trip`)
+  return { cells, configurations, addedRoundTrip }
 }
 
-function planOf(ground: Ground, peers: readonly Peer[], loads: readonly Load[]) {
+function inWords({ name, version }: Peer): string {
+  return `${name === 'direct' ? 'direct: Postgres' : name} ${version}`.trim()
+}
+
+function planOf(ground: Ground, loads: readonly Load[]) {
   const { seconds, rounds, scenarios } = ground.options
   const both = ground.pgbouncer === null ? 1 : 2
+  const runnable = (load: Load) =>
+    takingPart(ground, load).filter((name) => cannotDo(ground, name, load) === '')
   return {
     seconds,
     rounds,
-    cells: loads.flatMap((load) => peers.filter((peer) => peer.cannot(load) === '')).length,
+    cells: loads.flatMap(runnable).length,
     hasTpcb: loads.includes('tpcb'),
     // With each of two ways to authenticate.
     loginRuns: scenarios.includes('logins') ? 2 * both : 0,
@@ -183,9 +221,15 @@ function planOf(ground: Ground, peers: readonly Peer[], loads: readonly Load[]) 
 }
 
 function verdictsOf(cells: readonly Cell[], loads: readonly Load[]): Verdict[] {
-  const find = (load: Load, peer: string) =>
-    cells.find((cell) => cell.scenario === load && cell.peer === peer)
-  return loads.map((load) => verdictOf(find(load, 'pgmux')!, find(load, 'pgbouncer') ?? null))
+  const shares = knowsShared()
+  return loads.flatMap((load) => {
+    const find = (peer: string) => cells.find((cell) => cell.scenario === load && cell.peer === peer) ?? null
+    const others = { pgbouncer: find('pgbouncer'), direct: find('direct') }
+    return ['pgmux', 'pgmux-leased'].flatMap((peer) => {
+      const ours = find(peer)
+      return ours === null ? [] : [verdictOf(ours, { ...others, isSharing: shares && peer === 'pgmux' })]
+    })
+  })
 }
 
 function checksOf(logins: readonly LoginCell[], storms: readonly StormCell[]): Check[] {

@@ -5,7 +5,7 @@ import { chart } from '../../../bench/chart.ts'
 import type { Cell, Outcome, Run } from '../../../bench/figures.ts'
 
 function run(rate: number, isBulk = false): Run {
-  const latency = isBulk ? null : { average: 2, p50: 1.5, p99: 9.25, most: 12, samples: 100 }
+  const latency = isBulk ? null : { average: 2, p50: 1.5, p95: 5, p99: 9.25, most: 12, samples: 100 }
   const others = { postgres: null, generator: null, peakMemory: null }
   return { kind: 'run', amount: rate, rate, latency, cpu: { user: 10, system: 5.5 }, ...others }
 }

@@ -17,7 +17,7 @@ import type { Load } from '../../../bench/scenarios.ts'
 
 function run(rate: number): Run {
   const cpu = { user: 10.04, system: 5 }
-  const latency = { average: 2, p50: 1.5, p99: 9.25, most: 12, samples: 100 }
+  const latency = { average: 2, p50: 1.5, p95: 5, p99: 9.25, most: 12, samples: 100 }
   const others = { postgres: cpu, generator: null, peakMemory: 2048 }
   return { kind: 'run', amount: rate, rate, latency, cpu, ...others }
 }
@@ -38,8 +38,15 @@ describe('figures', () => {
 
   it('a percentile is the value of its rank, one that occurred', () => {
     const hundred = Array.from({ length: 100 }, (_, i) => 100 - i)
-    assert.deepEqual(latencyOf(hundred), { average: 50.5, p50: 50, p99: 99, most: 100, samples: 100 })
-    assert.deepEqual(latencyOf([7]), { average: 7, p50: 7, p99: 7, most: 7, samples: 1 })
+    assert.deepEqual(latencyOf(hundred), {
+      average: 50.5,
+      p50: 50,
+      p95: 95,
+      p99: 99,
+      most: 100,
+      samples: 100,
+    })
+    assert.deepEqual(latencyOf([7]), { average: 7, p50: 7, p95: 7, p99: 7, most: 7, samples: 1 })
     assert.equal(latencyOf([]), null)
   })
 
@@ -56,31 +63,58 @@ describe('figures', () => {
 })
 
 describe('verdicts', () => {
-  const verdict = (scenario: Load, ours: Outcome[], theirs: Outcome[] | null) =>
-    verdictOf(cell(scenario, 'pgmux', ours), theirs === null ? null : cell(scenario, 'pgbouncer', theirs))
+  const verdict = (scenario: Load, ours: Outcome[], theirs: Outcome[] | null, isSharing = false) =>
+    verdictOf(cell(scenario, 'pgmux', ours), {
+      pgbouncer: theirs === null ? null : cell(scenario, 'pgbouncer', theirs),
+      direct: cell(scenario, 'direct', [run(100)]),
+      isSharing,
+    })
 
   it('fail below what is asked in the median, not in one round', () => {
-    const good = verdict('simple', [run(50), run(90), run(95)], [run(100), run(100), run(100)])
-    assert.deepEqual(good.spread, { median: 0.9, least: 0.5, most: 0.95 })
+    const good = verdict('simple', [run(50), run(95), run(99)], [run(100), run(100), run(100)])
+    assert.deepEqual(good.spread, { median: 0.95, least: 0.5, most: 0.99 })
     assert.equal(good.complaint, '')
-    const bad = verdict('extended', [run(89), run(89), run(200)], [run(100), run(100), run(100)])
-    assert.match(verdictLine(bad), /^FAILED extended: pgmux reaches 0\.890 of PgBouncer's throughput/)
+    const bad = verdict('extended', [run(94), run(94), run(200)], [run(100), run(100), run(100)])
+    assert.match(verdictLine(bad), /^FAILED extended: pgmux reaches 0\.940 of PgBouncer's throughput/)
   })
 
   it('ask of each load what it is held to', () => {
-    const fails = (load: Load, rate: number) => verdict(load, [run(rate)], [run(100)]).complaint !== ''
-    assert.deepEqual([fails('simple', 89), fails('extended', 89), fails('connect', 69)], [true, true, true])
-    assert.deepEqual(
-      [fails('connect', 70), fails('copy-out', 120), fails('copy-out', 119)],
-      [false, false, true],
-    )
-    assert.deepEqual([fails('tpcb', 1), fails('copy-in', 1)], [false, false])
+    const fails = (load: Load, rate: number, isSharing = false) =>
+      verdict(load, [run(rate)], [run(100)], isSharing).complaint !== ''
+    const least: [Load, number][] = [
+      ['simple', 95],
+      ['tpcb', 95],
+      ['connect', 80],
+      ['copy-out', 130],
+    ]
+    for (const [load, bound] of least) {
+      assert.deepEqual([fails(load, bound - 1), fails(load, bound)], [true, false], load)
+    }
+    // With shared servers more is asked.
+    assert.deepEqual([fails('delay-simple-64', 100), fails('delay-simple-64', 399, true)], [false, true])
+    assert.deepEqual([fails('clients-2000', 139, true), fails('clients-2000', 140, true)], [true, false])
+    assert.equal(fails('copy-in', 1), false)
   })
 
-  it('prepared is compared and held to nothing', () => {
-    const slow = verdict('prepared', [run(10)], [run(100)])
-    assert.equal(slow.complaint, '')
-    assert.match(verdictLine(slow), /0\.100, rounds 0\.100-0\.100 \(nothing is asked of it\)/)
+  it('hold the CPU of a transaction to a bound as well', () => {
+    const dear = { ...run(200), cpu: { user: 10, system: 3 } }
+    const cheap = { ...run(200), cpu: { user: 5, system: 5 } }
+    assert.match(
+      verdict('simple', [dear], [run(100)], true).complaint,
+      /0\.864 of PgBouncer's CPU, more than 0\.7/,
+    )
+    assert.equal(verdict('simple', [cheap], [run(100)], true).complaint, '')
+    assert.equal(verdict('simple', [dear], [run(100)]).complaint, '')
+  })
+
+  it('prepared is compared with Postgres where PgBouncer cannot do it, and only there', () => {
+    const slow = verdict('prepared', [run(59)], [CANNOT])
+    assert.match(slow.complaint, /0\.590 of Postgres' own throughput, less than 0\.6/)
+    assert.match(
+      verdictLine(verdict('prepared', [run(60)], [CANNOT])),
+      /pgmux \/ direct 0\.600.*at least 0\.6/,
+    )
+    assert.match(verdict('prepared', [run(99)], [run(100)]).complaint, /PgBouncer's throughput, less than 1/)
   })
 
   it('a failed run of either pooler fails, whatever the others reached', () => {
@@ -93,7 +127,7 @@ describe('verdicts', () => {
 
   it('nothing to compare with is no failure and no ratio', () => {
     for (const theirs of [null, [CANNOT]]) {
-      const none = verdict('prepared', [run(100)], theirs)
+      const none = verdict('delay-prepared-64', [run(100)], theirs)
       assert.equal(none.spread, null)
       assert.equal(none.complaint, '')
       assert.match(verdictLine(none), /not compared/)
@@ -123,8 +157,10 @@ describe('report', () => {
       loadAfter: [1, 0, 0],
     },
     cells,
-    verdicts: [verdictOf(cells[1]!, cells[2]!)],
+    verdicts: [verdictOf(cells[1]!, { pgbouncer: cells[2]!, direct: cells[0]!, isSharing: false })],
     generator: 'pgbench 15.1',
+    configurations: [{ name: 'pgmux', text: 'pool: 10' }],
+    addedRoundTrip: 2.04,
     logins: [],
     storms: [],
     web: [],
@@ -141,6 +177,11 @@ describe('report', () => {
     assert.equal(lines.length, 2)
     for (const line of lines) assert.match(line, /^\D*cannot\D*$/)
     assert.match(page(results, ''), /- prepared on PgBouncer: cannot: too old/)
+  })
+
+  it('has what the poolers were told', () => {
+    assert.match(page(results, ''), /pgmux:\n\n```\npool: 10\n```/)
+    assert.match(page(results, ''), /far relays: 2\.04 ms more/)
   })
 
   it('what was not measured has words in its place', () => {

@@ -86,6 +86,10 @@ describe('a log of pgbench', () => {
     assert.deepEqual(transactionTimes([log, '']), [2.241, 0.9, 2.465, 1.5])
   })
 
+  it('has the transactions of one script by themselves', () => {
+    assert.deepEqual(transactionTimes([log, '3 1 50100 1 1175850568 995598\n'], 1), [50.1])
+  })
+
   it('of a client that connects each time shows its turns, from end to end and over no gap', () => {
     const turns = turnTimes([log, '0 1 5 0 10 0\n0 2 5 0 10 3000\n'])
     assert.deepEqual(
@@ -98,12 +102,21 @@ describe('a log of pgbench', () => {
 
 describe('what pgbench is told', () => {
   it('logs all that is slow and a part of what is quick', () => {
-    assert.deepEqual(argumentsOf('prepared', 64), { args: ['-S', '-M', 'prepared', '-j', '1'], share: 0.1 })
-    assert.deepEqual(argumentsOf('tpcb', 64), { args: ['-b', 'tpcb-like', '-j', '1'], share: 1 })
+    assert.deepEqual(argumentsOf('prepared', 64), {
+      args: ['-S', '-M', 'prepared', '-j', '1'],
+      share: 0.1,
+      timed: null,
+    })
+    assert.deepEqual(argumentsOf('tpcb', 64), { args: ['-b', 'tpcb-like', '-j', '1'], share: 1, timed: null })
+  })
+
+  it('has scripts with their weights, and a second thread for many clients', () => {
+    const { args, timed } = argumentsOf('mixed-wait', 500, { files: ['a@99', 'b@1'], timed: 0 })
+    assert.deepEqual([args.join(' '), timed], ['-f a@99 -f b@1 -M simple -j 2', 0])
   })
 
   it('gives a client that connects each time a thread of its own: its turns are what is timed', () => {
-    assert.deepEqual(argumentsOf('connect', 7), { args: ['-S', '-C', '-j', '7'], share: 1 })
+    assert.deepEqual(argumentsOf('connect', 7), { args: ['-S', '-C', '-j', '7'], share: 1, timed: null })
   })
 })
 
