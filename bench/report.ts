@@ -115,9 +115,7 @@ export function page(results: Results, chart: string): string {
     `load by ${results.generator}; COPY, logins, WebSocket and HTTP by a generator of the bench's own`,
     ...(results.addedRoundTrip === null
       ? []
-      : [
-          `far relays: ${results.addedRoundTrip.toFixed(2)} ms more for a round trip when all else is quiet`,
-        ]),
+      : [`far relays: ${results.addedRoundTrip.toFixed(2)} ms more for a round trip when all else is quiet`]),
     `load average before ${machine.loadBefore.join(' ')}, after ${machine.loadAfter.join(' ')}`,
   ]
   return [
