@@ -5,6 +5,7 @@ import type { Children } from './child.ts'
 import type { Measured, Missing } from './figures.ts'
 import type { Target } from './load/connection.ts'
 import type { CopyJob } from './load/copy.ts'
+import type { IdleFigures, IdleJob } from './load/idle.ts'
 import type { LoginFigures, LoginJob } from './load/logins.ts'
 import type { GoodFigures, GoodJob, StormFigures, StormJob } from './load/storm.ts'
 import type { TransactionJob } from './load/transactions.ts'
@@ -36,6 +37,7 @@ interface Answers {
   transactions: { job: TransactionJob; figures: Measured }
   copy: { job: CopyJob; figures: Measured }
   logins: { job: LoginJob; figures: LoginFigures }
+  idle: { job: IdleJob; figures: IdleFigures }
   storm: { job: StormJob; figures: StormFigures }
   good: { job: GoodJob; figures: GoodFigures }
   web: { job: WebJob; figures: Measured }

@@ -51,8 +51,17 @@ export function cpuTimeOf(pid: number): CpuTime | null {
  *   null where the machine does not tell, or the process has ended
  */
 export function peakMemoryOf(pid: number): number | null {
+  return memoryOf(pid, /^VmHWM:\s+(\d+) kB/m)
+}
+
+/** @returns KiB that the process and its living descendants have resident now; null as peakMemoryOf() */
+export function residentMemoryOf(pid: number): number | null {
+  return memoryOf(pid, /^VmRSS:\s+(\d+) kB/m)
+}
+
+function memoryOf(pid: number, field: RegExp): number | null {
   let sum = 0
-  for (const status of readFamily(pid, 'status')) sum += Number(/^VmHWM:\s+(\d+) kB/m.exec(status)?.[1] ?? 0)
+  for (const status of readFamily(pid, 'status')) sum += Number(field.exec(status)?.[1] ?? 0)
   return sum === 0 ? null : sum
 }
 

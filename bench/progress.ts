@@ -15,6 +15,8 @@ const START = 10
 /** s in which the poolers of the logins and of the storm start and are warmed up. */
 const LOGIN_START = 4
 const START_TPCB = 10
+/** s of a run with idle clients: two silences, and up to 10,000 that come twice. */
+const IDLE_RUN = 12
 
 /** What is to be measured, in numbers. */
 export interface Plan {
@@ -26,6 +28,7 @@ export interface Plan {
   /** Peers in one round of these; 0: not measured. */
   readonly loginRuns: number
   readonly stormRuns: number
+  readonly idleRuns: number
   /** Rows of the scenarios about WebSocket and HTTP, and of the one about sessions. */
   readonly webRows: number
   readonly sessionRows: number
@@ -39,26 +42,29 @@ export function runLength(seconds: number): number {
 }
 
 /** @returns s of one run of logins and of a storm */
-export function fixedLength(scenario: 'logins' | 'auth-storm' | 'web-storm'): number {
+export function fixedLength(scenario: 'logins' | 'auth-storm' | 'web-storm' | 'idle'): number {
+  if (scenario === 'idle') return IDLE_RUN
   if (scenario === 'logins') return LOGIN_RUN
   return scenario === 'web-storm' ? STORM_SECONDS + 2 : 2 * (STORM_PHASE + OVERHEAD) + 1
 }
 
 /** @returns s until the first run and s of all runs, and the number of counted runs */
 export function planned(plan: Plan): { start: number; seconds: number; runs: number } {
-  const { seconds, rounds, cells, hasTpcb, loginRuns, stormRuns, webRows, sessionRows, webStorms } = plan
+  const { seconds, rounds, cells, hasTpcb, loginRuns, stormRuns, webRows, sessionRows, webStorms, idleRuns } =
+    plan
   const start = START + (hasTpcb ? START_TPCB : 0)
   const loads = (cells + webRows + sessionRows) * (runLength(WARM_UP) + rounds * runLength(seconds))
   const own =
     (loginRuns > 0 ? 2 * LOGIN_START : 0) +
     (stormRuns > 0 ? LOGIN_START : 0) +
-    webStorms * (LOGIN_START + fixedLength('web-storm'))
+    webStorms * (LOGIN_START + fixedLength('web-storm')) +
+    idleRuns * fixedLength('idle')
   const logins = rounds * loginRuns * fixedLength('logins')
   const storms = rounds * (stormRuns * fixedLength('auth-storm') + webStorms * fixedLength('web-storm'))
   return {
     start,
     seconds: loads + own + logins + storms,
-    runs: rounds * (cells + loginRuns + stormRuns + webRows + sessionRows + webStorms),
+    runs: rounds * (cells + loginRuns + stormRuns + webRows + sessionRows + webStorms) + idleRuns,
   }
 }
 

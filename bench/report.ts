@@ -11,6 +11,7 @@ import {
   total,
   type Verdict,
 } from './figures.ts'
+import { type IdleCell, idleTable } from './idle-figures.ts'
 import { type Check, type LoginCell, runsIn, type StormCell, stormRatio } from './login-figures.ts'
 import type { Machine } from './machine.ts'
 import type { BenchOptions } from './options.ts'
@@ -34,6 +35,7 @@ export interface Results {
   readonly addedRoundTrip: number | null
   readonly cells: readonly Cell[]
   readonly verdicts: readonly Verdict[]
+  readonly idle: readonly IdleCell[]
   readonly logins: readonly LoginCell[]
   readonly storms: readonly StormCell[]
   readonly web: readonly WebCell[]
@@ -88,6 +90,7 @@ export function tables(results: Results): string {
   }
   const compared = verdicts.filter((verdict) => verdict.ratios.length > 0)
   if (compared.length > 0) parts.push('Rates beside each other, round by round:', table(ratioRows(compared)))
+  parts.push(...idleTable(results.idle, nameOf))
   if (logins.length > 0) {
     parts.push(`${options.logins} logins within one second:`, table([LOGIN_HEAD, ...logins.map(loginRow)]))
   }

@@ -10,6 +10,8 @@ import { createDatabases, fill } from './database.ts'
 import { type Cell, type Verdict, verdictOf } from './figures.ts'
 import { type Check, checkLogins, checkStorm, type LoginCell, type StormCell } from './login-figures.ts'
 import { allLogins, allStorms, checkFileLimit } from './login-rounds.ts'
+import { checkIdle } from './idle-figures.ts'
+import { allIdle, IDLE_COUNTS } from './idle-rounds.ts'
 import { describeMachine, loadNow, pgmuxVersion } from './machine.ts'
 import { type BenchOptions, BenchError, HELP, parseOptions } from './options.ts'
 import { type Generator, ownGenerator } from './own.ts'
@@ -132,6 +134,7 @@ async function measureAll(ground: Ground, tools: Tools): Promise<Results> {
   const measured = await allLoads(scene, loads, version)
   const { cells } = measured
   const has = (name: Scenario): boolean => options.scenarios.includes(name)
+  const idle = has('idle') ? await allIdle(scene, version) : []
   const logins = has('logins') ? await allLogins(scene, version) : []
   const storms = has('auth-storm') ? await allStorms(scene, version) : []
   const web = webRows(options.scenarios).length > 0 ? await allWeb(scene, version) : []
@@ -152,6 +155,7 @@ async function measureAll(ground: Ground, tools: Tools): Promise<Results> {
     generator: tools.generator.name,
     ...measured,
     verdicts: verdictsOf(cells, loads),
+    idle,
     logins,
     storms,
     web,
@@ -160,6 +164,7 @@ async function measureAll(ground: Ground, tools: Tools): Promise<Results> {
     checks: [
       ...checksOf(logins, storms),
       ...checkMixed(cells),
+      ...checkIdle(idle),
       ...checkWeb(web),
       ...(has('web-storm') ? checkWebStorm(webStorms) : []),
       ...(has('session') ? checkSessions(sessions) : []),
@@ -214,6 +219,7 @@ function planOf(ground: Ground, loads: readonly Load[]) {
     // With each of two ways to authenticate.
     loginRuns: scenarios.includes('logins') ? 2 * both : 0,
     stormRuns: scenarios.includes('auth-storm') ? both : 0,
+    idleRuns: scenarios.includes('idle') ? IDLE_COUNTS.length * both : 0,
     webRows: webRows(scenarios).length,
     sessionRows: scenarios.includes('session') ? SESSION_ROWS.length : 0,
     webStorms: scenarios.includes('web-storm') ? 1 : 0,

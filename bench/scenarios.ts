@@ -32,6 +32,7 @@ export const USUAL = [...LOADS.slice(0, 7), 'logins', 'auth-storm'] as const
 /** Everything that can be measured by itself. */
 export const SCENARIOS = [
   ...LOADS,
+  'idle',
   'logins',
   'auth-storm',
   'websocket',

@@ -2,13 +2,23 @@
 // one job as JSON in BENCH_JOB (it holds a password, and everybody can read arguments) and prints one line of
 // JSON: figures, or why there are none. Must never say more on its standard output.
 import { type CopyJob, runCopy } from './copy.ts'
+import { type IdleJob, runIdle } from './idle.ts'
 import { type LoginJob, runLogins } from './logins.ts'
 import { type GoodJob, runGood, runStorm, type StormJob } from './storm.ts'
 import { runTransactions, type TransactionJob } from './transactions.ts'
 import { runWeb, type WebJob } from './web.ts'
 import { runWebGood, runWebStorm, type WebGoodJob, type WebStormJob } from './web-storm.ts'
 
-export type Job = TransactionJob | CopyJob | LoginJob | StormJob | GoodJob | WebJob | WebStormJob | WebGoodJob
+export type Job =
+  | TransactionJob
+  | CopyJob
+  | LoginJob
+  | StormJob
+  | GoodJob
+  | WebJob
+  | WebStormJob
+  | WebGoodJob
+  | IdleJob
 
 function run(job: Job): Promise<unknown> {
   switch (job.kind) {
@@ -22,6 +32,8 @@ function run(job: Job): Promise<unknown> {
       return runStorm(job)
     case 'good':
       return runGood(job)
+    case 'idle':
+      return runIdle(job)
     case 'web':
       return runWeb(job)
     case 'web-storm':

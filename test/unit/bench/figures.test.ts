@@ -161,6 +161,7 @@ describe('report', () => {
     generator: 'pgbench 15.1',
     configurations: [{ name: 'pgmux', text: 'pool: 10' }],
     addedRoundTrip: 2.04,
+    idle: [],
     logins: [],
     storms: [],
     web: [],

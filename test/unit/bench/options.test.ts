@@ -82,6 +82,7 @@ describe('how long it takes', () => {
     hasTpcb: true,
     loginRuns: 4,
     stormRuns: 2,
+    idleRuns: 0,
     webRows: 0,
     sessionRows: 0,
     webStorms: 0,
