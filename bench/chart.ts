@@ -1,5 +1,6 @@
 // The picture of a bench: rate, p99 and CPU of every peer in every load, as SVG that stands by itself. Pure.
 // Must never draw a bar for what was not measured: words stand in its place.
+import { coloursOf, escaped, n, STYLE } from './chart-parts.ts'
 import { type Cell, missingOf, runsOf, type Spread, spreadOver, total } from './figures.ts'
 import { nameOf } from './report.ts'
 import { FACTS, isBulk } from './scenarios.ts'
@@ -16,28 +17,6 @@ const TITLE = 26
 const AFTER = 16
 /** Room for the words behind the longest bar. */
 const WORDS = 104
-
-/** A peer keeps its colour in all charts; others take what is left in their order. */
-const COLOURS: Readonly<Record<string, string>> = {
-  direct: 'direct',
-  pgmux: 'ours',
-  'pgmux-leased': 'leased',
-  pgbouncer: 'theirs',
-  relay: 'floor',
-}
-const OTHER_COLOURS = ['other1', 'other2', 'other3']
-
-/** One look for bright and one for dark surroundings; contrast of the words is at least 4.5 in both. */
-const STYLE = `
-.ground{fill:#ffffff}.ink{fill:#1f2328}.faint{fill:#59636e}.line{stroke:#d1d9e0}.whisker{stroke:#1f2328}
-.direct{fill:#9aa4af}.ours{fill:#0969da}.theirs{fill:#d4761c}.leased{fill:#6cb0f5}.floor{fill:#c2c9d1}
-.other1{fill:#7d4fc4}.other2{fill:#1a7f64}.other3{fill:#b3407a}
-@media (prefers-color-scheme: dark){
-.ground{fill:#0d1117}.ink{fill:#f0f6fc}.faint{fill:#9198a1}.line{stroke:#3d444d}.whisker{stroke:#f0f6fc}
-.direct{fill:#6e7681}.ours{fill:#4493f8}.theirs{fill:#e08a3c}.leased{fill:#2a5a99}.floor{fill:#4b535c}
-.other1{fill:#ab7df8}.other2{fill:#3fb68f}.other3{fill:#e275ad}}
-text{font:12px system-ui,-apple-system,"Segoe UI",sans-serif}
-.title{font-size:18px;font-weight:600}.scenario{font-size:13px;font-weight:600}.whisker{stroke-width:1}`
 
 interface Column {
   readonly title: string
@@ -143,20 +122,8 @@ function whyNone(cell: Cell, column: Column): string {
   return cell.peer === 'direct' ? 'no pooler' : 'not measured'
 }
 
-function coloursOf(peers: readonly string[]): Map<string, string> {
-  const others = peers.filter((peer) => COLOURS[peer] === undefined)
-  return new Map(
-    peers.map((peer) => [peer, COLOURS[peer] ?? OTHER_COLOURS[others.indexOf(peer) % OTHER_COLOURS.length]!]),
-  )
-}
-
 function text(parts: { x: number; y: number; kind: string; words: string }): string {
-  const words = parts.words.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;')
-  return `<text class="${parts.kind}" x="${n(parts.x)}" y="${n(parts.y)}">${words}</text>`
-}
-
-function n(value: number): string {
-  return String(Math.round(value * 10) / 10)
+  return `<text class="${parts.kind}" x="${n(parts.x)}" y="${n(parts.y)}">${escaped(parts.words)}</text>`
 }
 
 function thousands(value: number): string {

@@ -28,6 +28,7 @@ export const HELP = `npm run bench -- [options]    direct, pgmux, PgBouncer and 
                     May be given several times
   --postgres-port N port of the bench's Postgres, so that a peer can be told (a free one)
   --password TEXT   password of its user bench (a random one)
+  --compare FILE    a .json file of an older bench: ratios of this one to it
   --profile         one more run of pgmux under the CPU profiler, and its top functions
   --no-assert       exit code 0 whatever the figures are
   --no-save         write nothing to bench/results
@@ -62,6 +63,8 @@ export interface BenchOptions {
   readonly postgresPort: number
   /** '': a random one. */
   readonly password: string
+  /** '': with nothing. */
+  readonly compare: string
   readonly profile: boolean
   readonly assert: boolean
   readonly save: boolean
@@ -89,6 +92,7 @@ const OPTIONS = {
   'no-relay': { type: 'boolean', default: false },
   'postgres-port': { type: 'string' },
   password: { type: 'string', default: '' },
+  compare: { type: 'string', default: '' },
   profile: { type: 'boolean', default: false },
   'no-assert': { type: 'boolean', default: false },
   'no-save': { type: 'boolean', default: false },
@@ -119,6 +123,7 @@ export function parseOptions(args: readonly string[]): BenchOptions {
     relay: wish(values.relay, values['no-relay']),
     postgresPort: port === undefined ? 0 : whole('postgres-port', port, 65_535),
     password: values.password,
+    compare: values.compare,
     profile: values.profile,
     assert: !values['no-assert'],
     save: !values['no-save'],

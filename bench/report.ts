@@ -11,6 +11,7 @@ import {
   total,
   type Verdict,
 } from './figures.ts'
+import { type Comparison, comparisonTable } from './compare.ts'
 import { type IdleCell, idleTable } from './idle-figures.ts'
 import { type Check, type LoginCell, runsIn, type StormCell, stormRatio } from './login-figures.ts'
 import type { Machine } from './machine.ts'
@@ -43,6 +44,8 @@ export interface Results {
   readonly sessions: readonly SessionCell[]
   /** Of all that is not compared with PgBouncer by its rate. */
   readonly checks: readonly Check[]
+  /** null: with nothing. */
+  readonly comparison: Comparison | null
   readonly notMeasured: readonly string[]
 }
 
@@ -99,6 +102,7 @@ export function tables(results: Results): string {
     parts.push(title, table([STORM_HEAD, ...storms.flatMap(stormRows)]))
   }
   parts.push(...webTables(results.web, results.webStorms), ...sessionTables(results.sessions))
+  parts.push(...comparisonTable(results.comparison, nameOf))
   return parts.join('\n\n')
 }
 
@@ -110,8 +114,22 @@ export function conclusions(results: Pick<Results, 'verdicts' | 'checks'>): stri
 
 /** The page beside the .json file. @param chart name of the picture; '' for none */
 export function page(results: Results, chart: string): string {
+  return [
+    `# Benchmark, ${results.date.slice(0, 10)}`,
+    ...(chart === '' ? [] : [`![rates, latencies and CPU](${chart})`]),
+    tables(results),
+    list(conclusions(results)),
+    `## Machine\n\n${list(machineFacts(results))}`,
+    `## Configuration\n\n${configurationsOf(results)}`,
+    `## Not measured\n\n${list(results.notMeasured)}`,
+    'How this was measured: docs/benchmarks.md.\n',
+  ].join('\n\n')
+}
+
+/** What the figures were made on. */
+export function machineFacts(results: Results): string[] {
   const { machine } = results
-  const facts = [
+  return [
     `CPU: ${machine.cpu}, ${machine.cores} cores; memory ${machine.memoryGib} GiB; ${machine.system}`,
     `pgmux ${machine.pgmux} on Node ${machine.node}`,
     `Postgres ${machine.postgres}, PgBouncer ${machine.pgbouncer ?? '(none)'}`,
@@ -121,16 +139,6 @@ export function page(results: Results, chart: string): string {
       : [`far relays: ${results.addedRoundTrip.toFixed(2)} ms more for a round trip when all else is quiet`]),
     `load average before ${machine.loadBefore.join(' ')}, after ${machine.loadAfter.join(' ')}`,
   ]
-  return [
-    `# Benchmark, ${results.date.slice(0, 10)}`,
-    ...(chart === '' ? [] : [`![rates, latencies and CPU](${chart})`]),
-    tables(results),
-    list(conclusions(results)),
-    `## Machine\n\n${list(facts)}`,
-    `## Configuration\n\n${configurationsOf(results)}`,
-    `## Not measured\n\n${list(results.notMeasured)}`,
-    'How this was measured: docs/benchmarks.md.\n',
-  ].join('\n\n')
 }
 
 /** One block for each; most differ in a port only. */

@@ -5,11 +5,13 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { startEmbedded } from '../src/embedded/embedded.ts'
 import { chart } from './chart.ts'
+import { compare, type OldResults, readOld } from './compare.ts'
 import { Children } from './child.ts'
 import { createDatabases, fill } from './database.ts'
 import { type Cell, type Verdict, verdictOf } from './figures.ts'
 import { type Check, checkLogins, checkStorm, type LoginCell, type StormCell } from './login-figures.ts'
 import { allLogins, allStorms, checkFileLimit } from './login-rounds.ts'
+import { htmlPage } from './html.ts'
 import { checkIdle } from './idle-figures.ts'
 import { allIdle, IDLE_COUNTS } from './idle-rounds.ts'
 import { describeMachine, loadNow, pgmuxVersion } from './machine.ts'
@@ -50,9 +52,13 @@ interface Tools {
   readonly own: Generator
   /** Filled when the tables are there. */
   readonly scripts: Map<Load, Scripts>
+  /** null: nothing is compared with. */
+  readonly old: OldResults | null
 }
 
 async function bench(options: BenchOptions, children: Children): Promise<number> {
+  // Before anything is measured: a wrong name is told at once.
+  const old = options.compare === '' ? null : readOld(options.compare)
   const own = ownGenerator(children)
   const generator = await chooseGenerator(options, children, own)
   if (options.scenarios.includes('logins')) checkFileLimit(options.logins)
@@ -76,7 +82,7 @@ async function bench(options: BenchOptions, children: Children): Promise<number>
     const login = await createDatabases(postgres, options.password)
     ground = await prepareGround({ children, login, options, postgres })
     const scripts = new Map<Load, Scripts>()
-    const results = await measureAll(ground, { generator, own, scripts })
+    const results = await measureAll(ground, { generator, own, scripts, old })
     say(`\n${tables(results)}\n`)
     for (const line of conclusions(results)) say(line)
     if (options.save) say(`written: ${(await save(results)).join(', ')}`)
@@ -154,6 +160,7 @@ async function measureAll(ground: Ground, tools: Tools): Promise<Results> {
     },
     generator: tools.generator.name,
     ...measured,
+    comparison: tools.old === null ? null : compare({ options, cells }, tools.old),
     verdicts: verdictsOf(cells, loads),
     idle,
     logins,
@@ -270,7 +277,7 @@ async function save(results: Results): Promise<string[]> {
   const files: [string, string][] = [['json', `${JSON.stringify(results, null, 2)}\n`]]
   const picture = results.cells.length === 0 ? '' : `${name}.svg`
   if (picture !== '') files.push(['svg', chart(results.cells, subtitle)])
-  files.push(['md', page(results, picture)])
+  files.push(['html', htmlPage(results, subtitle)], ['md', page(results, picture)])
   for (const [end, text] of files) await writeFile(join(RESULTS, `${name}.${end}`), text)
   return files.map(([end]) => `bench/results/${name}.${end}`)
 }

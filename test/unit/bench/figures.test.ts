@@ -168,6 +168,7 @@ describe('report', () => {
     webStorms: [],
     sessions: [],
     checks: [],
+    comparison: null,
     notMeasured: notMeasured(cells, { pgbouncer: true, cpu: true }),
   }
 
