@@ -15,7 +15,7 @@ import { couldHeal } from './healing.ts'
 import type { Insight } from './insight.ts'
 import { MISSING_NAME, TAKEN_NAME, writeNamed } from './internal.ts'
 import type { Output } from './output.ts'
-import { fullName, nameOf, targetMessage } from './names.ts'
+import { bindHead, fullName, nameOf, targetMessage } from './names.ts'
 import { NamedClose, NamedParse, NameFix, UNNAMED_CLOSE, UnnamedParse } from './refs.ts'
 import { refusedText } from './pinning.ts'
 import { notOwnSequence, outgrown, statementsFull, taken } from './refusals.ts'
@@ -224,14 +224,7 @@ export class NamedRequests {
       statement === undefined ? new NameFix(fullName(src, nameStart, nameStop), MISSING_NAME) : this.#bound,
     )
     // Header, portal and our name in a message of our own; parameters as they come.
-    const portalLength = portalStop - start - HEADER
-    const head = Buffer.allocUnsafe(HEADER + portalLength + 1 + serverName.length + 1)
-    head[0] = FromClient.Bind
-    head.writeInt32BE(4 + portalLength + 2 + serverName.length + (stop - nameStop - 1) + framer.rest, 1)
-    src.copy(head, HEADER, start + HEADER, nameStart)
-    head.write(serverName, HEADER + portalLength + 1, 'latin1')
-    head[head.length - 1] = 0
-    this.#out.write(head)
+    this.#out.write(bindHead(framer, nameStart, nameStop, serverName))
     this.#out.forward(src, nameStop + 1, stop)
     return Sent.Taken
   }
