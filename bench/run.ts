@@ -100,9 +100,12 @@ async function chooseGenerator(
   children: Children,
   own: Generator,
 ): Promise<Generator> {
-  if (options.generator === 'own') return own
-  const pgbench = await Pgbench.find(children)
+  const pgbench = options.generator === 'own' ? null : await Pgbench.find(children)
   if (pgbench !== null) return pgbench
+  const script = options.scenarios.filter(isLoad).find((load) => FACTS[load].how === 'script')
+  if (script !== undefined)
+    throw new BenchError(`${script} is a script of pgbench: there is no load without it`)
+  if (options.generator === 'own') return own
   if (options.generator === 'auto') {
     say("pgbench is not in PATH: the load is made by a generator of the bench's own")
     return own
@@ -138,7 +141,6 @@ async function measureAll(ground: Ground, tools: Tools): Promise<Results> {
   // The loads and each of the other scenarios start peers of their own.
   const scene = { ground, ...tools, peers: [], progress, say }
   const measured = await allLoads(scene, loads, version)
-  const { cells } = measured
   const has = (name: Scenario): boolean => options.scenarios.includes(name)
   const idle = has('idle') ? await allIdle(scene, version) : []
   const logins = has('logins') ? await allLogins(scene, version) : []
@@ -160,8 +162,8 @@ async function measureAll(ground: Ground, tools: Tools): Promise<Results> {
     },
     generator: tools.generator.name,
     ...measured,
-    comparison: tools.old === null ? null : compare({ options, cells }, tools.old),
-    verdicts: verdictsOf(cells, loads),
+    comparison: tools.old === null ? null : compare({ options, ...measured }, tools.old),
+    verdicts: verdictsOf(measured.cells, loads),
     idle,
     logins,
     storms,
@@ -170,13 +172,13 @@ async function measureAll(ground: Ground, tools: Tools): Promise<Results> {
     sessions,
     checks: [
       ...checksOf(logins, storms),
-      ...checkMixed(cells),
+      ...checkMixed(measured.cells),
       ...checkIdle(idle),
       ...checkWeb(web),
       ...(has('web-storm') ? checkWebStorm(webStorms) : []),
       ...(has('session') ? checkSessions(sessions) : []),
     ],
-    notMeasured: notMeasured(cells, { pgbouncer: pgbouncer !== null, cpu: hasProcessFigures() }),
+    notMeasured: notMeasured(measured.cells, { pgbouncer: pgbouncer !== null, cpu: hasProcessFigures() }),
   }
 }
 
