@@ -104,7 +104,7 @@ export function argumentsOf(load: Load, clients: number, scripts?: Scripts): Arg
 }
 
 /** @returns s that so many logins may take: pgbench's time begins before the first, its rate behind them */
-function loginTime(clients: number): number {
+export function loginTime(clients: number): number {
   return clients < MANY_CLIENTS ? 0 : Math.ceil(clients / LOGINS_PER_SECOND)
 }
 

@@ -24,6 +24,8 @@ export interface Plan {
   readonly rounds: number
   /** Pairs of a load and a peer that can run it. */
   readonly cells: number
+  /** s that logins of many clients take in one run of each of them, together. */
+  readonly loginSeconds: number
   readonly hasTpcb: boolean
   /** Peers in one round of these; 0: not measured. */
   readonly loginRuns: number
@@ -53,7 +55,9 @@ export function planned(plan: Plan): { start: number; seconds: number; runs: num
   const { seconds, rounds, cells, hasTpcb, loginRuns, stormRuns, webRows, sessionRows, webStorms, idleRuns } =
     plan
   const start = START + (hasTpcb ? START_TPCB : 0)
-  const loads = (cells + webRows + sessionRows) * (runLength(WARM_UP) + rounds * runLength(seconds))
+  const loads =
+    (cells + webRows + sessionRows) * (runLength(WARM_UP) + rounds * runLength(seconds)) +
+    (rounds + 1) * plan.loginSeconds
   const own =
     (loginRuns > 0 ? 2 * LOGIN_START : 0) +
     (stormRuns > 0 ? LOGIN_START : 0) +

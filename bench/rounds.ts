@@ -9,6 +9,7 @@ import type { Ground, Peer } from './peers.ts'
 import { type CpuTime, cpuTimeOf, endedChildrenCpu, peakMemoryOf, resetPeakMemory } from './process-stat.ts'
 import { type Progress, runLength, WARM_UP } from './progress.ts'
 import { cannotDo } from './peers.ts'
+import { loginTime } from './pgbench.ts'
 import { takingPart } from './roster.ts'
 import { clientsOf, isBulk, type Load } from './scenarios.ts'
 import type { Scripts } from './scripts.ts'
@@ -43,11 +44,12 @@ export async function allRounds(scene: Scene, loads: readonly Load[]): Promise<C
 async function allRoundsOf(scene: Scene, load: Load, row: readonly Cell[]): Promise<void> {
   const { peers, progress, ground, say } = scene
   const { rounds, seconds } = ground.options
+  const logins = loginTime(clientsOf(load, ground.options.clients))
   const hopeless = new Map<Peer, Outcome>()
   for (const peer of peers) {
     const reason = cannotDo(ground, peer.name, load)
     const warmUp: Outcome = reason === '' ? await measure(scene, peer, load, WARM_UP) : cannot(reason)
-    if (reason === '') progress.spend(runLength(WARM_UP), false)
+    if (reason === '') progress.spend(runLength(WARM_UP) + logins, false)
     // What a pooler of somebody else's cannot do shows in its first run, and is no fault of ours.
     const isOther = peer.child === null && peer.name !== 'direct'
     if (warmUp.kind === 'cannot') hopeless.set(peer, warmUp)
@@ -60,12 +62,12 @@ async function allRoundsOf(scene: Scene, load: Load, row: readonly Cell[]): Prom
       const known = hopeless.get(peer)
       if (known !== undefined) {
         cell.outcomes.push(known)
-        if (cannotDo(ground, peer.name, load) === '') progress.spend(runLength(seconds), true)
+        if (cannotDo(ground, peer.name, load) === '') progress.spend(runLength(seconds) + logins, true)
         continue
       }
       const outcome = await measure(scene, peer, load, seconds)
       cell.outcomes.push(outcome)
-      progress.spend(runLength(seconds), true)
+      progress.spend(runLength(seconds) + logins, true)
       const turn = `round ${round + 1} of ${rounds}`
       say(`${progress.mark} ${load}, ${turn}, ${peer.name}: ${inWords(load, outcome)}`)
     }

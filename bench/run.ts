@@ -26,7 +26,7 @@ import {
   type Peer,
   prepareGround,
 } from './peers.ts'
-import { Pgbench } from './pgbench.ts'
+import { loginTime, Pgbench } from './pgbench.ts'
 import { hasProcessFigures } from './process-stat.ts'
 import { profileAll } from './profile-runs.ts'
 import { checkMixed } from './mixed-figures.ts'
@@ -224,6 +224,10 @@ function planOf(ground: Ground, loads: readonly Load[]) {
     seconds,
     rounds,
     cells: loads.flatMap(runnable).length,
+    loginSeconds: loads.reduce(
+      (sum, load) => sum + runnable(load).length * loginTime(clientsOf(load, ground.options.clients)),
+      0,
+    ),
     hasTpcb: loads.includes('tpcb'),
     // With each of two ways to authenticate.
     loginRuns: scenarios.includes('logins') ? 2 * both : 0,

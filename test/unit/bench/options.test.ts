@@ -79,6 +79,7 @@ describe('how long it takes', () => {
   const plan = {
     seconds,
     rounds,
+    loginSeconds: 0,
     hasTpcb: true,
     loginRuns: 4,
     stormRuns: 2,
@@ -97,6 +98,12 @@ describe('how long it takes', () => {
     assert.equal(all.runs, rounds * (cells + 4 + 2))
     const web = planned({ ...plan, cells: 0, hasTpcb: false, webRows: WEB_ROWS.length, webStorms: 1 })
     assert.ok(web.start + web.seconds < 600, inMinutes(web.start + web.seconds))
+  })
+
+  it('has room for the logins of many clients, in the uncounted run too', () => {
+    const some = { ...plan, cells: 2, loginRuns: 0, stormRuns: 0 }
+    const more = planned({ ...some, loginSeconds: 6 }).seconds - planned(some).seconds
+    assert.equal(Math.round(more), (rounds + 1) * 6)
   })
 
   it('is told in words', () => {
