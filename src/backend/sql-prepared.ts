@@ -10,7 +10,7 @@ import { Fact } from '../sql/scanner.ts'
 import { bind, close, execute, SYNC } from '../wire/messages.ts'
 import { FromClient, Status } from '../wire/protocol.ts'
 import type { Insight } from './insight.ts'
-import { type InternalExchange, internalExchange, namedParse, writeDiff, writeSettings } from './internal.ts'
+import { type InternalExchange, internalExchange, namedParse, writeSettings } from './internal.ts'
 import { targetMessage } from './names.ts'
 import type { Output } from './output.ts'
 import { STAND_IN } from './own-names.ts'
@@ -200,19 +200,13 @@ export class SqlPrepared {
       writeSettings(talk, out, back, null)
       return
     }
+    // For the batch only, which is a transaction: a role that is gone must not fail what comes behind it, and
+    // nothing of it can stay.
     const exchange = this.#exchange(failure, then)
-    if (talk.status === Status.Idle) {
-      const guard = internalExchange('settings of a statement', true, () => {})
-      if (there.length > 0) writeDiff(talk, out, there, guard)
-      this.#writeText(need, Fate.Internal, exchange)
-      this.#end(exchange)
-      if (there.length > 0) writeDiff(talk, out, back, guard)
-    } else {
-      writeSettings(talk, out, there, exchange)
-      this.#writeText(need, Fate.Internal, exchange)
-      writeSettings(talk, out, back, exchange)
-      this.#end(exchange)
-    }
+    writeSettings(talk, out, there, exchange)
+    this.#writeText(need, Fate.Internal, exchange)
+    writeSettings(talk, out, back, exchange)
+    this.#end(exchange)
   }
 
   #writeText({ name, definition }: Need, fate: number, ref: Brought | InternalExchange): void {

@@ -325,6 +325,27 @@ describe('two clients', () => {
     assert.deepEqual((await bystander.query(shown)).rows, [])
   })
 
+  it('a statement prepared under a role that is gone holds up no other', async () => {
+    const rig = await Rig.start(postgres, { pool: { mode: 'transaction', size: 2, serverRoundRobin: true } })
+    await using client = await rig.client()
+    await using other = await rig.client()
+    // Two servers from here on, which take turns.
+    await Promise.all([client.query('select pg_sleep(0.05)'), other.query('select pg_sleep(0.05)')])
+    await client.query('drop role if exists sql_prepared_gone; create role sql_prepared_gone')
+    await client.query('set role sql_prepared_gone')
+    await client.query('prepare gone as select current_user')
+    await client.query('reset role')
+    await client.query('drop role sql_prepared_gone')
+    const pids = new Set<number>()
+    for (let turn = 0; turn < 4; turn++) {
+      // A text that may name any of its statements.
+      const { error } = await client.query('do $$ begin perform 1; end $$')
+      assert.equal(error, null, error?.message)
+      pids.add(await rig.pidOf(client))
+    }
+    assert.equal(pids.size, 2)
+  })
+
   it('EXECUTE tells nothing of what another client got from a sequence', async () => {
     const rig = await Rig.start(postgres, { pool: { size: 1 } })
     await using first = await rig.client()

@@ -194,8 +194,10 @@ describe('SET pgmux.pin', () => {
       ['discard all', false],
     ] as const) {
       assert.equal((await a.query(text)).error, null)
-      await eventually(() => assert.equal(pins(), Number(isPinned), text))
-      assert.equal(rig.test.pooler.gauges().servers.active, Number(isPinned), text)
+      await eventually(() => {
+        assert.equal(pins(), Number(isPinned), text)
+        assert.equal(rig.test.pooler.gauges().servers.active, Number(isPinned), text)
+      })
     }
   })
 })

@@ -32,7 +32,7 @@ export const unsteady: Readonly<Record<string, string>> = listed({
   "another's notification is on another connection: it may come in front of ReadyForQuery or behind it": [
     'listen › while A is in a transaction',
   ],
-  'a statement that is brought again is at times parsed under the settings of now: a fault to be mended': [
+  'Postgres analyses a statement again, under the settings of now, when another session makes a schema': [
     'protocol › parsed under the settings of its time',
   ],
   "one's own notification may come behind ReadyForQuery where the statement does not show that it notifies": [
