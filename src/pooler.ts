@@ -16,6 +16,7 @@ import { House } from './house.ts'
 import { farewellsOf, rulesOf } from './house-rules.ts'
 import { type Addresses, Listeners } from './listeners.ts'
 import { systemClock } from './net/clock.ts'
+import { FineTick } from './net/fine-tick.ts'
 import { setHandlerErrorReporter } from './net/handler-errors.ts'
 import { serveHttp } from './net/http.ts'
 import type { Listener } from './net/listen.ts'
@@ -55,6 +56,7 @@ export class Pooler {
   readonly #databaseCounters = new DatabaseCounters(this.#metrics)
   readonly #time = { now: systemClock.now() }
   readonly #work = new PasswordWork()
+  readonly #fineTick = new FineTick()
   readonly #machinery = { clock: systemClock, random: systemRandom, time: this.#time, work: this.#work }
   readonly #auth = new ClientAuthContext(systemRandom, this.#work)
   readonly #secrets: SecretKeeper
@@ -135,8 +137,7 @@ export class Pooler {
   }
 
   /**
-   * Takes over another configuration while everything goes on. What can only change at the start stays as it
-   * is, and is named in the report.
+   * Takes over another configuration. What can only change at the start stays, and is named in the report.
    * @throws an error of one sentence; then nothing has changed
    */
   reload(config: Config): ReloadReport {
@@ -247,10 +248,7 @@ export class Pooler {
     this.#ticker = setInterval(() => this.#tick(), TICK_MS)
   }
 
-  /**
-   * Stops accepting, lets transactions finish, then closes the servers. Those who are not done after
-   * `timeoutMs` are cut off with 57P01. Safe to call again: a shorter time counts.
-   */
+  /** Stops accepting, lets transactions finish for so long, then closes. Again: a shorter time counts. */
   drain(timeoutMs: number): Promise<void> {
     const deadline = setTimeout(() => this.#cutOff(), timeoutMs)
     this.#stopping ??= this.#stop()
@@ -354,6 +352,7 @@ export class Pooler {
         insight: this.#insights.of(database),
         warn: (message) => log.warn({}, message),
       },
+      watchFine: (dispatch, isWanted) => this.#fineTick.watch(dispatch, isWanted),
       onServerOpened: (server) => log.debug({ pid: server.pid }, 'server opened'),
       onServerFailed: (_server, { refusal }) => {
         this.#counters.errors.add([refusal.code, refusal.reason])

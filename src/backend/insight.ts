@@ -8,6 +8,8 @@ import type { FactBook } from '../sql/fact-book.ts'
 import { Freshness, type Question } from '../sql/freshness.ts'
 import { ANY, ENCODING, STANDARD } from '../sql/lexer.ts'
 import type { Reading } from '../sql/scanner.ts'
+import { SHAPED_READING, type Shape, ShapeBook } from '../sql/shapes.ts'
+import type { Builtins, SharingFacts } from '../sql/sharing.ts'
 
 /** Before anything is known of a server. */
 const UNSURE = STANDARD | ANY
@@ -31,9 +33,24 @@ export class Insight {
   readsSequences = false
   /** Custom settings that functions of the database may set. */
   customNames: readonly string[] = []
+  /** Texts that may run beside those of other clients. */
+  readonly shapes = new ShapeBook()
+  #sharing: SharingFacts | null = null
+  /** The shortest way to Postgres and back that was seen, ms. */
+  roundTripMs = Number.POSITIVE_INFINITY
 
   constructor(book: FactBook) {
     this.#book = book
+  }
+
+  /** Something that Postgres does at once has taken so long. */
+  noteRoundTrip(ms: number): void {
+    this.roundTripMs = Math.min(this.roundTripMs, ms)
+  }
+
+  /** Functions of Postgres itself; null: not read yet. */
+  get builtins(): Builtins | null {
+    return this.#sharing?.builtins ?? null
   }
 
   /** What the database should be asked now; somebody asks then, and says what came of it. */
@@ -58,7 +75,8 @@ export class Insight {
   }
 
   /** The functions of the database are these. */
-  learned(routines: Routines, digest: string): void {
+  learned(routines: Routines, digest: string, sharing: SharingFacts): void {
+    this.#sharing = sharing
     this.#isFailing = false
     this.#freshness.onSurvey(digest)
     this.customNames = routines.customNames
@@ -86,6 +104,30 @@ export class Insight {
   effects(text: Buffer, start: number, end: number, settings: Settings | null): Effects {
     const all = this.isCurrent ? this.#readings : LOST
     return this.#book.effects(text, start, end, all[settings === null ? UNSURE : settings.readingFlags])
+  }
+
+  /**
+   * What is known of texts like `text[start..end)`, sent under these settings; null: nothing is to be known
+   * of it. One that has come before is judged.
+   */
+  shapeOf(text: Buffer, start: number, end: number, settings: Settings): Shape | null {
+    if (!this.isCurrent || settings.readingFlags !== SHAPED_READING) return null
+    const shape = this.shapes.find(text, start, end)
+    if (shape === null || shape.judgedBy >= this.version) return shape
+    if (shape.isKnown) this.#judge(shape, text, start, end)
+    shape.isKnown = true
+    return shape
+  }
+
+  #judge(shape: Shape, text: Buffer, start: number, end: number): void {
+    const reading = this.#readings[SHAPED_READING]
+    const known = this.#book.look(text, start, end, reading)
+    const verdict = this.#book.judge(known)
+    // The grammar has done enough for now.
+    if (known.verdict === undefined) return
+    const effects = this.#book.effects(text, start, end, reading)
+    shape.refusal = this.#sharing!.refusalOf(effects, verdict, reading.routines ?? UNREAD)
+    shape.judgedBy = this.version
   }
 
   /** The same of the body of a Parse message, its statement name taken off. */

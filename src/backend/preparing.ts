@@ -3,6 +3,7 @@
 // is done. It owns the order of these and nothing else.
 import { Survey } from '../sql/catalogue.ts'
 import { digestQuery, surveyQuery } from '../sql/catalogue-queries.ts'
+import { sharingQuery } from '../sql/sharing-queries.ts'
 import type { Question } from '../sql/freshness.ts'
 import { writeConnectQuery } from './connect-query.ts'
 import { internalExchange, writeQuery, writeSetup } from './internal.ts'
@@ -18,7 +19,10 @@ export function prepare(target: ResetTarget, then: (problem: string | null) => v
       then(null)
       return
     }
+    const since = parts.clock.now()
     const setup = internalExchange('setup', false, (_status, { error }) => {
+      // Nothing in it takes Postgres long.
+      parts.insight.noteRoundTrip(parts.clock.now() - since)
       if (error !== null) then('Postgres refused the statements that pgmux prepares at login')
       else if (connectQuery === '') learn(target, then)
       else readLogin(target, () => learn(target, then))
@@ -60,7 +64,7 @@ function askCatalogue(target: ResetTarget, isUrgent: boolean, then: () => void):
   const { insight, clock } = parts
   const question = insight.next(clock.now(), isUrgent)
   if (question === 'nothing') return question
-  const survey = new Survey()
+  const survey = new Survey(insight.builtins)
   const exchange = internalExchange('catalogue', false, (_status, { error }) => {
     if (error !== null) {
       const isFirst = insight.onFailure()
@@ -68,13 +72,14 @@ function askCatalogue(target: ResetTarget, isUrgent: boolean, then: () => void):
     } else if (question === 'digest') {
       insight.onDigest(survey.digest)
     } else {
-      insight.learned(survey.finish(), survey.digest)
+      insight.learned(survey.finish(), survey.digest, survey.sharing)
     }
     then()
   })
   exchange.onRow = (row) => survey.add(row.map(utf8))
   const major = majorOf(talk.parameters.get('server_version'))
-  writeQuery(talk, out, question === 'digest' ? digestQuery(major) : surveyQuery(major), exchange)
+  const everything = `${surveyQuery(major)};\n${sharingQuery(insight.builtins === null)}`
+  writeQuery(talk, out, question === 'digest' ? digestQuery(major) : everything, exchange)
   out.flush()
   return question
 }

@@ -70,3 +70,12 @@ function named(code: string, name: string, what: string, routine: string): Buffe
   const error = errorResponse({ severity: 'ERROR', code, message: `prepared statement "*" ${what}`, routine })
   return replaceName(error, '*', Buffer.from(name, 'latin1'))
 }
+
+/** For an exchange that waited behind others and was cancelled there. */
+export function sharedCancelled(): Buffer {
+  return errorResponse({
+    severity: 'ERROR',
+    code: '57014',
+    message: 'canceling statement due to user request',
+  })
+}

@@ -123,3 +123,14 @@ export function takeSetting(server: Server, name: string, value: string): void {
     owner.onDefault(server.baseline, name, value)
   }
 }
+
+/** Postgres reported a parameter that nothing can have changed which it was asked for (RULES 6). */
+export function takeDefault(server: Server, name: string, value: string): void {
+  const { talk } = server
+  const { owner } = server.parts
+  if (!isCarried(name)) owner.onFact(name, value)
+  else if (talk.settings !== null) {
+    talk.settings = talk.settings.with(name, value)
+    owner.onDefault(server.baseline, name, value)
+  }
+}

@@ -2,17 +2,19 @@
 // the stream and the Talk; requests.ts and answers.ts do the two directions, leave.ts what follows when a
 // client goes. It never decides who gets it next: that is the pool's.
 import type { LeasedServer, Departure, Lessee } from '../pool/lease.ts'
+import { Reply } from '../pool/replies.ts'
 import type { Refusal, ServerState } from '../pool/types.ts'
 import { parametersOf } from '../session/baseline.ts'
-import { isCarried, type Settings } from '../session/settings.ts'
+import { carriedOf, type Settings } from '../session/settings.ts'
 import type { PeerInfo, SecurableStream, StreamHandler } from '../wire/byte-stream.ts'
 import { Found, Framer } from '../wire/framer.ts'
 import { READY_IDLE, TERMINATE } from '../wire/messages.ts'
-import { FromClient, SERVER_RULES, Status } from '../wire/protocol.ts'
+import { FromClient, SERVER_RULES } from '../wire/protocol.ts'
 import { Answers, type AnswerEvents } from './answers.ts'
 import { Cancels } from './cancels.ts'
 import { check, inspect } from './inspection.ts'
 import type { InternalExchange } from './internal.ts'
+import type { Lane } from './lane.ts'
 import { type Leaving, isOverdue, leave, settleLeaving, undoingOf } from './leave.ts'
 import { Login, type LoginEvents, type LoginResult } from './login.ts'
 import { BLOCK_IN_STATEMENT_MODE, lossOf, notOpened, unfit } from './loss.ts'
@@ -49,6 +51,8 @@ export class Server implements LeasedServer, StreamHandler, LoginEvents, AnswerE
   deadline: number
   out!: Output
   lessee: Lessee | null = null
+  /** Its lessee, while it works for several clients at once. */
+  lane: Lane | null = null
   #stream: SecurableStream | null = null
   #login: Login | null
   #framer = new Framer(SERVER_RULES, WHOLE_MAX, PREFIX_MAX)
@@ -97,10 +101,8 @@ export class Server implements LeasedServer, StreamHandler, LoginEvents, AnswerE
     this.parameters = this.talk.parameters = result.parameters
     this.pid = this.talk.pid = result.pid
     this.#cancels.target = { pid: result.pid, key: result.key, isEncrypted: result.stream.peer.encrypted }
-    const carried = new Map<string, string>()
-    for (const [name, value] of result.parameters) if (isCarried(name)) carried.set(name, value)
-    this.talk.reported = carried
-    this.talk.settings = this.talk.loginSettings = table.of(carried)
+    this.talk.reported = carriedOf(result.parameters)
+    this.talk.settings = this.talk.loginSettings = table.of(this.talk.reported)
     this.out = new Output(result.stream, this.parts.counters)
     this.#requests = new Requests({ server: this, mode: route.mode, limits: route })
     prepare(this, (problem) => {
@@ -177,7 +179,7 @@ export class Server implements LeasedServer, StreamHandler, LoginEvents, AnswerE
   /** The client's part in it is over: what still comes for it is swallowed. */
   #dropLessee(): void {
     this.talk.channels?.dropped()
-    this.lessee = null
+    this.lessee = this.lane = null
     this.#answers.lessee = null
     this.#requests.session = null
     this.#isHolding = false
@@ -260,9 +262,11 @@ export class Server implements LeasedServer, StreamHandler, LoginEvents, AnswerE
       const found = framer.next()
       if (found === Found.Nothing) break
       if (found === Found.Invalid) this.onViolation(`Postgres sent an ${framer.problem}`)
+      else if (this.lane !== null && this.talk.replies.head === Reply.Shared) this.lane.take(framer, found)
       else this.#answers.take(framer, found)
       if (this.#isGone) return
     }
+    this.lane?.flush()
     this.#answers.flush()
     if (this.#answers.isBlocked && this.lessee !== null) this.#stream?.pause()
     if (this.talk.replies.size === 0 && !framer.atBoundary) this.#onHalfMessage()
@@ -325,18 +329,8 @@ export class Server implements LeasedServer, StreamHandler, LoginEvents, AnswerE
   }
 
   onExchangeEnd(): void {
-    const { talk } = this
-    const { counters } = this.parts
-    counters.exchanges++
-    counters.exchangeMs += talk.answeredIn
-    // What else is in flight may be the COMMIT.
-    if (talk.exchanges === 0 && !talk.isBatchOpen) talk.endsTransaction = false
+    this.talk.exchangeEnded(this.parts.counters)
     this.#cancels.exchangeEnded()
-    if (talk.status === Status.Idle) {
-      counters.transactions++
-      counters.transactionMs += talk.time.now - talk.transactionSince
-      talk.transactionSince = talk.time.now
-    }
   }
 
   onBlock(): boolean {
@@ -368,6 +362,7 @@ export class Server implements LeasedServer, StreamHandler, LoginEvents, AnswerE
       return
     }
     if (lessee === null || endsOverPins(this, lessee)) return
+    if (this.lane?.settle() === true) return
     if (talk.needsFence) this.#requests.fenceIfCertain()
     talk.channels?.settle(lessee.session)
     if (this.#isHolding && talk.mayGoOn) {

@@ -1,6 +1,7 @@
 // What pgmux knows about the conversation with one server: what it owes, its status, what state it is in.
 // Plain data with one owner, Server; requests.ts writes the sending side, answers.ts the receiving side.
 import type { SessionConfig } from '../config/types.ts'
+import type { Counters } from '../observe/counters.ts'
 import type { TalkView } from '../pool/lease.ts'
 import { Reply, REPLY_KIND, Replies } from '../pool/replies.ts'
 import type { Settings } from '../session/settings.ts'
@@ -62,6 +63,8 @@ export class Talk implements TalkView {
   isStrict = false
   /** ... which has come to pass. */
   isSpent = false
+  /** Statements on their way to it, for several clients. */
+  readonly bringing = new Set<number>()
   /** The statements of the probe are prepared. */
   hasProbes = false
   /** Number of its backend. */
@@ -151,6 +154,18 @@ export class Talk implements TalkView {
     this.status = status
     this.answeredIn = now - this.busySince
     this.idleSince = this.busySince = now
+  }
+
+  /** An exchange of a client has ended. */
+  exchangeEnded(counters: Counters): void {
+    counters.exchanges++
+    counters.exchangeMs += this.answeredIn
+    // What else is in flight may be the COMMIT.
+    if (this.exchanges === 0 && !this.isBatchOpen) this.endsTransaction = false
+    if (this.status !== Status.Idle) return
+    counters.transactions++
+    counters.transactionMs += this.time.now - this.transactionSince
+    this.transactionSince = this.time.now
   }
 
   /** A message was sent behind which the next begins a batch of its own. */

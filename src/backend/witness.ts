@@ -12,7 +12,9 @@ const MAY_NAME = Touch.NamesCustom | Touch.AnyName | Touch.Unknown
 
 /** A lease begins. */
 export function beginWitness(talk: Talk, session: VirtualSession, route: Route): void {
-  talk.isWitnessed = route.witness === 'always' && route.mode !== 'session' && session.once === null
+  // What runs on a lane is known to leave nothing.
+  const isKnown = route.mode === 'session' || session.once !== null || session.isLane
+  talk.isWitnessed = route.witness === 'always' && !isKnown
   talk.isStrict = route.customNames === 'strict'
   talk.sequences = route.sequences
   if (talk.isStrict && hasCustom(session.settings)) spend(talk, session)

@@ -172,6 +172,12 @@ function resolvePool(context: ResolveContext, { pool }: FileConfig): Config['poo
     cancelTimeoutMs: pool.cancel_timeout,
     maxPreparedStatements: pool.max_prepared_statements,
     preparedMemory: pool.prepared_memory,
+    sharing: {
+      isOn: pool.shared === 'auto',
+      depth: pool.shared_depth,
+      maxMs: pool.shared_max_ms,
+      maxWaitMs: pool.shared_max_wait,
+    },
   }
 }
 

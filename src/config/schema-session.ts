@@ -1,7 +1,7 @@
 // The keys of config.yaml about sessions that share servers: what may keep a server for one client. Shape
 // only, as schema.ts, which puts them in their places.
 import { z } from 'zod'
-import { choice, duration, EXPECTS_KEYS, limit, option, optional, section } from './leaves.ts'
+import { choice, duration, EXPECTS_KEYS, integer, limit, option, optional, section } from './leaves.ts'
 
 const action = choice('allow', 'warn', 'refuse')
 
@@ -77,5 +77,21 @@ export const ownPins = {
   max_pin_time: optional(
     duration,
     'A client that keeps a server for longer, and does nothing, is closed; 0: never',
+  ),
+}
+
+/** Keys of `pool` about servers that work for several clients at once. */
+export const sharing = {
+  shared: option(
+    choice('auto', 'off'),
+    'auto',
+    'auto: when no server is free, single quick reads of several clients share one',
+  ),
+  shared_depth: option(integer(1, 1000), 64, 'Reads that one shared server has in flight at once'),
+  shared_max_ms: option(duration, '2ms', 'Statements that take Postgres longer on average are not shared'),
+  shared_max_wait: option(
+    duration,
+    '20ms',
+    'When a shared read takes longer, those behind it are sent to other servers',
   ),
 }

@@ -21,7 +21,7 @@ import {
   size,
   text,
 } from './leaves.ts'
-import { ownPins, session } from './schema-session.ts'
+import { ownPins, session, sharing } from './schema-session.ts'
 
 const poolMode = choice('session', 'transaction', 'statement')
 const TLS_MODES = ['disable', 'allow', 'prefer', 'require', 'verify-ca', 'verify-full'] as const
@@ -207,6 +207,7 @@ const pool = section({
     '500ms',
     'Idle time after which a used server is looked at for what a session left there; 0: never',
   ),
+  ...sharing,
   server_check_delay: option(
     duration,
     '30s',

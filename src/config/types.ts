@@ -208,6 +208,18 @@ export interface PoolConfig {
   maxPreparedStatements: number
   /** Bytes of statement text that one pool keeps, over all its clients. */
   preparedMemory: number
+  sharing: SharingConfig
+}
+
+/** Reads of several clients on one server. */
+export interface SharingConfig {
+  isOn: boolean
+  /** In flight at once on one server. */
+  depth: number
+  /** Statements that take longer are not shared. */
+  maxMs: number
+  /** One that takes longer is left alone. */
+  maxWaitMs: number
 }
 
 /** Reasons to keep a server beyond the transaction that clients can do something about. */

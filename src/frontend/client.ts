@@ -2,26 +2,23 @@
 // back. It owns the client's stream and what it has not handed over yet. It never touches a server that is
 // not leased to it.
 import { type Departure, type LeasedServer, type Lessee, Sent, type ServerLoss } from '../pool/lease.ts'
+import type { SharedWork } from '../pool/sharing.ts'
 import type { Refusal, Waiter } from '../pool/types.ts'
 import type { Settings } from '../session/settings.ts'
 import type { VirtualSession } from '../session/virtual-session.ts'
 import type { ByteStream, StreamHandler } from '../wire/byte-stream.ts'
 import { errorResponse } from '../wire/error-response.ts'
-import { Found, Framer } from '../wire/framer.ts'
+import { Found } from '../wire/framer.ts'
 import { READY_IDLE } from '../wire/messages.ts'
-import { CLIENT_RULES, FromClient } from '../wire/protocol.ts'
+import { FromClient } from '../wire/protocol.ts'
 import { endOf } from './goodbye.ts'
-import { Held } from './held.ts'
-import { answerLoss } from './loss-answers.ts'
+import { ClientSharing } from './client-sharing.ts'
+import { Inbox } from './inbox.ts'
+import { answerLoss, endsOverLoss } from './loss-answers.ts'
 import { needsServer } from './needs-server.ts'
 import { cancelled, malformed, SHUTDOWN, tooLong } from './refusals.ts'
 import type { ClientHouse, ClientParts, PoolAccess, Visitor } from './types.ts'
-import { act, isBetween, Watch } from './watch.ts'
-
-/** Longest Query, Parse, Describe or Close that is read whole. */
-const WHOLE_MAX = 256 * 1024
-/** Of a longer one, and of Bind, this much is looked at. */
-const PREFIX_MAX = 16 * 1024
+import { isBetween, keepTimes, Watch } from './watch.ts'
 
 export class Client implements StreamHandler, Lessee, Waiter<LeasedServer> {
   readonly stream: ByteStream
@@ -40,26 +37,25 @@ export class Client implements StreamHandler, Lessee, Waiter<LeasedServer> {
   server: LeasedServer | null = null
   isGone = false
   readonly #house: ClientHouse
-  readonly #framer = new Framer(CLIENT_RULES, WHOLE_MAX, PREFIX_MAX)
-  readonly #held = new Held()
+  readonly #inbox: Inbox
   /** Messages are dropped up to the next Sync, whose ReadyForQuery is ours. */
   #isSkipping = false
   /** The rest of the message's body goes to the server (else it is dropped). */
   #sendsBody = false
   /** What the message that is held, or handled now, is answered instead of getting a server. */
   #refusal: Refusal | null = null
-  #isServerFull = false
-  /** It has not taken its last answer, so no more is read from it: further answers would be kept here. */
-  #isUnread = false
   /** Why it has to go at the next boundary of a transaction. */
   #farewell: Refusal | null = null
   #endDeadline = 0
   readonly watch: Watch
   /** It works on a server that nobody else has (replication). */
   readonly hasOwnServer: boolean
+  /** Null: its pool shares no servers. */
+  readonly #sharing: ClientSharing | null
 
   constructor(stream: ByteStream, parts: ClientParts, ownServer: LeasedServer | null) {
     this.stream = stream
+    this.#inbox = new Inbox(stream)
     this.session = parts.session
     this.access = parts.access
     this.visitor = parts.visitor
@@ -68,6 +64,7 @@ export class Client implements StreamHandler, Lessee, Waiter<LeasedServer> {
     this.#house = parts.house
     this.watch = new Watch(parts.house.time.now, parts.access.cancelTimeoutMs)
     this.hasOwnServer = ownServer !== null
+    this.#sharing = parts.access.sharing === null ? null : new ClientSharing(this, parts.access.sharing)
     if (ownServer !== null) {
       this.server = ownServer
       ownServer.lease(this)
@@ -78,31 +75,31 @@ export class Client implements StreamHandler, Lessee, Waiter<LeasedServer> {
     return this.session.settings
   }
 
-  // ---- the client's stream ----
-
   onData(chunk: Buffer): void {
     this.watch.lastDataAt = this.#house.time.now
     this.access.counters.bytesFromClients += chunk.length
-    if (this.#held.isHolding) {
-      this.#held.add(chunk)
-      if (this.#held.isFull) this.stream.pause()
+    if (this.#inbox.isHolding || this.shared !== null) {
+      this.#inbox.add(chunk)
       return
     }
-    this.#framer.push(chunk)
+    this.#inbox.framer.push(chunk)
     this.#pump()
   }
 
   onDrain(): void {
     this.watch.blockedSince = 0
     this.server?.resume()
-    if (!this.#isUnread) return
-    this.#isUnread = false
-    this.#resumeStream()
+    this.shared?.resume()
+    if (!this.#inbox.isUnread || this.isGone) return
+    this.#inbox.isUnread = false
+    this.#inbox.resume()
+    if (this.#sharing !== null && this.server === null && !this.isWaiting) this.#resumeHeld()
   }
 
   /** The client will send no more. What it asked for is answered, as Postgres would, but not for long. */
   onEnd(): void {
-    const isDone = this.#held.isHolding ? !this.#held.saysGoodbye : this.server?.talk.isOwing !== true
+    const isWaiting = this.#inbox.isHolding && this.shared === null
+    const isDone = isWaiting ? !this.#inbox.saysGoodbye : !this.isOwed
     if (isDone) this.leave('lost', 'the client closed the connection')
     else this.#endDeadline = this.#house.time.now + this.#house.limits.abandonGraceMs
   }
@@ -111,10 +108,8 @@ export class Client implements StreamHandler, Lessee, Waiter<LeasedServer> {
     this.leave('lost', reason)
   }
 
-  // ---- messages ----
-
   #pump(): void {
-    const framer = this.#framer
+    const { framer } = this.#inbox
     for (;;) {
       const found = framer.next()
       if (found === Found.Nothing) break
@@ -137,13 +132,12 @@ export class Client implements StreamHandler, Lessee, Waiter<LeasedServer> {
   #flushServer(): void {
     const { server } = this
     if (server === null || server.flush() || this.isGone) return
-    this.#isServerFull = true
-    this.stream.pause()
+    this.#inbox.stopForServer()
   }
 
   /** @returns false when reading must stop. */
   #onMessage(): boolean {
-    const framer = this.#framer
+    const { framer } = this.#inbox
     const type = framer.type
     this.#sendsBody = false
     if (type === FromClient.Terminate) {
@@ -164,6 +158,10 @@ export class Client implements StreamHandler, Lessee, Waiter<LeasedServer> {
         if (type === FromClient.Sync) this.#say(READY_IDLE)
         return true
       }
+      if (this.#sharing?.takes(framer) === true) {
+        this.#inbox.holdRest()
+        return false
+      }
       server = this.#acquire()
       if (server === null) return this.#withoutServer(type)
     }
@@ -175,7 +173,7 @@ export class Client implements StreamHandler, Lessee, Waiter<LeasedServer> {
       return this.#onMessage()
     }
     if (sent === Sent.Hold) {
-      this.#hold()
+      this.#inbox.hold()
       return false
     }
     if (sent === Sent.Refuse) {
@@ -202,7 +200,7 @@ export class Client implements StreamHandler, Lessee, Waiter<LeasedServer> {
   #withoutServer(type: number): boolean {
     const refusal = this.#refusal
     if (refusal === null) {
-      this.#hold()
+      this.#inbox.hold()
       return false
     }
     this.#refusal = null
@@ -216,36 +214,37 @@ export class Client implements StreamHandler, Lessee, Waiter<LeasedServer> {
 
   /** An answer of our own. Whoever does not read those is not read either: a million Syncs cost no memory. */
   #say(bytes: Buffer): void {
-    if (this.deliver(bytes)) return
-    this.#isUnread = true
-    this.stream.pause()
-  }
-
-  /** The message given out last, and what follows it, waits. */
-  #hold(): void {
-    this.#held.start(this.#framer.unread())
-    if (this.#held.isFull) this.stream.pause()
+    if (!this.deliver(bytes)) this.#inbox.stopForClient()
   }
 
   #resumeHeld(): void {
-    if (!this.#held.isHolding || this.isGone) return
-    const wasFull = this.#held.isFull
-    this.#framer.push(this.#held.take())
+    if (!this.#inbox.isHolding || this.isGone || this.shared !== null) return
+    this.#inbox.open()
     this.#pump()
-    if (wasFull) this.#resumeStream()
+    if (!this.isGone) this.#inbox.opened()
   }
 
-  // ---- waiting ----
-
   onGrant(server: LeasedServer): void {
-    this.isWaiting = false
-    this.access.counters.waits.record(Math.max(0, this.#house.time.now - this.waitingSince))
+    this.#waited()
     this.#lease(server)
     this.#resumeHeld()
   }
 
+  onRoom(): void {
+    if (!this.isWaiting) return
+    this.access.pool.leave(this)
+    this.#waited()
+    this.#resumeHeld()
+  }
+
+  #waited(): void {
+    this.isWaiting = false
+    this.access.counters.waits.record(Math.max(0, this.#house.time.now - this.waitingSince))
+  }
+
   onRefuse(refusal: Refusal): void {
     this.#refusal = refusal
+    this.#sharing?.leaveQueue()
     if (!this.isWaiting) return
     this.isWaiting = false
     this.#resumeHeld()
@@ -253,11 +252,10 @@ export class Client implements StreamHandler, Lessee, Waiter<LeasedServer> {
 
   #lease(server: LeasedServer): void {
     this.server = server
+    this.#sharing?.onLease()
     this.watch.leased()
     server.lease(this)
   }
-
-  // ---- the server ----
 
   deliver(bytes: Buffer): boolean {
     this.access.counters.bytesToClients += bytes.length
@@ -271,49 +269,46 @@ export class Client implements StreamHandler, Lessee, Waiter<LeasedServer> {
   }
 
   onServerDrain(): void {
-    if (!this.#isServerFull) return
-    this.#isServerFull = false
-    this.#resumeStream()
+    if (!this.isGone) this.#inbox.serverDrained()
   }
 
   onLeaseEnd(): void {
     this.#letGo()
+    this.#sharing?.onLeaseEnd()
+    this.#rests()
+  }
+
+  onAnswered(): void {
+    this.#rests()
+    if (!this.#inbox.isUnread) this.#resumeHeld()
+  }
+
+  putBack(bytes: Buffer): void {
+    this.#inbox.putBack(bytes)
+    this.#resumeHeld()
+  }
+
+  /** What it asked for last is answered. */
+  #rests(): void {
     this.watch.idleSince = this.#house.time.now
-    if (this.watch.blockedSince > 0) {
-      this.#isUnread = true
-      this.stream.pause()
-    }
+    if (this.watch.blockedSince > 0) this.#inbox.stopForClient()
     if (this.#farewell !== null) this.fatal(this.#farewell)
-    else if (this.#endDeadline > 0) this.leave('terminated', 'the client closed the connection')
+    else if (this.endDue > 0) this.leave('terminated', 'the client closed the connection')
   }
 
   onServerLost(loss: ServerLoss): void {
     this.#letGo()
     this.session.statements.withdrawAll()
     this.watch.idleSince = this.#house.time.now
-    if (loss.isMidMessage) {
-      this.leave('lost', 'the server was lost in the middle of an answer')
-      this.stream.destroy('the server was lost in the middle of an answer')
-      return
-    }
-    const { refusal, lastWords } = loss
-    if (loss.isFatal || this.hasOwnServer) {
-      this.fatal({ ...refusal, severity: 'FATAL' }, lastWords)
-      return
-    }
+    if (endsOverLoss(this, loss)) return
     if (loss.isUnfit && loss.exchanges === 0 && !loss.isBatchOpen) {
-      this.#refusal = { ...refusal, severity: 'ERROR' }
-      this.#resumeHeld()
-      return
+      this.#refusal = { ...loss.refusal, severity: 'ERROR' }
+    } else {
+      this.#house.onRefused(this.visitor, loss.refusal)
+      answerLoss(this.stream, loss)
+      this.#isSkipping = loss.isBatchOpen
     }
-    this.#house.onRefused(this.visitor, refusal)
-    answerLoss(this.stream, loss)
-    this.#isSkipping = loss.isBatchOpen
     this.#resumeHeld()
-  }
-
-  #resumeStream(): void {
-    if (!this.#isServerFull && !this.#isUnread && !this.#held.isFull && !this.isGone) this.stream.resume()
   }
 
   #letGo(): void {
@@ -323,6 +318,16 @@ export class Client implements StreamHandler, Lessee, Waiter<LeasedServer> {
     this.onServerDrain()
   }
 
+  /** Its exchange that runs beside those of others. */
+  get shared(): SharedWork | null {
+    return this.#sharing === null ? null : this.#sharing.shared
+  }
+
+  /** Answers are on their way that need nothing more from it. */
+  get isOwed(): boolean {
+    return this.shared !== null || this.server?.talk.isOwing === true
+  }
+
   // ---- from outside ----
 
   cancelRequest(onOver: () => void): void {
@@ -330,29 +335,32 @@ export class Client implements StreamHandler, Lessee, Waiter<LeasedServer> {
       this.access.pool.leave(this)
       this.onRefuse(cancelled())
       onOver()
-    } else if (this.server !== null) this.server.cancel(onOver)
-    else onOver()
+      return
+    }
+    const work = this.server ?? this.shared
+    if (work === null) onOver()
+    else work.cancel(onOver)
   }
 
   /** Goes at the next boundary of a transaction: the pooler stops, or there is nothing for it here now. */
   drain(farewell: Refusal = SHUTDOWN): void {
     this.#farewell = farewell
-    this.#drainIfIdle()
+    this.drainIfIdle()
   }
 
-  #drainIfIdle(): void {
+  drainIfIdle(): void {
     const farewell = this.#farewell
     if (farewell === null || this.isGone) return
     // When the pooler stops, who waits is served before; elsewhere nothing is begun any more.
     if (this.isWaiting && farewell === SHUTDOWN && !this.access.pool.isPaused) return
-    if (isBetween(this.server)) this.fatal(farewell)
+    if (this.shared === null && isBetween(this.server)) this.fatal(farewell)
   }
 
   /** Ends the connection with this error, or silently where that would stand inside a message. */
   fatal(refusal: Refusal, bytes: Buffer | null = null, how: Departure = 'cut'): void {
     if (this.isGone) return
     this.#house.onRefused(this.visitor, refusal)
-    const isMidMessage = this.server?.isMidMessage === true
+    const isMidMessage = (this.server ?? this.shared)?.isMidMessage === true
     if (!isMidMessage) this.stream.write(bytes ?? errorResponse({ ...refusal, severity: 'FATAL' }))
     this.leave(how, refusal.reason)
     if (isMidMessage) this.stream.destroy(refusal.reason)
@@ -364,7 +372,8 @@ export class Client implements StreamHandler, Lessee, Waiter<LeasedServer> {
     this.isGone = true
     if (this.isWaiting) this.access.pool.leave(this)
     this.isWaiting = false
-    this.#held.take()
+    this.#inbox.drop()
+    this.#sharing?.leave()
     const { server } = this
     this.server = null
     if (this.hasOwnServer) server?.close('its client has gone')
@@ -376,25 +385,16 @@ export class Client implements StreamHandler, Lessee, Waiter<LeasedServer> {
 
   /** Time has passed. */
   tick(now: number): void {
-    if (this.isGone) return
-    const limits = this.access.clientLimits
-    if (this.watch.dueBlocked(now, limits)) {
-      this.leave('cut', 'client_write_timeout')
-      this.stream.destroy('client_write_timeout')
-      return
-    }
-    if (this.#endDeadline > 0 && !this.#held.isHolding) {
-      if (now > this.#endDeadline || this.server?.talk.isOwing !== true) {
-        this.leave('cut', 'the client closed the connection')
-        return
-      }
-    }
-    this.#drainIfIdle()
-    // While we do not read from it, its silence is ours.
-    if (this.#isServerFull || this.#held.isHolding || this.watch.blockedSince > 0) this.watch.lastDataAt = now
-    const { server } = this
-    if (server !== null) act(this, this.watch.dueLeased(now, limits, server.talk, this.hasOwnServer), server)
-    else if (this.isWaiting) this.watch.remind(this, now, limits)
-    else act(this, this.watch.dueIdle(now, limits), null)
+    if (!this.isGone) keepTimes(this, now)
+  }
+
+  /** Nothing is read from it, for reasons of ours. */
+  get isStalled(): boolean {
+    return this.#inbox.isServerFull || this.#inbox.isHolding || this.watch.blockedSince > 0
+  }
+
+  /** It has sent its last, and goes when what it asked for is answered, or then; 0: it has not. */
+  get endDue(): number {
+    return this.#inbox.isHolding ? 0 : this.#endDeadline
   }
 }

@@ -31,9 +31,18 @@ export class Held {
 
   /** Copies the chunk. */
   add(chunk: Buffer): void {
-    this.#more ??= []
-    this.#more.push(Buffer.from(chunk))
-    this.#bytes += chunk.length
+    const copy = Buffer.from(chunk)
+    if (this.isHolding) {
+      this.#more ??= []
+      this.#more.push(copy)
+      this.#bytes += chunk.length
+    } else this.start(copy)
+  }
+
+  /** These come first. @param bytes owned by us from now on. */
+  putBack(bytes: Buffer): void {
+    const behind = this.take()
+    this.start(behind.length === 0 ? bytes : Buffer.concat([bytes, behind]))
   }
 
   /** Everything, in order; holds nothing any more. */

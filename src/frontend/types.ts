@@ -8,6 +8,7 @@ import type { ClientConfig, PoolMode } from '../config/types.ts'
 import type { Counters } from '../observe/counters.ts'
 import type { LeasedServer, Lessee } from '../pool/lease.ts'
 import type { Pool } from '../pool/pool.ts'
+import type { Sharing } from '../pool/sharing.ts'
 import type { Refusal } from '../pool/types.ts'
 import type { Subscriber } from '../session/channels.ts'
 import type { Settings, SettingsTable } from '../session/settings.ts'
@@ -51,6 +52,8 @@ export interface PoolAccess {
   /** How long a cancelled query may take to end before its server is given up. */
   readonly cancelTimeoutMs: number
   readonly counters: Counters
+  /** Lets reads of several clients share a server; null: each has one to itself. */
+  readonly sharing: Sharing | null
   /** Told why its clients keep their servers. */
   readonly pins: PinWatcher
   /** Listens for its clients. */

@@ -1,7 +1,8 @@
 // The times of one client: since when it is silent, blocked, idle; and which limit is over. It owns these
 // times and says what is due; the client acts. It starts no timer.
 import type { ClientConfig } from '../config/types.ts'
-import type { LeasedServer, TalkView } from '../pool/lease.ts'
+import type { Departure, LeasedServer, TalkView } from '../pool/lease.ts'
+import type { SharedWork } from '../pool/sharing.ts'
 import type { Refusal } from '../pool/types.ts'
 import type { ByteStream } from '../wire/byte-stream.ts'
 import { noticeResponse } from '../wire/error-response.ts'
@@ -77,6 +78,16 @@ export class Watch {
     return !isOwn && isOver(talk.idleSince, limits.idleTimeoutMs, now) ? 'idle' : null
   }
 
+  /** Sees that an exchange that runs beside those of others ends in time. */
+  endShared(work: SharedWork, now: number, { queryTimeoutMs }: ClientConfig): void {
+    if (!isOver(work.since, queryTimeoutMs, now)) {
+      this.#isCancelSent = false
+    } else if (!this.#isCancelSent) {
+      this.#isCancelSent = true
+      work.cancel(() => {})
+    } else if (isOver(work.since, queryTimeoutMs + this.#cancelTimeoutMs, now)) work.giveUp()
+  }
+
   #dueBusy(now: number, limitMs: number, talk: TalkView): Due {
     if (!isOver(talk.busySince, limitMs, now)) {
       this.#isCancelSent = false
@@ -95,8 +106,46 @@ export function isBetween(server: LeasedServer | null): boolean {
   return server === null || (!server.talk.isBusy && !server.talk.isInTransaction)
 }
 
+/** A client, as its times see it. */
+interface Timed extends Waiting {
+  readonly access: { readonly clientLimits: ClientConfig }
+  readonly watch: Watch
+  readonly server: LeasedServer | null
+  readonly shared: SharedWork | null
+  readonly hasOwnServer: boolean
+  readonly isWaiting: boolean
+  readonly isStalled: boolean
+  readonly isOwed: boolean
+  readonly endDue: number
+  fatal(refusal: Refusal): void
+  leave(how: Departure, reason: string): void
+  drainIfIdle(): void
+}
+
+/** Time has passed: does to a client what is due. */
+export function keepTimes(client: Timed, now: number): void {
+  const { watch, server, endDue } = client
+  const limits = client.access.clientLimits
+  if (watch.dueBlocked(now, limits)) {
+    client.leave('cut', 'client_write_timeout')
+    client.stream.destroy('client_write_timeout')
+    return
+  }
+  if (endDue > 0 && (now > endDue || !client.isOwed)) {
+    client.leave('cut', 'the client closed the connection')
+    return
+  }
+  client.drainIfIdle()
+  // While we do not read from it, its silence is ours.
+  if (client.isStalled) watch.lastDataAt = now
+  if (server !== null) act(client, watch.dueLeased(now, limits, server.talk, client.hasOwnServer), server)
+  else if (client.isWaiting) watch.remind(client, now, limits)
+  else if (client.shared !== null) watch.endShared(client.shared, now, limits)
+  else act(client, watch.dueIdle(now, limits), null)
+}
+
 /** Does what is due. */
-export function act(client: { fatal(refusal: Refusal): void }, due: Due, server: LeasedServer | null): void {
+function act(client: { fatal(refusal: Refusal): void }, due: Due, server: LeasedServer | null): void {
   switch (due) {
     case null:
       return

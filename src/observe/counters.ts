@@ -139,6 +139,10 @@ export class Counters {
    * Server connections that ended: `closes.add([reason])`. Reasons are fixed words, never text from a peer.
    */
   readonly closes = new LabelledCounts(CLOSES_MAX)
+  /** Exchanges that ran beside those of other clients; by reason: those that ran once more, ends of lanes. */
+  shared = 0
+  readonly sentAgain = new LabelledCounts(CLOSES_MAX)
+  readonly lanesShut = new LabelledCounts(CLOSES_MAX)
   /** Sessions that kept a server beyond a transaction, by reason, and how long they did. */
   readonly pins = new LabelledCounts(PINS_MAX)
   readonly pinnedMs = new LabelledCounts(PINS_MAX)
@@ -170,6 +174,9 @@ export class Counters {
     this.reloads.addAll(other.reloads)
     this.errors.addAll(other.errors)
     this.closes.addAll(other.closes)
+    this.shared += other.shared
+    this.sentAgain.addAll(other.sentAgain)
+    this.lanesShut.addAll(other.lanesShut)
     this.pins.addAll(other.pins)
     this.pinnedMs.addAll(other.pinnedMs)
   }

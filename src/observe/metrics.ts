@@ -106,6 +106,11 @@ export class Metrics {
       (total) => total.leaks,
     )
     this.#counter(
+      'pgmux_shared_exchanges_total',
+      'Exchanges that ran on a server beside those of other clients',
+      (total) => total.shared,
+    )
+    this.#counter(
       'pgmux_notifications_total',
       'Notifications that a listening server brought, for each client that got it',
       (total) => total.notifications,
@@ -146,11 +151,17 @@ export class Metrics {
     this.#labelled('pgmux_log_lines_lost_total', 'Lines of the log that nobody took', [], () =>
       Array.from(this.#gauges, (read) => ({ labels: {}, value: read().logLinesLost ?? 0 })),
     )
+    this.#labelled(
+      'pgmux_shared_sent_again_total',
+      'Exchanges that ran once more, elsewhere',
+      ['reason'],
+      (total) => byReason(total.sentAgain),
+    )
+    this.#labelled('pgmux_shared_lanes_total', 'Ends of shared servers', ['reason'], (total) =>
+      byReason(total.lanesShut),
+    )
     this.#labelled('pgmux_server_closes_total', 'Server connections closed', ['reason'], (total) =>
-      Array.from(total.closes.entries(), ({ labels, count }) => ({
-        labels: { reason: labels[0] },
-        value: count,
-      })),
+      byReason(total.closes),
     )
   }
 
@@ -317,4 +328,11 @@ export class Metrics {
 
 function addStates(gauge: Gauge<string>, states: Readonly<Record<string, number>>): void {
   for (const [state, count] of Object.entries(states)) gauge.inc({ state }, count)
+}
+
+function byReason(counts: LabelledCounts): LabelledTotal[] {
+  return Array.from(counts.entries(), ({ labels, count }) => ({
+    labels: { reason: labels[0] },
+    value: count,
+  }))
 }

@@ -90,6 +90,16 @@ export class Pool<S extends PooledServer> {
     return null
   }
 
+  /** For how long somebody has waited, ms. */
+  waitedBy({ waitingSince }: Waiter<S>): number {
+    return this.#clock.now() - waitingSince
+  }
+
+  /** For how long a server has been open, ms. */
+  ageOf({ openedAt }: S): number {
+    return this.#clock.now() - openedAt
+  }
+
   /** A client does not want a server any more. */
   leave(waiter: Waiter<S>): void {
     this.waiting.remove(waiter)

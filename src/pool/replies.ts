@@ -15,6 +15,8 @@ export const Reply = {
   FunctionCall: 9,
   /** CopyDone or CopyFail: answered by nothing, but it tells which Syncs a COPY has eaten. */
   CopyEnd: 10,
+  /** A whole exchange that runs beside those of other clients, up to its ReadyForQuery. */
+  Shared: 11,
 } as const
 
 /** The bits of an entry that say which message it stands for. */

@@ -1,6 +1,7 @@
 // One (database, user) as clients and servers see it: its pool, what its servers tell at login, the
 // statements its clients share. It owns these tables and opens servers; who gets one is the pool's decision.
-import type { ClientConfig } from '../config/types.ts'
+import type { ClientConfig, SharingConfig } from '../config/types.ts'
+import { Dispatch } from '../backend/dispatch.ts'
 import type { Server } from '../backend/server.ts'
 import { Server as BackendServer } from '../backend/server.ts'
 import type { Route, ServerOwner, ServerParts } from '../backend/route.ts'
@@ -45,6 +46,7 @@ export interface Wiring {
   readonly limits: PoolLimits
   readonly clientLimits: ClientConfig
   readonly preparedMemory: number
+  readonly sharing: SharingConfig
   readonly pins: PinPolicy
 }
 
@@ -58,6 +60,8 @@ export interface PoolEntryParts {
   readonly limitedLog: Pick<LimitedLog, 'write'>
   readonly hubs: Hubs
   readonly machinery: Pick<ServerParts, 'clock' | 'random' | 'time' | 'work' | 'insight' | 'warn'>
+  /** `tick` of a dispatch is wanted every few ms, from now on or no more. */
+  watchFine(dispatch: Dispatch, isWanted: boolean): void
   onServerOpened(server: Server): void
   onServerFailed(server: Server, failure: OpenFailure): void
   onServerClosed(server: Server, reason: string): void
@@ -73,6 +77,7 @@ export class PoolEntry implements PoolAccess, ServerOwner, HubMember {
   readonly registry: Registry
   readonly counters: Counters
   readonly pins: PoolPins
+  readonly sharing: Dispatch | null
   /** Servers of single clients (replication). */
   readonly own = new Set<Server>()
   clients = 0
@@ -118,6 +123,21 @@ export class PoolEntry implements PoolAccess, ServerOwner, HubMember {
       clock: parts.machinery.clock,
       random: parts.machinery.random,
       open: (baseline) => new BackendServer(this.#serverParts, baseline),
+    })
+    this.sharing = this.mode === 'session' ? null : this.#dispatch()
+  }
+
+  #dispatch(): Dispatch {
+    const { pool, registry, counters } = this
+    const { machinery, watchFine } = this.#parts
+    return new Dispatch({
+      pool,
+      registry,
+      counters,
+      insight: machinery.insight,
+      clock: () => machinery.clock.now(),
+      options: () => this.#wiring.sharing,
+      watch: watchFine,
     })
   }
 

@@ -25,6 +25,7 @@ export function wiringOf(config: Config, { database, user, place, route }: PoolP
     limits: poolLimitsOf(config, database, user),
     clientLimits: clientLimitsOf(config, user),
     preparedMemory: config.pool.preparedMemory,
+    sharing: config.pool.sharing,
     pins: pinPolicyOf(config, database, user),
   }
 }

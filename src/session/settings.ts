@@ -47,6 +47,13 @@ export function isCarried(name: string): boolean {
   return !FACTS.has(name)
 }
 
+/** Of the parameters that a server tells at its login those that are such settings. */
+export function carriedOf(parameters: ReadonlyMap<string, string>): Map<string, string> {
+  const carried = new Map<string, string>()
+  for (const [name, value] of parameters) if (isCarried(name)) carried.set(name, value)
+  return carried
+}
+
 /** One combination of values. Compare with ===. */
 export class Settings {
   readonly values: ReadonlyMap<string, string>

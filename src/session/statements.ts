@@ -205,6 +205,11 @@ export class ClientStatements {
     return this.#confirmed.size
   }
 
+  /** Some answers about names are still to come. */
+  get hasPending(): boolean {
+    return this.#pending.size > 0
+  }
+
   get hasLarge(): boolean {
     return this.#large > 0
   }

@@ -72,6 +72,8 @@ export class VirtualSession {
   once: Once | null = null
   /** It has so many settings that they are not carried to another server. */
   keepsSettings = false
+  /** Of no client: its server works for several at once. */
+  isLane = false
   /** One spare object, so that the usual Parse of the unnamed statement allocates nothing. */
   #spare: Unnamed | null = null
   /** What was known last of large statements with names. */
@@ -114,7 +116,7 @@ export class VirtualSession {
 
   /** Its server is nobody else's, at the end of a transaction too. */
   get isBound(): boolean {
-    return this.once === null ? this.isPinned : !this.once.isClean
+    return this.once === null ? this.isPinned || this.isLane : !this.once.isClean
   }
 
   /** An object for a Parse of the unnamed statement that is being sent. */

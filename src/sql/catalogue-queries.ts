@@ -18,11 +18,12 @@ export const LINKS_MAX = 200_000
 /** What Postgres may take for one of these queries. */
 const ANSWER_MS = 20_000
 
-const PG = 'pg_catalog'
-const IS = 'operator(pg_catalog.=)'
-const IS_NOT = 'operator(pg_catalog.<>)'
-const FROM = 'operator(pg_catalog.>=)'
-const BELOW = 'operator(pg_catalog.<)'
+// Each name of Postgres with its schema.
+export const PG = 'pg_catalog'
+export const IS = 'operator(pg_catalog.=)'
+export const IS_NOT = 'operator(pg_catalog.<>)'
+export const FROM = 'operator(pg_catalog.>=)'
+export const BELOW = 'operator(pg_catalog.<)'
 const TEXT = 'pg_catalog.text'
 
 /** Numbers of catalogues, as pg_depend has them. */
@@ -74,10 +75,6 @@ from ${PG}.pg_proc p
     and d.objid ${IS} p.oid and d.deptype ${IS} 'e'
   left join ${PG}.pg_extension e on e.oid ${IS} d.refobjid
 where p.oid ${FROM} ${FIRST_OID} limit ${ROUTINES_MAX + 1}`
-
-/** Names of built-in functions, each with: is any of that name volatile? */
-export const BUILTINS_QUERY = `select p.proname, ${PG}.bool_or(p.provolatile ${IS} 'v')
-from ${PG}.pg_proc p where p.oid ${BELOW} ${FIRST_OID} group by p.proname`
 
 /**
  * Nodes (`Place` in reach.ts: a letter and a number) with their names: functions, relations, indexes on

@@ -1,21 +1,13 @@
 // Owns what a database's own functions can do to a session and from where they are reached, judged from the
-// rows of catalogue-queries.ts, and which built-in functions may run where several clients share a server.
-// Others ask Postgres. What it cannot see into (other languages, EXECUTE of a text) can do anything.
+// rows of catalogue-queries.ts. Others ask Postgres. What it cannot see into (other languages, EXECUTE of a
+// text) can do anything.
 
 import { readBody } from './body.ts'
-import {
-  ADVISORY_LOCKS,
-  CHANNEL_FUNCTIONS,
-  EFFECTS,
-  HARMLESS_EXTENSIONS,
-  PEEKS,
-  SEQUENCE_FUNCTIONS,
-  STATE_FUNCTIONS,
-  TEXT_RUNNERS,
-} from './builtins.ts'
+import { HARMLESS_EXTENSIONS, STATE_FUNCTIONS } from './builtins.ts'
 import { customNamesIn } from './effects.ts'
 import { FIRST_OID, LINKS_MAX, NAMES_MAX, ROUTINES_MAX } from './catalogue-queries.ts'
 import { Place, Reach, wordNode } from './reach.ts'
+import { type Builtins, SharingFacts } from './sharing.ts'
 import { Act, type Statement } from './verdict.ts'
 import { Fact } from './vocabulary.ts'
 import { nameKey, WordTable } from './words.ts'
@@ -23,6 +15,8 @@ import { nameKey, WordTable } from './words.ts'
 /** As the queries give it, all values as texts. */
 export type Row = readonly (string | null)[]
 
+/** Rows about what may be shared. */
+const SHARED_MAX = 120_000
 /** Custom settings that are asked for where it is not known which were set. */
 const CUSTOM_MAX = 1000
 /** Longest text of all bodies together that is looked into, in characters: it takes some seconds. */
@@ -42,24 +36,6 @@ const TOUCHES =
   Fact.Backend |
   Fact.Runs
 
-/** Volatile built-in functions that change nothing and that nobody else can see. */
-const HARMLESS_VOLATILE: ReadonlySet<string> = new Set([
-  'clock_timestamp',
-  'gen_random_uuid',
-  'pg_column_size',
-  'pg_database_size',
-  'pg_indexes_size',
-  'pg_relation_size',
-  'pg_table_size',
-  'pg_tablespace_size',
-  'pg_total_relation_size',
-  'random',
-  'random_normal',
-  'timeofday',
-  'uuidv4',
-  'uuidv7',
-])
-
 /** What Postgres itself makes functions of, with each range type. */
 const RANGE_MAKERS: ReadonlySet<string> = new Set([
   'range_constructor2',
@@ -68,26 +44,6 @@ const RANGE_MAKERS: ReadonlySet<string> = new Set([
   'multirange_constructor1',
   'multirange_constructor2',
 ])
-
-const NEVER_SHARED: readonly ReadonlySet<string>[] = [
-  ADVISORY_LOCKS,
-  CHANNEL_FUNCTIONS,
-  EFFECTS,
-  PEEKS,
-  SEQUENCE_FUNCTIONS,
-  STATE_FUNCTIONS,
-  TEXT_RUNNERS,
-  new Set(['set_config', 'current_setting', 'pg_show_all_settings']),
-]
-
-/**
- * May a built-in function run in a query on a server whose transactions are read only and which other clients
- * use at the same time? Those that write, tell and keep nothing; of the volatile ones only those listed.
- */
-export function isShareableBuiltin(name: string, isVolatile: boolean): boolean {
-  if (isVolatile && !HARMLESS_VOLATILE.has(name)) return false
-  return NEVER_SHARED.every((names) => !names.has(name))
-}
 
 /**
  * Statements whose reach is in the functions, relations and types that their verdict lists. Of others, most
@@ -217,6 +173,8 @@ export class Routines {
 export class Survey {
   /** What `DIGEST_QUERY` said in the same view. */
   digest = ''
+  /** What may run on servers that several clients share. */
+  readonly sharing: SharingFacts
   readonly #reach = new Reach()
   /** Words of a body that are looked at: those that name something. */
   readonly #words = new Set(this.#reach.words)
@@ -228,15 +186,26 @@ export class Survey {
   #links = 0
   #bodies = 0
   #read = 0
+  #shared = 0
   #isBroken = false
 
-  /** Rows of the four queries are told apart by their length. */
+  /** @param builtins the functions of Postgres itself, where they are not among the rows */
+  constructor(builtins: Builtins | null = null) {
+    this.sharing = new SharingFacts(builtins)
+  }
+
+  /** Rows of the queries are told apart by their length. */
   add(row: Row): void {
     if (row.length === 1) this.digest = row[0]!
     else if (row.length === 2) this.#addLink(row)
     else if (row.length === 3) this.#addName(row)
+    else if (row.length === 4) this.#addShared(row)
     else if (row.length === 6) this.#addRoutine(row)
     else this.#isBroken = true
+  }
+
+  #addShared(row: Row): void {
+    if (++this.#shared <= SHARED_MAX) this.sharing.add(row)
   }
 
   #addName([letter, number, name]: Row): void {
@@ -282,6 +251,7 @@ export class Survey {
   }
 
   finish(): Routines {
+    this.sharing.finish()
     const isTooMuch =
       this.#isBroken || this.#names > NAMES_MAX || this.#links > LINKS_MAX || this.#bodies > ROUTINES_MAX
     if (isTooMuch) this.#reach.mark(Place.Everywhere, Fact.Unclear)

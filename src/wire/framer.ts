@@ -4,7 +4,7 @@
 //
 //   chunk   |....header|body......|header|body....|head
 //                      ^start     ^stop           ^carried until the next chunk
-import { type FrameRules, Take } from './protocol.ts'
+import { type FrameRules, FromClient, Take } from './protocol.ts'
 
 /** What `next` found. */
 export const Found = {
@@ -94,6 +94,37 @@ export class Framer {
       pos += 1 + length
     }
     return false
+  }
+
+  /**
+   * Where the batch ends that begins with the message given out last: behind its Sync, in `src`. 0: not all
+   * of it is here, or not in one piece, or it has a message that is not of a batch that asks one thing.
+   * @param most bytes
+   */
+  ahead(most: number): number {
+    const chunk = this.#chunk
+    if (this.src !== chunk || this.rest > 0) return 0
+    const end = Math.min(this.#end, this.start + most)
+    let pos = this.#pos
+    while (pos + HEADER <= end) {
+      const type = chunk[pos]
+      const length = (chunk[pos + 1] << 24) | (chunk[pos + 2] << 16) | (chunk[pos + 3] << 8) | chunk[pos + 4]
+      if (length < 4 || pos + 1 + length > end) return 0
+      pos += 1 + length
+      if (type === FromClient.Sync) return pos
+      if (type !== FromClient.Bind && type !== FromClient.Describe && type !== FromClient.Execute) return 0
+    }
+    return 0
+  }
+
+  /** What was found by `ahead` counts as given out. @param end as it said */
+  skipTo(end: number): void {
+    this.#pos = end
+  }
+
+  /** There is more in the chunk. */
+  get hasMore(): boolean {
+    return this.#pos < this.#end
   }
 
   next(): number {

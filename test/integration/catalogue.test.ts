@@ -2,8 +2,8 @@
 
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import { isShareableBuiltin } from '../../src/sql/catalogue.ts'
-import { BUILTINS_QUERY } from '../../src/sql/catalogue-queries.ts'
+import { isShareableBuiltin } from '../../src/sql/sharing.ts'
+import { BUILTINS_QUERY } from '../../src/sql/sharing-queries.ts'
 import { Fact } from '../../src/sql/scanner.ts'
 import { readRoutines } from '../support/catalogue.ts'
 import { getPostgres } from '../support/postgres.ts'

@@ -1,11 +1,21 @@
 // The limits and the way to Postgres that a seed gives to a world. Owns nothing.
 import type { Dial, Route } from '../../src/backend/route.ts'
-import type { ClientConfig, PoolMode } from '../../src/config/types.ts'
+import type { ClientConfig, PoolMode, SharingConfig } from '../../src/config/types.ts'
 import type { PoolLimits } from '../../src/pool/types.ts'
 import type { Wiring } from '../../src/routing/pool-entry.ts'
 import type { Prng } from '../support/prng.ts'
 
 const allow = 'allow'
+
+/** A log that nobody reads. */
+export const SILENT = {
+  debug() {},
+  info() {},
+  warn() {},
+  error() {},
+  enabled: () => false,
+  child: () => SILENT,
+}
 
 /** What else a pool is told. */
 export const BESIDES: Pick<Wiring, 'preparedMemory' | 'pins' | 'scope'> = {
@@ -28,6 +38,16 @@ export const BESIDES: Pick<Wiring, 'preparedMemory' | 'pins' | 'scope'> = {
     maxPinned: 0,
     maxPinTimeMs: 0,
   },
+}
+
+/** In two of three worlds reads share servers. */
+export function sharingOf(seed: number): SharingConfig {
+  const [depth, maxWaitMs] = [
+    [16, 20],
+    [2, 5],
+    [5, 60],
+  ][seed % 3]!
+  return { isOn: seed % 9 > 2, depth: depth!, maxMs: 10, maxWaitMs: maxWaitMs! }
 }
 
 /** Limits of the one pool. */

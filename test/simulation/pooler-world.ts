@@ -20,9 +20,10 @@ import { FakeCluster, PgError, type Session } from '../support/fake-postgres.ts'
 import { type MemoryStream, memoryPair } from '../support/memory-stream.ts'
 import { Prng } from '../support/prng.ts'
 import { EventQueue } from './event-queue.ts'
+import { FineTicks } from './fine-ticks.ts'
 import { checkEnd, checkEvent, Violation } from './pooler-checks.ts'
 import { SimUser, type UserWorld } from './pooler-user.ts'
-import { BESIDES, clientLimits, poolLimits, routeTo } from './pooler-limits.ts'
+import { BESIDES, clientLimits, poolLimits, routeTo, SILENT, sharingOf } from './pooler-limits.ts'
 import { checkCrowd } from './request-checks.ts'
 import { RequestCrowd } from './request-crowd.ts'
 import { type Script, writeScript } from './script.ts'
@@ -48,15 +49,6 @@ export type Fault = (typeof FAULTS)[number] | 'reload'
 const TICK_MS = 50
 const END_MS = 300_000
 const START_MS = 1000
-
-const SILENT = {
-  debug() {},
-  info() {},
-  warn() {},
-  error() {},
-  enabled: () => false,
-  child: () => SILENT,
-}
 
 export class PoolerWorld implements UserWorld {
   readonly seed: number
@@ -106,6 +98,7 @@ export class PoolerWorld implements UserWorld {
     this.cluster.loginDelay = random.pick([0, 5, 40])
     this.cluster.cancelDelay = random.pick([0, 1, 20])
     const clock = { now: () => this.queue.now() + START_MS }
+    const fine = new FineTicks({ ...clock, after: (ms, run) => this.after(ms, run) })
     const limits = clientLimits(random, this.has('choke'))
     const shared = new Limits({ process: 0, database: () => 0, user: () => 0 })
     this.entry = new PoolEntry({
@@ -119,6 +112,7 @@ export class PoolerWorld implements UserWorld {
           serverRoundRobin: seed % 7 === 3,
         },
         clientLimits: limits,
+        sharing: sharingOf(seed),
         ...BESIDES,
       },
       shared,
@@ -133,6 +127,7 @@ export class PoolerWorld implements UserWorld {
         insight: insightOfModel(),
         warn: (text) => this.#warn(text),
       },
+      watchFine: (dispatch, isWanted) => fine.watch(dispatch, isWanted),
       onServerOpened: (server) => plant?.(server, this),
       onServerFailed() {},
       onServerClosed() {},
@@ -232,8 +227,10 @@ export class PoolerWorld implements UserWorld {
     const { random } = this
     this.#startTicks()
     const length = random.pick([3, 8, 15])
-    for (let id = 1, count = random.between(1, 8); id <= count; id++) {
-      const script = writeScript(id, random.fork(), { mode: this.mode, length })
+    const isReading = this.seed % 4 === 3
+    const most = isReading ? 24 : 8
+    for (let id = 1, count = random.between(1, most); id <= count; id++) {
+      const script = writeScript(id, random.fork(), { mode: this.mode, length, isReading })
       this.#invited++
       this.after(random.between(0, random.pick([1, 100])), () => this.#enter(script))
     }
@@ -270,7 +267,7 @@ export class PoolerWorld implements UserWorld {
       const limits = poolLimits(random, this.poolSize, this.has('choke'))
       const clientLimits = this.house.limits
       const route = routeTo(this.#dial, this.mode, this.random)
-      entry.follow({ route, identity, limits, clientLimits, ...BESIDES })
+      entry.follow({ route, identity, limits, clientLimits, sharing: sharingOf(this.seed), ...BESIDES })
       entry.pool.resume()
     }
     if (random.chance(0.5)) {

@@ -61,6 +61,7 @@ class Writer {
   action(): Part[] {
     const kinds: [number, () => Part[]][] = [
       [6, () => [simple(this.text())]],
+      [2, () => this.reads()],
       [2, () => [simple(`${this.text()}; ${this.text()}`)]],
       [5, () => [batch(...this.unnamed())]],
       [3, () => this.split()],
@@ -92,6 +93,27 @@ class Writer {
   text(): string {
     if (this.random.chance(0.2)) return `insert into sink values ('${this.nonce()}')`
     return `select nonce('${this.nonce()}')`
+  }
+
+  /** Single reads, which may share servers. */
+  reads(): Part[] {
+    const { random } = this
+    const parts: Part[] = []
+    for (let count = random.between(1, 4); count > 0; count--) {
+      const describe = random.chance(0.5) ? [m.describe('P')] : []
+      const text = `select seen($1, '${random.pick(['shared', `c${this.id}`])}-r')`
+      const roll = random.below(3)
+      if (roll === 0) parts.push(simple(`select seen('${this.nonce()}')`))
+      else if (roll === 1)
+        parts.push(batch(m.parse(text), m.bind({ params: [this.nonce()] }), ...describe, m.execute()))
+      else {
+        const run = [m.bind({ statement: 'r1', params: [this.nonce()] }), ...describe, m.execute()]
+        const isKnown = this.#names.has('r1')
+        this.#names.set('r1', text)
+        parts.push(isKnown ? batch(...run) : batch(m.parse(text, { name: 'r1' }), ...run))
+      }
+    }
+    return parts
   }
 
   setting(): string {
@@ -282,13 +304,29 @@ function batch(...messages: Buffer[]): Part {
   return { bytes: Buffer.concat([...messages, m.sync()]), ready: 1, until: '' }
 }
 
+interface About {
+  readonly mode: PoolMode
+  readonly length: number
+  /** Nearly all that it does is to read, under the settings that all have. */
+  readonly isReading?: boolean
+}
+
+function readingScript(id: number, random: Prng, { mode, length }: About): Script {
+  const writer = new Writer(id, random, { transactions: mode !== 'statement', resets: false })
+  const actions = Array.from({ length: random.between(1, length) }, () =>
+    random.chance(0.9) ? writer.reads() : writer.action(),
+  )
+  return { id, parameters: { user: 'app', database: 'app' }, actions }
+}
+
 /**
  * A conversation for the client with this number.
  * In modes that share servers RESET does not go back to what a client asked for at its login, so that only
  * those use it who asked for nothing.
  */
-export function writeScript(id: number, random: Prng, about: { mode: PoolMode; length: number }): Script {
+export function writeScript(id: number, random: Prng, about: About): Script {
   const parameters: Record<string, string> = { user: 'app', database: 'app' }
+  if (about.isReading === true) return readingScript(id, random, about)
   const isNamed = random.chance(0.5)
   if (isNamed) parameters.application_name = `c${id}.v0`
   if (isNamed && random.chance(0.5)) parameters.TimeZone = random.pick(ZONES)

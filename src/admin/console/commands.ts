@@ -6,6 +6,7 @@ import { CONNECTION_COMMANDS } from './show-connections.ts'
 import { PIN_COMMANDS } from './show-pins.ts'
 import { POOL_COMMANDS } from './show-pools.ts'
 import { PROCESS_COMMANDS } from './show-process.ts'
+import { STATEMENT_COMMANDS } from './show-statements.ts'
 import { STATS_COMMANDS } from './show-stats.ts'
 import type { Command } from './types.ts'
 
@@ -24,6 +25,7 @@ export const COMMANDS: readonly Command[] = [
   ...POOL_COMMANDS,
   ...CONNECTION_COMMANDS,
   ...PIN_COMMANDS,
+  ...STATEMENT_COMMANDS,
   ...STATS_COMMANDS,
   ...CONTROL_COMMANDS,
 ]

@@ -26,7 +26,8 @@ interface Line {
 function clientLine(client: Client, operator: Operator): Line {
   const { now } = operator.source.time
   const { stream, watch, visitor, session, server } = client
-  const state = server !== null ? 'active' : client.isWaiting ? 'waiting' : 'idle'
+  const isAtWork = server !== null || client.shared !== null
+  const state = isAtWork ? 'active' : client.isWaiting ? 'waiting' : 'idle'
   const row = (): Value[] => {
     const { peer } = stream
     const [wait, waitUs] = client.isWaiting ? secondsAndMicros(now - client.waitingSince) : [0, 0]
@@ -64,7 +65,11 @@ function serverLine(server: Server, entry: PoolEntry, operator: Operator): Line 
     ...['S', entry.user, entry.database, entry.own.has(server) ? 'physical' : 'none', state],
     ...[peer?.address || entry.where, peer?.port ?? null, null, null],
     ...[instant(server.openedAt, now), instant(talk.busySince, now), 0, 0, server.isRetired ? 1 : 0],
-    ...[pointerOf(server), server.lessee === null ? '' : pointerOf(server.lessee), server.pid],
+    ...[
+      pointerOf(server),
+      server.lessee === null || server.lane !== null ? '' : pointerOf(server.lessee),
+      server.pid,
+    ],
     ...[peer?.encrypted === true ? 'TLS' : '', talk.settings?.values.get('application_name') ?? ''],
     ...[talk.statements.size, idOf(server)],
   ]

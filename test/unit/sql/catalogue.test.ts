@@ -4,7 +4,7 @@ import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import fc from 'fast-check'
 import { readBody } from '../../../src/sql/body.ts'
-import { isShareableBuiltin } from '../../../src/sql/catalogue.ts'
+import { isShareableBuiltin } from '../../../src/sql/sharing.ts'
 import { factNames as names, mayReach, type RoutineRow, routinesOf } from '../../support/catalogue.ts'
 
 let lastOid = 20_000

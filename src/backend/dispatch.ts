@@ -1,0 +1,385 @@
+// Shared dispatch of one pool (DESIGN section 6): which exchanges may run beside others, on how many lanes,
+// and when. It owns the lanes and the clients that wait for room on one. Whether a text may share is judged
+// by sql/sharing.ts; it never keeps a server that others wait for in vain.
+import type { SharingConfig } from '../config/types.ts'
+import type { Counters } from '../observe/counters.ts'
+import type { LeasedServer } from '../pool/lease.ts'
+import type { Pool } from '../pool/pool.ts'
+import { Offered, type Sharer, type Sharing } from '../pool/sharing.ts'
+import type { NamedStatement, Registry } from '../session/statements.ts'
+import type { Unnamed } from '../session/virtual-session.ts'
+import { plainEffects } from '../sql/effects.ts'
+import { Shape } from '../sql/shapes.ts'
+import type { Framer } from '../wire/framer.ts'
+import { isComparable } from '../wire/shape.ts'
+import type { Insight } from './insight.ts'
+import { Lane, type LaneOwner } from './lane.ts'
+import { LaneWaiter } from './lane-waiter.ts'
+import { learn } from './preparing.ts'
+import { boundTo, Form, hasOnlyOwnTypes, Reading, SharedExchange } from './shared-exchange.ts'
+import type { Server } from './server.ts'
+
+/** A lane with so many exchanges in flight asks for another one beside it. */
+const GROWS_AT = 6
+/** Lanes of one pool whose statements are so quick that they keep Postgres' process busy without others. */
+const LANES_MAX = 4
+/** Slower ones, ms, do better side by side: there may be as many lanes as servers but one. */
+const QUICK_MS = 0.3
+/** How often it is looked whether lanes are still of use. */
+const WINDOW_MS = 250
+/** So many windows in a row in which a server for each would have done. */
+const CALM_MAX = 4
+/** Who cannot share and waits for longer gets the server of a lane. */
+const STARVING_MS = 20
+/** The same where lanes have no more than their part, and how often at most. */
+const LONG_MS = 100
+
+const NO_EFFECTS = plainEffects(0)
+
+/** What it is made of. */
+export interface DispatchParts {
+  readonly pool: Pool<LeasedServer>
+  readonly registry: Registry
+  readonly insight: Insight
+  readonly counters: Counters
+  /** A fine clock, ms. */
+  readonly clock: () => number
+  /** Looked up when it counts: a reload may change it. */
+  options(): SharingConfig
+  /** `tick` is wanted, from now on or no more. */
+  watch(dispatch: Dispatch, isWanted: boolean): void
+}
+
+export class Dispatch implements Sharing, LaneOwner {
+  readonly lanes: Lane[] = []
+  readonly #parts: DispatchParts
+  /** With the named statement that each waits to run, and its shape. */
+  readonly #waiting = new Map<Sharer, Wanted>()
+  readonly #reading = new Reading()
+  /** What was offered last. */
+  #shape: Shape | null = null
+  #statement: NamedStatement | null = null
+  #isOn = false
+  #isOpening = false
+  /** A lane that has no server yet. */
+  #queued: LaneWaiter | null = null
+  /** Most exchanges that were under way at once in this window. */
+  #peak = 0
+  #windowEnd = 0
+  #calm = 0
+  /** When a lane went for others last. */
+  #fedAt = 0
+
+  constructor(parts: DispatchParts) {
+    this.#parts = parts
+  }
+
+  /** What is known of the texts of its database. */
+  shapes(): Iterable<Shape> {
+    return this.#parts.insight.shapes.all()
+  }
+
+  // ---- for clients ----
+
+  offer(client: Sharer, framer: Framer): number {
+    const { pool } = this.#parts
+    // While servers are free, each has one of its own.
+    if (!this.#isOn && (pool.idle.length > 0 || this.#mayOpen)) return Offered.No
+    if (!isFree(client) || !this.#parts.options().isOn) return Offered.No
+    const shape = this.#shapeOf(client, framer)
+    if (shape === null || shape.refusal !== null || shape.judgedBy < this.#parts.insight.version)
+      return Offered.No
+    this.#shape = shape
+    if (shape.ms < 0 || shape.ms > this.#parts.options().maxMs) return Offered.Measure
+    this.#isOn = true
+    const lane = this.#pick(client)
+    const fit = lane === null ? Fit.Later : fitOf(lane, this.#statement, shape)
+    if (fit === Fit.Never) return Offered.No
+    if (lane === null || fit === Fit.Later) return Offered.Wait
+    this.#append(lane, client, framer)
+    return Offered.Taken
+  }
+
+  /** A new server can be had, as far as this pool knows. */
+  get #mayOpen(): boolean {
+    const { pool } = this.#parts
+    return pool.size < pool.limits.size && pool.waiting.size === 0
+  }
+
+  /** Way to Postgres and back, which is nobody's fault. */
+  get #roundTrip(): number {
+    const { roundTripMs } = this.#parts.insight
+    return Number.isFinite(roundTripMs) ? roundTripMs : 0
+  }
+
+  measured(what: object, ms: number): void {
+    if (what instanceof Shape) what.took(Math.max(0, ms - this.#roundTrip))
+  }
+
+  waits(client: Sharer): void {
+    if (this.#shape === null) return
+    const since = this.#parts.clock()
+    this.#waiting.set(client, { statement: this.#statement, shape: this.#shape, since })
+  }
+
+  waitsNoMore(client: Sharer): void {
+    this.#waiting.delete(client)
+  }
+
+  get offered(): Shape | null {
+    return this.#shape
+  }
+
+  /** What is known of the text that the exchange runs; null: it cannot be shared. */
+  #shapeOf({ session }: Sharer, framer: Framer): Shape | null {
+    const { insight } = this.#parts
+    const reading = this.#reading
+    const form = reading.read(framer)
+    this.#shape = this.#statement = null
+    if (form === Form.None) return null
+    if (form !== Form.Named) {
+      const { src, start } = framer
+      return insight.shapeOf(src, start + reading.textStart, start + reading.textEnd, session.settings)
+    }
+    const name = reading.statementOf(framer)
+    const statement = session.statements.lookup(name)
+    if (statement === undefined || session.statements.hasPending) return null
+    const { definition } = statement
+    if (definition.isLarge || definition.isSql || definition.parseKey !== session.settings.parseKey)
+      return null
+    const { body } = definition
+    const textEnd = body.indexOf(0)
+    if (!hasOnlyOwnTypes(body, textEnd + 1, body.length)) return null
+    this.#statement = statement
+    return insight.shapeOf(body, 0, textEnd, session.settings)
+  }
+
+  #append(lane: Lane, client: Sharer, framer: Framer): void {
+    const { src, start } = framer
+    const { form, size, textStart } = this.#reading
+    const { session } = client
+    const bytes = Buffer.from(src.subarray(start, start + size))
+    let of: NamedStatement | Unnamed | null = null
+    if (form !== Form.Query) framer.skipTo(start + size)
+    if (form === Form.Unnamed) {
+      of = session.takeUnnamed()
+      of.set(src, start + textStart, start + this.#reading.bindStart)
+      session.unnamedVersion++
+      session.unnamedEffects = NO_EFFECTS
+    } else if (form === Form.Named) of = this.#statement
+    else session.unnamedVersion++
+    const exchange = new SharedExchange(client, bytes, this.#shape as Shape, of)
+    const name = form === Form.Named ? this.#statement?.definition.name : undefined
+    lane.append(exchange, name === undefined ? bytes : boundTo(name, bytes, this.#reading))
+    this.#parts.counters.shared++
+    this.#count()
+  }
+
+  // ---- lanes ----
+
+  /** The lane for the client's next exchange; null: there is none with room. */
+  #pick(client: Sharer): Lane | null {
+    const { settings } = client.session
+    const { depth } = this.#parts.options()
+    let found: Lane | null = null
+    let least = depth
+    let same = 0
+    for (const lane of this.lanes) {
+      if (lane.settings !== settings) continue
+      same++
+      if (lane.isOpen && lane.depth < least && lane.server?.baseline === client.baseline) {
+        found = lane
+        least = lane.depth
+      }
+    }
+    if (found === null || least >= GROWS_AT) this.#grow(client, same)
+    return found
+  }
+
+  /** Asks for one more lane, if there may be one. */
+  #grow({ session, baseline }: Sharer, same: number): void {
+    const { pool, registry, clock } = this.#parts
+    const isQuick = this.#shape !== null && this.#shape.ms < QUICK_MS
+    const most = Math.max(1, Math.min(isQuick ? LANES_MAX : Number.POSITIVE_INFINITY, pool.limits.size - 1))
+    if (this.#isOpening || this.lanes.length >= most || pool.isPaused) return
+    // Clients with other settings than those of the lanes get one beside these, and no more.
+    if (same === 0 && this.lanes.length > 0 && this.lanes.length >= most - 1) return
+    this.#isOpening = true
+    const lane = new Lane(this, session.settings, registry, clock)
+    this.lanes.push(lane)
+    if (this.lanes.length === 1) this.#parts.watch(this, true)
+    const waiter = new LaneWaiter(lane, baseline, (isGranted) => {
+      this.#queued = null
+      if (!isGranted) this.#forget(lane)
+    })
+    this.#queued = waiter
+    const server = pool.acquire(waiter)
+    if (server !== null) waiter.onGrant(server)
+  }
+
+  #forget(lane: Lane): void {
+    const at = this.lanes.indexOf(lane)
+    if (at >= 0) this.lanes.splice(at, 1)
+    this.#isOpening = false
+    if (this.lanes.length > 0) return
+    this.#isOn = false
+    this.#calm = 0
+    this.#waiting.clear()
+    this.#parts.watch(this, false)
+  }
+
+  onLaneOpen(lane: Lane): void {
+    this.#isOpening = false
+    this.onLaneRoom(lane)
+  }
+
+  onLaneRoom(lane: Lane): void {
+    if (this.#waiting.size === 0 || !this.#isUsable(lane)) return
+    const { depth } = this.#parts.options()
+    let left = this.#waiting.size
+    for (const [client, { statement, shape }] of this.#waiting) {
+      // Who comes back is at the end.
+      if (left-- === 0 || !lane.isOpen || lane.depth >= depth) return
+      if (!suits(lane, client)) continue
+      const fit = fitOf(lane, statement, shape)
+      if (fit === Fit.Later) continue
+      this.#waiting.delete(client)
+      if (fit === Fit.Now) client.onRoom()
+    }
+  }
+
+  onLaneShut(lane: Lane, reason: string): void {
+    this.#parts.counters.lanesShut.add([reason])
+    this.#forget(lane)
+  }
+
+  onSentAgain(exchange: SharedExchange, reason: string): void {
+    exchange.shape.sentAgain++
+    this.#parts.counters.sentAgain.add([reason])
+  }
+
+  /** May the lane go on taking exchanges? */
+  #isUsable(lane: Lane): boolean {
+    const { pool } = this.#parts
+    const { isOn } = this.#parts.options()
+    const { server } = lane
+    if (server === null) return false
+    const { serverLifetimeMs } = pool.limits
+    const isOld = serverLifetimeMs > 0 && pool.ageOf(server) > serverLifetimeMs
+    const isUseless = server.isRetired || pool.isPaused || isOld
+    if (isUseless || !isOn) lane.shut(isUseless ? 'retired' : 'off')
+    return !isUseless && isOn
+  }
+
+  // ---- time ----
+
+  #count(): void {
+    let underWay = 0
+    for (const lane of this.lanes) underWay += lane.depth
+    if (underWay > this.#peak) this.#peak = underWay
+  }
+
+  /** A few ms have passed. */
+  tick(now: number): void {
+    const { maxWaitMs } = this.#parts.options()
+    for (const lane of [...this.lanes]) {
+      if (lane.headSince > 0 && now - lane.headSince > maxWaitMs + this.#roundTrip) lane.demote('slow')
+      else if (lane.isOpen) this.#isUsable(lane)
+    }
+    this.#feedStarving(now)
+    if (now < this.#windowEnd) return
+    this.#windowEnd = now + WINDOW_MS
+    // Where lanes never rest nobody else may come to ask.
+    const [lane] = this.lanes
+    if (lane?.isOpen === true) learn(lane.server as Server, () => {})
+    this.#look()
+  }
+
+  /**
+   * Somebody whom no lane serves has waited for long: a lane goes. Sooner where it does nothing, or lanes
+   * have more than their part.
+   */
+  #feedStarving(now: number): void {
+    const { pool } = this.#parts
+    if (this.lanes.length === 0 || pool.idle.length > 0) return
+    const { first } = pool.waiting
+    const queued = this.#queued
+    // Those who can share wait, too, and so may a lane.
+    const strangers = pool.waiting.size - this.#waiting.size - (queued === null ? 0 : 1)
+    if (first === null || (strangers <= 0 && !this.#isAnyStranded(now))) return
+    if (first === queued) {
+      // Whoever stands behind it comes first: then it can be seen for how long.
+      pool.leave(queued)
+      queued.onLeave()
+      return
+    }
+    const unused = this.lanes.find((lane) => lane.isOpen && lane.depth === 0)
+    const held = this.lanes.filter(({ server }) => server !== null)
+    const others = pool.active.size - held.length
+    const isMuch = held.length > pool.limits.size / 2
+    const patience = others === 0 ? 0 : isMuch ? STARVING_MS : LONG_MS
+    const isDue = pool.waitedBy(first) > patience && now - this.#fedAt > patience
+    const lane = unused ?? (isDue ? held.at(-1) : undefined)
+    if (lane === undefined) return
+    this.#fedAt = now
+    // It is for whoever is first: the next lane would like it better as it is.
+    first.passedOver = Number.MAX_SAFE_INTEGER
+    lane.shut('others_wait')
+  }
+
+  /** Who has waited for longest to share finds no lane, and there may be none for it. */
+  #isAnyStranded(now: number): boolean {
+    for (const [client, { since }] of this.#waiting)
+      return now - since > STARVING_MS && !this.lanes.some((lane) => suits(lane, client))
+    return false
+  }
+
+  /** When a server for each would do, lanes are of no use. */
+  #look(): void {
+    const { pool } = this.#parts
+    const free = pool.idle.length + (pool.limits.size - pool.size) + this.lanes.length
+    this.#calm = this.#peak <= free && this.#waiting.size === 0 ? this.#calm + 1 : 0
+    this.#peak = 0
+    if (this.#calm >= CALM_MAX) for (const lane of [...this.lanes]) lane.shut('calm')
+  }
+}
+
+/** What a client waits with. */
+interface Wanted {
+  readonly statement: NamedStatement | null
+  readonly shape: Shape
+  readonly since: number
+}
+
+/** May an exchange run on a lane? */
+const Fit = { Now: 0, Later: 1, Never: 2 } as const
+
+/** The lane's server is in the state that the client wants. */
+function suits(lane: Lane, { session, baseline }: Sharer): boolean {
+  return lane.settings === session.settings && (lane.server === null || lane.server.baseline === baseline)
+}
+
+/**
+ * Has the lane's server the statement, and does it give there what the client was told? What it lacks is on
+ * its way from now on.
+ */
+function fitOf(lane: Lane, statement: NamedStatement | null, shape: Shape): number {
+  const { server } = lane
+  if (statement === null || server === null) return Fit.Now
+  const { definition } = statement
+  const { statements } = server.talk
+  const known = statements.shapeOf(definition.id)
+  const isTold = isComparable(statement.shape)
+  // What nobody has described here yet is described, too.
+  if (!statements.isFresh(definition.id) || (isTold && known === 0)) {
+    lane.bring(definition, shape)
+    return Fit.Later
+  }
+  statements.touch(definition)
+  return !isTold || known === statement.shape ? Fit.Now : Fit.Never
+}
+
+/** Nothing of its session binds it to one server or needs one to itself. */
+function isFree({ session }: Sharer): boolean {
+  return !session.isBound && session.once === null && session.mail === null
+}

@@ -1,0 +1,39 @@
+// A lane that waits in the queue of its pool for its server, as clients do. It owns its place there, and
+// never decides whether there should be one.
+import type { LeasedServer } from '../pool/lease.ts'
+import type { Refusal, Waiter } from '../pool/types.ts'
+import type { Settings } from '../session/settings.ts'
+import type { Lane } from './lane.ts'
+import type { Server } from './server.ts'
+
+export class LaneWaiter implements Waiter<LeasedServer> {
+  readonly baseline: string
+  readonly wantedSettings: Settings
+  lastServer: LeasedServer | null = null
+  waitingSince = 0
+  waitDeadline = 0
+  passedOver = 0
+  readonly #lane: Lane
+  readonly #then: (isGranted: boolean) => void
+
+  constructor(lane: Lane, baseline: string, then: (isGranted: boolean) => void) {
+    this.#lane = lane
+    this.baseline = baseline
+    this.wantedSettings = lane.session.settings
+    this.#then = then
+  }
+
+  onGrant(server: LeasedServer): void {
+    this.#then(true)
+    this.#lane.begin(server as Server)
+  }
+
+  onRefuse(_refusal: Refusal): void {
+    this.#then(false)
+  }
+
+  /** It does not wait any more. */
+  onLeave(): void {
+    this.#then(false)
+  }
+}

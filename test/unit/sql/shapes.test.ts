@@ -1,0 +1,113 @@
+// Shapes: which texts are one, which are not, what has none; and that they stay few.
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+import fc from 'fast-check'
+import { SHAPED_MAX, type Shape, ShapeBook } from '../../../src/sql/shapes.ts'
+
+function shapeOf(book: ShapeBook, text: string): Shape | null {
+  const bytes = Buffer.from(text)
+  return book.find(bytes, 0, bytes.length)
+}
+
+describe('shapes', () => {
+  it('are one for texts that differ in their constants', () => {
+    const alike = [
+      ['select 1', 'select 123456'],
+      ["select * from t where a = 'x'", "select * from t where a = 'it''s'"],
+      ['select 1.5e3', 'select 22.75e3'],
+      ["select 'a' -- one\n, 2", "select 'b' -- another\n, 3"],
+      ["select '/* 1 */', 1 /* 2 */", "select '', 77 /* /* nested */ */"],
+      ["select 'a'\n  'b'", "select 'c'"],
+      ['select t1.a from t1 where b=5', 'select t1.a from t1 where b=6'],
+    ]
+    for (const [one, other] of alike) {
+      const book = new ShapeBook()
+      assert.equal(shapeOf(book, one!), shapeOf(book, other!), `${one} / ${other}`)
+    }
+  })
+
+  it('are not one where more differs', () => {
+    const different = [
+      ['select a1 from t', 'select a2 from t'],
+      ['select $1', 'select $2'],
+      ['select "1"', 'select "2"'],
+      ['select 1', "select '1'"],
+      ['select 1union select 2', 'select 1'],
+      ['select 1e5', 'select 1f5'],
+      ['select 1;', 'select 1'],
+      ["select 'a', f()", "select 'a, f()'"],
+      ["select 1 -- '\n, f()", "select 1 -- '\n, g()"],
+    ]
+    for (const [one, other] of different) {
+      const book = new ShapeBook()
+      assert.notEqual(shapeOf(book, one!), shapeOf(book, other!), `${one} / ${other}`)
+    }
+  })
+
+  it('are none where the text cannot be followed, or is read otherwise', () => {
+    const none = [
+      "select 'a",
+      'select "a',
+      'select /* a',
+      "select E'a\\'b'",
+      "select b'1'",
+      "select U&'a'",
+      'select $$a$$',
+      'select $tag$a$tag$',
+      'select \0',
+      `select '${'x'.repeat(SHAPED_MAX)}'`,
+    ]
+    for (const text of none) assert.equal(shapeOf(new ShapeBook(), text), null, text)
+  })
+
+  it('never hide what stands outside of constants', () => {
+    const word = fc.constantFrom(
+      'select',
+      'f',
+      '(',
+      ')',
+      ',',
+      'a1',
+      '"b"',
+      '+',
+      ' ',
+      '.',
+      ';',
+      '$3',
+      'union',
+      'e',
+    )
+    const constant = fc.constantFrom('1', '42', "'x'", "''", "'a''b'")
+    const pieces = fc.array(fc.oneof(word, constant), { maxLength: 30 })
+    fc.assert(
+      fc.property(pieces, pieces, (one, other) => {
+        const book = new ShapeBook()
+        const spaced = (parts: string[]) => parts.join(' ')
+        const plain = (parts: string[]) =>
+          spaced(parts.map((part) => (/^\d/.test(part) ? '1' : part.startsWith("'") ? "'x'" : part)))
+        const first = shapeOf(book, spaced(one))
+        const isSame = first !== null && first === shapeOf(book, spaced(other))
+        assert.equal(isSame, plain(one) === plain(other))
+      }),
+      { numRuns: 500 },
+    )
+  })
+
+  it('stay few, and tell people what they are', () => {
+    const book = new ShapeBook()
+    for (let n = 0; n < 10_000; n++) shapeOf(book, `select c${n}x from t where a = ${n}`)
+    assert.ok(book.size <= 2000)
+    const [label] = [...book.all()].slice(-1).map((shape) => shape.label)
+    assert.equal(label, 'select c9999x from t where a = ?')
+    assert.equal(shapeOf(book, "select 'secret', 5")?.label, "select '?', ?")
+  })
+
+  it('average what they take', () => {
+    const shape = shapeOf(new ShapeBook(), 'select 1')!
+    assert.equal(shape.ms, -1)
+    shape.took(1)
+    assert.equal(shape.ms, 1)
+    for (let n = 0; n < 50; n++) shape.took(3)
+    assert.ok(shape.ms > 2.9)
+  })
+})
