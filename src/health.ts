@@ -13,7 +13,7 @@ export function gaugesOf(house: House, router: Router): Gauges {
     servers.idle += pool.idle.length
     servers.testing += pool.testing.size
     servers.active += pool.active.size + own.size
-    waiting += pool.waiting.size
+    waiting += pool.waiting.clients
     pinned.clients += pins.held.size
     for (const held of pins.held)
       for (const { reason } of held.all()) pinned.reasons.set(reason, (pinned.reasons.get(reason) ?? 0) + 1)

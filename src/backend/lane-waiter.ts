@@ -7,6 +7,7 @@ import type { Lane } from './lane.ts'
 import type { Server } from './server.ts'
 
 export class LaneWaiter implements Waiter<LeasedServer> {
+  readonly isOurs = true
   readonly baseline: string
   readonly wantedSettings: Settings
   lastServer: LeasedServer | null = null

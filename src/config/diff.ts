@@ -31,6 +31,14 @@ const SHOWN_ONLY = /\.shown_dbname$/
 /** Files of rules, which are compared as a whole. */
 const FILES = /^client\.(hba|ident)_file$/
 
+/** Options of `pool` that are kept together. */
+const SHARING: Readonly<Record<string, string>> = {
+  isOn: 'pool.shared',
+  depth: 'pool.shared_depth',
+  maxMs: 'pool.shared_max_ms',
+  maxWaitMs: 'pool.shared_max_wait',
+}
+
 /** `queryWaitTimeoutMs` is `query_wait_timeout` in the file. */
 function nameInFile(key: string): string {
   if (key === 'hosts') return 'host'
@@ -48,6 +56,7 @@ function* leaves(value: unknown, name: string): Generator<[name: string, value: 
   } else if (isSection && Object.getPrototypeOf(value) === Object.prototype) {
     for (const [key, inner] of Object.entries(value)) {
       if (name === '' && key === 'shutdownTimeoutMs') yield ['shutdown.timeout', inner]
+      else if (name === 'pool.sharing') yield [SHARING[key], inner]
       else yield* leaves(inner, name === '' ? key : `${name}.${nameInFile(key)}`)
     }
   } else if (!SHOWN_ONLY.test(name)) yield [name, value]

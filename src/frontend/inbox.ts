@@ -48,6 +48,7 @@ export class Inbox {
   /** What follows the message given out last waits. */
   holdRest(): void {
     if (this.framer.hasMore) this.#held.start(this.framer.takeTail())
+    this.framer.letGo()
   }
 
   /** These messages come first. @param bytes owned by us from now on. */

@@ -49,6 +49,8 @@ export interface PooledServer {
 export interface Waiter<S extends PooledServer> {
   readonly baseline: string
   readonly wantedSettings: Settings | null
+  /** Not a client, but of the pooler's own: not counted among those who wait. */
+  readonly isOurs?: boolean
   /** The server it used last. */
   lastServer: S | null
   /** When it joined the queue. */

@@ -9,6 +9,13 @@ export class WaitQueue<S extends PooledServer> {
     return this.#waiters.size
   }
 
+  /** Those of them that are clients. */
+  get clients(): number {
+    let count = 0
+    for (const { isOurs } of this.#waiters) if (isOurs !== true) count++
+    return count
+  }
+
   get first(): Waiter<S> | null {
     for (const waiter of this.#waiters) return waiter
     return null

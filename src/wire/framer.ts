@@ -122,6 +122,11 @@ export class Framer {
     this.#pos = end
   }
 
+  /** The chunk is not read any further; a connection that is silent from now on must not hold on to it. */
+  letGo(): void {
+    this.#nothing()
+  }
+
   /** There is more in the chunk. */
   get hasMore(): boolean {
     return this.#pos < this.#end

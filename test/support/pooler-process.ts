@@ -83,7 +83,8 @@ function launch({ through = [], flags = [], env = {} }: ProcessOptions): ChildPr
   const [command = process.execPath, ...rest] = [...through, process.execPath]
   return fork(new URL('./pooler-child.ts', import.meta.url), {
     execPath: command,
-    execArgv: [...rest, '--expose-gc', ...flags],
+    // As bin/pgmux.js starts it: else V8 takes half a GiB to optimise the grammar.
+    execArgv: [...rest, '--liftoff-only', '--expose-gc', ...flags],
     env: { ...process.env, ...env },
   })
 }

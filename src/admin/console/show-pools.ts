@@ -23,7 +23,7 @@ function* pools({ source, sessions }: Operator): Generator<Value[]> {
     const first = pool.waiting.first
     const [maxWait, maxWaitUs] = first === null ? [0, 0] : secondsAndMicros(now - first.waitingSince)
     yield [
-      ...[entry.database, entry.user, entry.clients - waiting, pool.waiting.size, 0, 0],
+      ...[entry.database, entry.user, entry.clients - waiting, pool.waiting.clients, 0, 0],
       ...[pool.active.size + own.size - cancelled, cancels, cancelled, pool.idle.length, 0],
       ...[pool.testing.size, pool.opening.size, maxWait, maxWaitUs, entry.mode, null],
     ]
@@ -34,7 +34,7 @@ function* pools({ source, sessions }: Operator): Generator<Value[]> {
 /** Clients that are in and wait; logins may wait in a pool as well. */
 function clientsWaiting(entry: PoolEntry): number {
   let waiting = 0
-  for (const waiter of entry.pool.waiting.all()) if (!isLogin(waiter)) waiting++
+  for (const waiter of entry.pool.waiting.all()) if (!isLogin(waiter) && waiter.isOurs !== true) waiting++
   return waiting
 }
 
