@@ -12,7 +12,7 @@ import { SharingRig } from '../support/sharing.ts'
 import type { Result, WireClient } from '../support/wire-client.ts'
 
 const LONG = process.env.LONG === '1'
-const RUN_MS = LONG ? 45_000 : 6000
+const RUN_MS = LONG ? 45_000 : 3000
 const CLIENTS = 300
 const SERVERS = 8
 /** What a client may be told when its server is terminated, or its request is cancelled. */

@@ -10,7 +10,7 @@ import { PoolerWorld } from './pooler-world.ts'
 import { FOUND_BY, PLANTED_SHARED } from './shared-plants.ts'
 
 const SEEDS = Number(process.env.SEEDS ?? 1000)
-const BUDGET_MS = process.env.SEEDS === undefined ? 8000 : Number.POSITIVE_INFINITY
+const BUDGET_MS = process.env.SEEDS === undefined ? 5000 : Number.POSITIVE_INFINITY
 const LEAST = 50
 const PLANTED_SEEDS = 400
 
