@@ -59,7 +59,6 @@ export class Dispatch implements Sharing, LaneOwner {
   /** What was offered last. */
   #shape: Shape | null = null
   #statement: NamedStatement | null = null
-  #isOn = false
   #isOpening = false
   /** A lane that has no server yet. */
   #queued: LaneWaiter | null = null
@@ -83,15 +82,14 @@ export class Dispatch implements Sharing, LaneOwner {
 
   offer(client: Sharer, framer: Framer): number {
     const { pool } = this.#parts
-    // While servers are free, each has one of its own.
-    if (!this.#isOn && (pool.idle.length > 0 || this.#mayOpen)) return Offered.No
+    // While servers are free and there are no lanes, each has one of its own.
+    if (this.lanes.length === 0 && (pool.idle.length > 0 || this.#mayOpen)) return Offered.No
     if (!isFree(client) || !this.#parts.options().isOn) return Offered.No
     const shape = this.#shapeOf(client, framer)
     if (shape === null || shape.refusal !== null || shape.judgedBy < this.#parts.insight.version)
       return Offered.No
     this.#shape = shape
     if (shape.ms < 0 || shape.ms > this.#parts.options().maxMs) return Offered.Measure
-    this.#isOn = true
     const lane = this.#pick(client)
     const fit = lane === null ? Fit.Later : fitOf(lane, this.#statement, shape)
     if (fit === Fit.Never) return Offered.No
@@ -222,7 +220,6 @@ export class Dispatch implements Sharing, LaneOwner {
     if (at >= 0) this.lanes.splice(at, 1)
     this.#isOpening = false
     if (this.lanes.length > 0) return
-    this.#isOn = false
     this.#calm = 0
     this.#waiting.clear()
     this.#parts.watch(this, false)

@@ -4,6 +4,7 @@
 import type { Sharer, SharedWork } from '../pool/sharing.ts'
 import { NamedStatement } from '../session/statements.ts'
 import { Unnamed } from '../session/virtual-session.ts'
+import { FIRST_OID } from '../sql/catalogue-queries.ts'
 import type { Shape } from '../sql/shapes.ts'
 import type { Framer } from '../wire/framer.ts'
 import { FromClient } from '../wire/protocol.ts'
@@ -13,8 +14,6 @@ import { nameOf } from './names.ts'
 export const SHARED_BYTES_MAX = 16 * 1024
 const HEADER = 5
 const PORTAL = 0x50
-/** Whatever has a higher number was made by somebody. */
-const FIRST_OID = 16384
 
 /** How an exchange is put. */
 export const Form = { None: 0, Query: 1, Unnamed: 2, Named: 3 } as const
