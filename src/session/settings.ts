@@ -13,7 +13,11 @@ const FACTS = new Set([
   'session_authorization',
 ])
 
-/** What parse analysis reads: a statement parsed under others is another statement (RULES 13). */
+/**
+ * What Postgres reads while it makes a statement of a text: one made under others is another statement (RULES
+ * 13). Parse analysis does, and so do rewriting (rules, views, row security) and planning: output functions
+ * count as immutable, so what they make of a constant stays in the plan.
+ */
 const READ_BY_PARSE = new Set([
   'DateStyle',
   'IntervalStyle',
@@ -29,6 +33,11 @@ const READ_BY_PARSE = new Set([
   'xmloption',
   'lc_monetary',
   'client_encoding',
+  'row_security',
+  'restrict_nonsystem_relation_kind',
+  'session_replication_role',
+  'extra_float_digits',
+  'bytea_output',
 ])
 
 /** Who the session acts as. They decide what else may be set, so they are set last and reset first. */
