@@ -188,7 +188,7 @@ export class NamedRequests {
       const { unnamedEffects } = this.#sessionOf()
       const refusal = refusedText(this.#session, this.sql.touchesOf(unnamedEffects))
       if (refusal !== null) return this.#refuse(framer, refusal)
-      if (this.#session?.mail !== null) this.#talk.channels?.prepare(unnamedEffects, true)
+      if (!this.#bringChannels(unnamedEffects)) return Sent.Hold
       if (!this.sql.forBind(unnamedEffects, null)) return Sent.Hold
       if (!this.#bringing.ensureUnnamed(this.#sessionOf())) return Sent.Hold
       this.#bound = null
@@ -213,8 +213,8 @@ export class NamedRequests {
       if (refusal !== null) return this.#refuse(framer, refusal)
     }
     this.#bound = statement?.definition.isSql === false ? statement : null
-    if (statement !== undefined && this.#session?.mail !== null)
-      this.#talk.channels?.prepare(this.#insight.current(statement.definition), true)
+    if (statement !== undefined && !this.#bringChannels(this.#insight.current(statement.definition)))
+      return Sent.Hold
     const serverName = this.#nameOnServer(statement)
     if (this.#talk.mayBeInside && statement?.definition.mayEndTransaction) this.#talk.endsTransaction = true
     if (statement !== undefined)
@@ -227,6 +227,11 @@ export class NamedRequests {
     this.#out.write(bindHead(framer, nameStart, nameStop, serverName))
     this.#out.forward(src, nameStop + 1, stop)
     return Sent.Taken
+  }
+
+  /** What is to be run may depend on them. @returns false: it has to wait */
+  #bringChannels(effects: Effects): boolean {
+    return this.#session?.mail === null || this.#talk.channels?.prepare(effects, true) !== false
   }
 
   #mayRead(touches: number): boolean {

@@ -169,7 +169,7 @@ export class Requests {
       if (this.#session !== null) this.#session.unnamedEffects = effects
       if (talk.mayBeInside && (facts & Fact.Ends) !== 0) talk.endsTransaction = true
     }
-    if (this.#session?.mail !== null) talk.channels?.prepare(effects, false)
+    if (this.#session?.mail !== null && talk.channels?.prepare(effects, false) === false) return Sent.Hold
     if (talk.unconfirmed > 0 && (facts & (Fact.Ends | Fact.Unclear)) !== 0) return Sent.Hold
     const refusal = this.#refusal(effects, isUnnamed) ?? refusedLength(this.#session, framer, nameStop)
     if (refusal !== null) {
@@ -226,7 +226,7 @@ export class Requests {
       const effects = this.#effects(framer, framer.start + 5)
       const { facts } = effects
       if (this.#needsOther(effects)) return this.#elsewhere()
-      if (this.#session?.mail !== null) talk.channels?.prepare(effects, true)
+      if (this.#session?.mail !== null && talk.channels?.prepare(effects, true) === false) return Sent.Hold
       if (talk.unconfirmed > 0 && (facts & (Fact.Ends | Fact.Unclear)) !== 0) return Sent.Hold
       const refusal =
         this.#refusal(effects, true) ?? refusedText(this.#session, this.#named.sql.touchesOf(effects))

@@ -73,6 +73,8 @@ export class VirtualChannels {
   #isWhole: boolean | null = null
   /** What the server listens to may have changed. */
   #isDue = false
+  /** Number of the batch in which the client sent a DISCARD ALL that may not have ended; negative: none. */
+  #discardedIn = -1
   #retryAt = 0
   #statement = ''
   #move: Move | null = null
@@ -89,16 +91,26 @@ export class VirtualChannels {
 
   // ---- what the client sends ----
 
-  /** A message with a text of these effects is about to be sent. @param isRun it is to be run */
-  prepare(effects: Effects, isRun: boolean): void {
+  /**
+   * A message with a text of these effects is about to be sent. @param isRun it is to be run
+   * @returns whether it may be: else it waits for what is in flight
+   */
+  prepare(effects: Effects, isRun: boolean): boolean {
     const { talk, lessee } = this.#server
     const mail = lessee?.session.mail ?? null
-    if (mail === null || talk.copy !== Copy.None) return
+    if (mail === null || talk.copy !== Copy.None) return true
     const channels = this.#hub.channels.channelsOf(mail)
     this.#isWhole ??= channels.size === 0
-    if (channels.size === 0) return
-    if (!this.#isWhole && this.#needs(effects, channels.size)) this.#bring(channels)
+    if (channels.size === 0) return true
+    // In its own batch nothing runs behind a DISCARD ALL that has failed; else it has to be known first.
+    const isBehind = this.#discardedIn === talk.batch
+    if (!this.#isWhole && !isBehind && this.#needs(effects, channels.size)) {
+      if (this.#discardedIn >= 0 && talk.exchanges > 0) return false
+      this.#bring(channels)
+    }
+    if (isRun && (effects.touches & Touch.DiscardsAll) !== 0) this.#discardedIn = talk.batch
     if (isRun && (effects.touches & Touch.Notifies) !== 0) this.own.begin(mail)
+    return true
   }
 
   #needs({ facts, touches }: Effects, count: number): boolean {
@@ -349,6 +361,7 @@ export class VirtualChannels {
     this.#move = null
     this.#token = ''
     this.#isDue = false
+    this.#discardedIn = -1
     this.#isWhole = null
     this.#server.talk.isHandingOver = false
     if (move === null) return
@@ -361,13 +374,8 @@ export class VirtualChannels {
   /** The client has gone, or has no part in the server any more. */
   dropped(): void {
     const { lessee, talk } = this.#server
-    if (
-      talk.isHandingOver ||
-      talk.isListening ||
-      this.#token !== '' ||
-      this.#isWhole !== null ||
-      this.#isDue
-    ) {
+    const isAny = talk.isHandingOver || talk.isListening || this.#isDue || this.#token !== ''
+    if (isAny || this.#isWhole !== null) {
       this.#forget()
       if (lessee !== null) this.#over(lessee.session)
     }

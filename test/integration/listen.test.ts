@@ -68,6 +68,31 @@ suite('as on a connection of its own', () => {
     await client.query("notify news; select 1; notify news, 'with an error'; select 1/0")
   })
 
+  same('in one write behind a DISCARD ALL, done or failed', async (client, rival) => {
+    const all = [m.parse('discard all'), m.bind(), m.execute()]
+    const channels = [m.parse(CHANNELS), m.bind(), m.execute()]
+    const writes = [
+      [m.query('discard all'), m.query(CHANNELS)],
+      [m.query('discard all'), m.query('unlisten a'), m.query('listen c'), m.query(CHANNELS)],
+      [m.query('discard all'), m.query("notify a, 'nobody'"), ...channels, m.sync()],
+      [...all, m.sync(), ...channels, m.sync()],
+      [...all, ...channels, m.sync(), ...channels, m.sync()],
+      [m.query('begin'), m.query('discard all'), m.query(CHANNELS), m.query('rollback'), m.query(CHANNELS)],
+      [m.query('begin'), ...all, ...channels, m.sync(), m.query('rollback'), ...channels, m.sync()],
+      [m.query('listen c'), m.query('discard all'), m.query('listen d'), m.query(CHANNELS)],
+    ]
+    for (const write of writes) {
+      await client.query('listen a; listen b')
+      await rival()
+      client.send(...write)
+      const count = write.filter((bytes) => bytes[0] === 0x51 || bytes[0] === 0x53).length
+      for (let answered = 0; answered < count; answered++) await client.until('Z')
+      await rival()
+      await client.query(CHANNELS)
+      await client.query("notify a, 'behind'")
+    }
+  })
+
   same('LISTEN and UNLISTEN take effect at COMMIT, and not at ROLLBACK', async (client, rival) => {
     await client.query('begin; listen a; listen b')
     await client.query(CHANNELS)
