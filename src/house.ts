@@ -17,7 +17,7 @@ import { reportHandlerError } from './net/handler-errors.ts'
 import type { Counters } from './observe/counters.ts'
 import type { Log } from './observe/log.ts'
 import type { MemoryWatch } from './observe/memory-watch.ts'
-import type { LimitedLog } from './observe/log-limit.ts'
+import type { Troubles } from './observe/troubles.ts'
 import type { Refusal } from './pool/types.ts'
 import type { Random } from './util/env.ts'
 import type { SecurableStream, TlsSettings } from './wire/byte-stream.ts'
@@ -41,8 +41,7 @@ export interface HouseParts extends HouseRules {
   readonly auth: ClientAuthContext
   readonly secrets: SecretStore
   readonly log: Log
-  /** For what strangers can cause as often as they like. */
-  readonly limitedLog: LimitedLog
+  readonly troubles: Troubles
   route(database: string, user: string): PoolAccess | Refusal
   readonly console: ConsoleDoor
   readonly memory: MemoryWatch
@@ -111,7 +110,9 @@ export class House implements HouseView {
     if (full !== null) {
       if (entrance !== null) stream.closeCode = TRY_AGAIN_LATER
       stream.end(errorResponse(tooManyClients(full)))
-      this.counters.errors.add(['53300', full])
+      const refusal = tooManyClients(full)
+      this.counters.errors.add([refusal.code, full])
+      this.#parts.troubles.add(refusal, { database: '', user: '', address })
       return
     }
     const startup = new Startup(stream, this, entrance)
@@ -223,10 +224,8 @@ export class House implements HouseView {
   }
 
   onRefused(visitor: Visitor, refusal: Refusal): void {
-    this.counters.errors.add([refusal.code, refusal.reason])
-    const { code, reason, message } = refusal
-    const fields = { ...labels(visitor), code, error: message }
-    this.#parts.limitedLog.write('info', reason, { fields, message: 'client refused' })
+    const { counters } = this
+    this.#parts.troubles.report(refusal, visitor, { counters, message: 'client refused' })
   }
 
   /** A default has changed in Postgres: clients of this pool without a value of their own are told. */

@@ -9,7 +9,7 @@ import { PoolerSource } from './admin/console/source.ts'
 import { adminHandler } from './admin/http.ts'
 import { Certificates, type Side } from './certificates.ts'
 import { changesBetween } from './config/diff.ts'
-import type { AuthQueryConfig, Config, PoolMode } from './config/types.ts'
+import type { Config, PoolMode } from './config/types.ts'
 import { databaseRemoved, SHUTDOWN } from './frontend/refusals.ts'
 import { gaugesOf, readiness, untilQuiet } from './health.ts'
 import { House } from './house.ts'
@@ -28,6 +28,7 @@ import { LimitedLog } from './observe/log-limit.ts'
 import { MemoryWatch } from './observe/memory-watch.ts'
 import { type Gauges, Metrics } from './observe/metrics.ts'
 import { StatsLine } from './observe/stats-line.ts'
+import { Troubles } from './observe/troubles.ts'
 import { Limits } from './pool/limits.ts'
 import { type ReadConfig, type ReloadReport, Reloads } from './reload.ts'
 import { Hubs } from './routing/hubs.ts'
@@ -38,7 +39,8 @@ import { routeOf } from './routing/route-of.ts'
 import { type Place, Router } from './routing/router.ts'
 import { wiringOf } from './routing/wiring.ts'
 import { readUpstreamTls } from './routing/upstream-tls.ts'
-import { AuthQuery } from './routing/auth-query.ts'
+import type { AuthQuery } from './routing/auth-query.ts'
+import { authQueryOf } from './routing/auth-query-of.ts'
 import { SecretKeeper, type SecretSources, warmUsers } from './routing/secret-keeper.ts'
 import { Endpoint } from './serverless/endpoint.ts'
 import { version } from './util/version.ts'
@@ -55,6 +57,7 @@ export class Pooler {
   readonly #metrics = new Metrics()
   readonly #databaseCounters = new DatabaseCounters(this.#metrics)
   readonly #time = { now: systemClock.now() }
+  readonly #troubles: Troubles
   readonly #work = new PasswordWork()
   readonly #fineTick = new FineTick()
   readonly #machinery = { clock: systemClock, random: systemRandom, time: this.#time, work: this.#work }
@@ -83,6 +86,7 @@ export class Pooler {
     this.#config = config
     this.#log = log
     this.#limitedLog = new LimitedLog(log, systemClock)
+    this.#troubles = new Troubles(this.#time, this.#limitedLog)
     this.#certificates = new Certificates({ log, wallClock: Date.now, renew: (side) => this.#renew(side) })
     const marks = this.#certificates.marks(config)
     readUpstreamTls(config)
@@ -95,8 +99,8 @@ export class Pooler {
       hubs: this.#hubs,
     })
     this.#secrets = new SecretKeeper(this.#secretSources())
-    const parts = { version: version(), time: this.#time, counters: this.#databaseCounters, log }
-    this.#consoleDoor = new Console(new PoolerSource(this, parts))
+    const seen = { version: version(), time: this.#time, counters: this.#databaseCounters }
+    this.#consoleDoor = new Console(new PoolerSource(this, { ...seen, troubles: this.#troubles, log }))
     this.house = new House({
       random: systemRandom,
       time: this.#time,
@@ -105,7 +109,7 @@ export class Pooler {
       ...rulesOf(config),
       secrets: this.#secrets,
       log,
-      limitedLog: this.#limitedLog,
+      troubles: this.#troubles,
       route: (database, user) => this.router.get(database, user),
       console: this.#consoleDoor,
       memory: new MemoryWatch(),
@@ -122,6 +126,7 @@ export class Pooler {
     warmUsers(this.#auth, config.users, config.users.keys())
     setHandlerErrorReporter((error, where) => {
       this.#counters.errors.add(['XX000', 'internal_error'])
+      this.#troubles.add({ code: 'XX000', reason: 'internal_error', message: `${where}: ${error.message}` })
       log.error({ where, error: error.stack ?? error.message }, 'internal error: one connection was closed')
     })
     this.#metrics.registerCounters(() => this.#counters)
@@ -346,6 +351,7 @@ export class Pooler {
       shared: this.#limits,
       counters: this.#databaseCounters.of(database),
       limitedLog: this.#limitedLog,
+      troubles: this.#troubles,
       hubs: this.#hubs,
       machinery: {
         ...this.#machinery,
@@ -355,12 +361,18 @@ export class Pooler {
       watchFine: (dispatch, isWanted) => this.#fineTick.watch(dispatch, isWanted),
       onServerOpened: (server) => log.debug({ pid: server.pid }, 'server opened'),
       onServerFailed: (_server, { refusal }) => {
-        this.#counters.errors.add([refusal.code, refusal.reason])
-        const fields = { database, user, code: refusal.code, error: refusal.message }
-        this.#limitedLog.write('warn', refusal.reason, { fields, message: 'login to Postgres failed' })
+        const telling = {
+          counters: this.#counters,
+          message: 'login to Postgres failed',
+          level: 'warn',
+        } as const
+        this.#troubles.report(refusal, { database, user, address: '' }, telling)
       },
       onDefault: (entry, change) => this.house.followDefault(entry, change),
-      onLeak: ({ pid, talk }, what) => log.error({ pid, what, after: talk.touchedBy }, 'a session leaked'),
+      onLeak: ({ pid, talk: { touchedBy: after } }, what) => {
+        this.#troubles.addLeak({ database, user, pid, what, after })
+        log.error({ pid, what, after }, 'a session leaked')
+      },
       onServerClosed: (server, reason) => log.debug({ pid: server.pid, reason }, 'server closed'),
     })
   }
@@ -369,25 +381,11 @@ export class Pooler {
   #secretSources(before: Config | null = null): SecretSources {
     const { users, client } = this.config
     const isSame = before !== null && isDeepStrictEqual(before.client.authQuery, client.authQuery)
-    if (!isSame) this.#authQuery = client.authQuery.user === '' ? null : this.#newAuthQuery(client.authQuery)
+    if (isSame) return { users, authQuery: this.#authQuery }
+    const parts = { machinery: this.#machinery, auth: this.#auth, router: this.router }
+    const more = { log: this.#limitedLog, config: () => this.#config }
+    this.#authQuery = authQueryOf(client.authQuery, { ...parts, ...more })
     return { users, authQuery: this.#authQuery }
-  }
-
-  #newAuthQuery(config: AuthQueryConfig): AuthQuery {
-    return new AuthQuery(config, {
-      ...this.#machinery,
-      warm: (user, password) => this.#auth.warm(user, { kind: 'plain', password }),
-      placeOf: (database) => {
-        const place = this.router.placeOf(database, config.user)
-        return 'reason' in place ? null : place
-      },
-      routeOf: (place) => routeOf(this.config, place, 'session'),
-      report: ({ user, database }, error) =>
-        this.#limitedLog.write('warn', 'auth_query', {
-          fields: { user, database, error },
-          message: 'client.auth_query gave no usable answer',
-        }),
-    })
   }
 
   #wiringOf({ database, user }: { database: string; user: string }, place: Place, mode: PoolMode): Wiring {

@@ -39,6 +39,8 @@ export class Pool<S extends PooledServer> {
   isPaused = false
   /** The last login that failed, while none has succeeded since. */
   lastFailure: OpenFailure | null = null
+  /** Since when none has succeeded. */
+  failingSince = 0
   readonly #shared: Limits
   readonly #clock: Clock
   readonly #open: OpenServer<S>
@@ -137,6 +139,7 @@ export class Pool<S extends PooledServer> {
     // on waiting must not try again at once.
     if (!isHopeless || server.baseline === '') {
       this.#backoff.failed(this.#clock.now())
+      if (this.lastFailure === null) this.failingSince = this.#clock.now()
       this.lastFailure = failure
     }
     if (isHopeless) this.refuseAll(failure.refusal, server.baseline)

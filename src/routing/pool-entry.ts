@@ -11,6 +11,7 @@ import type { DefaultChange, OwnServerEvents, PoolAccess, Welcome } from '../fro
 import { reportHandlerError } from '../net/handler-errors.ts'
 import type { Counters } from '../observe/counters.ts'
 import type { LimitedLog } from '../observe/log-limit.ts'
+import type { Troubles } from '../observe/troubles.ts'
 import type { LeasedServer } from '../pool/lease.ts'
 import type { Limits } from '../pool/limits.ts'
 import type { Hub } from '../backend/hub.ts'
@@ -58,6 +59,7 @@ export interface PoolEntryParts {
   readonly shared: Limits
   readonly counters: Counters
   readonly limitedLog: Pick<LimitedLog, 'write'>
+  readonly troubles: Pick<Troubles, 'report'>
   readonly hubs: Hubs
   readonly machinery: Pick<ServerParts, 'clock' | 'random' | 'time' | 'work' | 'insight' | 'warn'>
   /** `tick` of a dispatch is wanted every few ms, from now on or no more. */
@@ -104,8 +106,8 @@ export class PoolEntry implements PoolAccess, ServerOwner, HubMember {
     this.counters = parts.counters
     this.registry = new Registry(parts.wiring.preparedMemory)
     const { time } = parts.machinery
-    const { counters, limitedLog: log } = parts
-    this.pins = new PoolPins({ time, counters, log, policy: parts.wiring.pins })
+    const { counters, limitedLog: log, troubles } = parts
+    this.pins = new PoolPins({ time, counters, log, troubles, policy: parts.wiring.pins })
     this.#serverParts = {
       ...parts.machinery,
       route: parts.wiring.route,

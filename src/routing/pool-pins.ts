@@ -4,6 +4,7 @@
 import type { PinActions, PolicedPin } from '../config/types.ts'
 import type { Counters } from '../observe/counters.ts'
 import type { LimitedLog } from '../observe/log-limit.ts'
+import type { Troubles } from '../observe/troubles.ts'
 import { pinForbidden, pinnedTooLong, pinWarning, tooManyPinned } from '../session/pin-words.ts'
 import type { Pin, PinReason, PinRefusal, Pins, PinWatcher } from '../session/pins.ts'
 import { Touch } from '../sql/effects.ts'
@@ -39,6 +40,7 @@ export interface PoolPinsParts {
   readonly time: { readonly now: number }
   readonly counters: Counters
   readonly log: Pick<LimitedLog, 'write'>
+  readonly troubles: Pick<Troubles, 'report'>
   readonly policy: PinPolicy
 }
 
@@ -128,13 +130,8 @@ export class PoolPins implements PinWatcher {
 
   /** A statement does not run; how a session ends is told by those who end it. */
   #refused({ holder }: Pins, refusal: PinRefusal): PinRefusal {
-    const { counters, log } = this.#parts
-    const { code, reason, message } = refusal
-    counters.errors.add([code, reason])
-    log.write('info', reason, {
-      fields: { ...labels(holder), code, error: message },
-      message: 'statement refused',
-    })
+    const { counters, troubles } = this.#parts
+    troubles.report(refusal, holder?.visitor ?? null, { counters, message: 'statement refused' })
     return refusal
   }
 

@@ -2,7 +2,16 @@
 // badly. Must only look inside the pooler for what no client can see.
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
-import { ADMIN, type ConsoleRig, PGBOUNCER, STATS, shape, startConsole } from '../support/console.ts'
+import {
+  ADMIN,
+  type ConsoleRig,
+  OURS,
+  PGBOUNCER,
+  records,
+  STATS,
+  shape,
+  startConsole,
+} from '../support/console.ts'
 import * as m from '../support/messages.ts'
 import { getPostgres } from '../support/postgres.ts'
 import { Prng } from '../support/prng.ts'
@@ -53,6 +62,7 @@ suite('who may do what', () => {
     assert.ok(all.length > 30, `${all.length} commands`)
     const changing = all.filter(({ role }) => role === 'admin').map(({ name }) => name)
     assert.deepEqual(changing.sort(), [
+      'CANCEL',
       'DISABLE',
       'ENABLE',
       'KILL',
@@ -124,10 +134,16 @@ suite('who may do what', () => {
 })
 
 /** Without it these are not even a command. */
-const NEEDED: Readonly<Record<string, string>> = { DISABLE: ' x', ENABLE: ' x', KILL_CLIENT: ' 1' }
+const NEEDED: Readonly<Record<string, string>> = {
+  CANCEL: ' 1',
+  DISABLE: ' x',
+  ENABLE: ' x',
+  KILL_CLIENT: ' 1',
+}
 
 /** For each admin command an argument with which it changes nothing. */
 const ARGUMENTS: Readonly<Record<string, string>> = {
+  CANCEL: ' 0',
   DISABLE: ' pgmux',
   ENABLE: ' pgmux',
   KILL: ' pgmux',
@@ -146,7 +162,7 @@ suite('what it shows', () => {
         .filter((name) => !shown.includes(name)),
       [],
     )
-    for (const [name, expected] of Object.entries(PGBOUNCER)) {
+    for (const [name, expected] of Object.entries({ ...PGBOUNCER, ...OURS })) {
       for (const result of [
         await boss.query(`SHOW ${name}`),
         await boss.extended(`show ${name.toLowerCase()};`),
@@ -243,16 +259,6 @@ suite('what it shows', () => {
       assert.ok(!all.includes(JSON.stringify(secret).slice(1, -1)), secret)
   })
 })
-
-function records({
-  columns,
-  rows,
-}: {
-  columns: string[]
-  rows: (string | null)[][]
-}): Record<string, string>[] {
-  return rows.map((row) => Object.fromEntries(columns.map((name, i) => [name, row[i] ?? ''])))
-}
 
 suite('the protocol', () => {
   test('several statements, comments, blocks; an error ends the query, not the client', async () => {

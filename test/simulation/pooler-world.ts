@@ -12,7 +12,7 @@ import type { PoolMode } from '../../src/config/types.ts'
 import { House } from '../../src/house.ts'
 import { Counters } from '../../src/observe/counters.ts'
 import { MemoryWatch } from '../../src/observe/memory-watch.ts'
-import { LimitedLog } from '../../src/observe/log-limit.ts'
+import { Troubles } from '../../src/observe/troubles.ts'
 import { Limits } from '../../src/pool/limits.ts'
 import { Hubs } from '../../src/routing/hubs.ts'
 import { PoolEntry } from '../../src/routing/pool-entry.ts'
@@ -118,6 +118,7 @@ export class PoolerWorld implements UserWorld {
       shared,
       counters: this.counters,
       limitedLog: { write: () => {} },
+      troubles: new Troubles(this.time, { write: () => {} }),
       hubs: new Hubs({ random, time: this.time, shared, work: new PasswordWork(), warn: () => {} }),
       machinery: {
         clock,
@@ -147,7 +148,7 @@ export class PoolerWorld implements UserWorld {
       secrets: new SecretKeeper({ users: new Map(), authQuery: null }),
       tls: null,
       log: SILENT,
-      limitedLog: new LimitedLog(SILENT, clock),
+      troubles: new Troubles(this.time, { write: () => {} }),
       route: () => this.entry,
       console: { enter: () => null },
       memory: new MemoryWatch(() => ({ rss: 0, limit: 1, heap: 0, heapLimit: 1 })),

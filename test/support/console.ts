@@ -39,6 +39,15 @@ export async function startConsole(postgres: TestPostgres, overrides: Overrides 
   }
 }
 
+/** The rows of a result by the names of its columns; '' for NULL. */
+export function records(result: {
+  readonly columns: readonly string[]
+  readonly rows: readonly (readonly (string | null)[])[]
+}): Record<string, string>[] {
+  const { columns, rows } = result
+  return rows.map((row) => Object.fromEntries(columns.map((name, i) => [name, row[i] ?? ''])))
+}
+
 /** `name:type` for each column of a result, with the names of the types. */
 export function shape(columns: readonly { readonly name: string; readonly type: number }[]): string[] {
   return columns.map(({ name, type }) => `${name}:${TYPES[type] ?? type}`)
@@ -115,4 +124,19 @@ export const PGBOUNCER: Readonly<Record<string, readonly string[]>> = {
   MEM: typed('text: name, int4: size used free memtotal'),
   DNS_HOSTS: typed('text: hostname, int8: ttl, text: addrs'),
   DNS_ZONES: typed('text: zonename, int8: serial, int4: count'),
+}
+
+/** What only we show, and our columns at the end of what PgBouncer shows. */
+export const OURS: Readonly<Record<string, readonly string[]>> = {
+  HELP: typed('text: command role help'),
+  ERRORS: typed(
+    'text: reason sqlstate, int8: count, text: first_time last_time, int8: age, ' +
+      'text: last_message last_database last_user last_addr',
+  ),
+  RECENT_ERRORS: typed('text: time, int8: age, text: reason sqlstate message database user addr'),
+  LEAKS: typed('text: time, int8: age, text: database user, int4: remote_pid, text: what after'),
+  HOSTS: typed(
+    'text: database host, int4: port, text: state, int4: sv_active sv_idle sv_login cl_waiting, ' +
+      'int8: logins failed_logins, text: last_error failing_since',
+  ),
 }

@@ -2,6 +2,7 @@
 // the router and the source; the words of errors are PgBouncer's where it has the case.
 import { SHUTDOWN } from '../../frontend/refusals.ts'
 import type { Refusal } from '../../pool/types.ts'
+import type { Client } from '../../frontend/client.ts'
 import { isConsole } from '../../frontend/console-door.ts'
 import type { PoolEntry } from '../../routing/pool-entry.ts'
 import type { Router } from '../../routing/router.ts'
@@ -116,13 +117,30 @@ function kill(operator: Operator, name: string): void {
       for (const server of [...entry.servers()]) server.close('killed by an operator')
 }
 
-function killClient(operator: Operator, text: string): void {
-  const { house } = operator.source
+function idIn(text: string): number {
   const id = readId(text)
-  if (Number.isNaN(id))
-    throw new ConsoleError('22P02', 'invalid client pointer supplied', 'Give the id of SHOW CLIENTS.')
-  for (const client of house.clients) {
-    if (idOf(client) !== id) continue
+  if (!Number.isNaN(id)) return id
+  throw new ConsoleError('22P02', 'invalid client pointer supplied', 'Give the id of SHOW CLIENTS.')
+}
+
+function clientOf({ source }: Operator, id: number): Client | null {
+  for (const client of source.house.clients) if (idOf(client) === id) return client
+  return null
+}
+
+/** What the client has asked for last is cancelled, as by a cancel request of its own. */
+function cancel(operator: Operator, text: string): void {
+  const client = clientOf(operator, idIn(text))
+  if (client === null) throw notFound()
+  const isAsking = client.isWaiting || client.shared !== null || client.server?.talk.isBusy === true
+  if (!isAsking) throw new ConsoleError('55000', 'the client runs nothing and waits for nothing')
+  client.cancelRequest(() => {})
+}
+
+function killClient(operator: Operator, text: string): void {
+  const id = idIn(text)
+  const client = clientOf(operator, id)
+  if (client !== null) {
     client.fatal(KILLED)
     return
   }
@@ -131,7 +149,11 @@ function killClient(operator: Operator, text: string): void {
     session.end(SHUTDOWN)
     return
   }
-  throw new ConsoleError('22023', 'client not found', 'SHOW CLIENTS lists those that are here.')
+  throw notFound()
+}
+
+function notFound(): ConsoleError {
+  return new ConsoleError('22023', 'client not found', 'SHOW CLIENTS lists those that are here.')
 }
 
 const MODES: Readonly<Record<string, ShutdownMode>> = {
@@ -183,6 +205,7 @@ const ROWS: readonly Row[] = [
     help: 'Cut off all clients and servers of a database, and pause it',
     act: kill,
   },
+  { name: 'CANCEL', takes: 'id', help: 'Cancel what one client waits for or runs', act: cancel },
   { name: 'KILL_CLIENT', takes: 'id', help: 'Cut off one client', act: killClient },
   {
     name: 'SHUTDOWN',

@@ -2,7 +2,7 @@
 // owns them and runs nothing.
 import { type Column, Format, type Value } from '../../wire/rows.ts'
 import { resolveOne } from './resolve.ts'
-import { ConsoleError, type Statement } from './types.ts'
+import { ConsoleError, type Operator, type Statement } from './types.ts'
 
 /** Postgres compares names up to here. */
 const NAME_MAX = 63
@@ -91,6 +91,15 @@ export class Prepared {
 /** The columns of its result; none: it has no result. */
 export function columnsOf({ command }: Statement): readonly Column[] {
   return command?.columns ?? []
+}
+
+/** The rows that are wanted of its result. */
+export function* rowsOf(
+  { command, filters = [] }: Statement,
+  operator: Operator,
+): Generator<readonly Value[]> {
+  for (const row of command?.rows?.(operator) ?? [])
+    if (filters.every(({ column, value }) => String(row[column] ?? '') === value)) yield row
 }
 
 function checkName(name: string, count: number): void {

@@ -4,7 +4,7 @@ import { nearestName } from '../../config/problems.ts'
 import { COMMANDS, NOT_BUILT } from './commands.ts'
 import { driverStatement } from './drivers.ts'
 import { readStatements, type Token } from './lexer.ts'
-import { type Command, ConsoleError, type Statement, type Takes } from './types.ts'
+import { type Command, ConsoleError, type Filter, type Statement, type Takes } from './types.ts'
 
 const BY_NAME: ReadonlyMap<string, Command> = new Map(COMMANDS.map((command) => [command.name, command]))
 const NOT_BUILT_NAMES: ReadonlyMap<string, string> = new Map(NOT_BUILT)
@@ -38,6 +38,8 @@ function resolve(tokens: readonly Token[]): Statement {
     [first, 1],
   ] as const) {
     const command = BY_NAME.get(name)
+    if (command?.takes === 'filters')
+      return { command, argument: '', filters: readFilters(command, tokens.slice(length)) }
     if (command !== undefined) return { command, argument: argumentOf(command, tokens.slice(length)) }
     const reason = NOT_BUILT_NAMES.get(name)
     if (reason !== undefined) throw new ConsoleError('0A000', `${name} is not supported by pgmux`, reason)
@@ -50,11 +52,7 @@ function argumentOf(command: Command, rest: readonly Token[]): string {
   if (takes === 'anything') return rest.map(({ text }) => text).join(' ')
   const [token] = rest
   if (rest.length > 1 || (takes === 'nothing' && token !== undefined)) {
-    throw new ConsoleError(
-      '42601',
-      `syntax error at or near "${shown(rest.at(-1)?.text ?? '')}"`,
-      usage(command),
-    )
+    throw syntaxError(rest.at(-1)?.text ?? '', command)
   }
   if (token === undefined) {
     if (takes === 'database' || takes === 'id')
@@ -62,13 +60,31 @@ function argumentOf(command: Command, rest: readonly Token[]): string {
     return ''
   }
   if (takes === 'mode?' && !SHUTDOWN_MODES.includes(token.text.toUpperCase())) {
-    throw new ConsoleError('42601', `syntax error at or near "${shown(token.text)}"`, usage(command))
+    throw syntaxError(token.text, command)
   }
   return token.text
 }
 
+/** `user=app state=waiting`, by names of columns. */
+function readFilters(command: Command, rest: readonly Token[]): Filter[] {
+  const filters: Filter[] = []
+  for (let at = 0; at < rest.length; at += 3) {
+    const [name, sign, value] = rest.slice(at, at + 3)
+    const column = (command.columns ?? []).findIndex((each) => each.name === name.text.toLowerCase())
+    if (column < 0 || sign?.text !== '=' || value === undefined || value.kind === 'sign')
+      throw syntaxError(name.text, command)
+    filters.push({ column, value: value.text })
+  }
+  return filters
+}
+
+function syntaxError(near: string, command: Command): ConsoleError {
+  return new ConsoleError('42601', `syntax error at or near "${shown(near)}"`, usage(command))
+}
+
 const NEEDS: Readonly<Record<Takes, string>> = {
   nothing: '',
+  filters: '[column=value ...]',
   database: 'the name of a database',
   'database?': '[the name of a database]',
   id: 'the id of a client from SHOW CLIENTS',
@@ -76,8 +92,9 @@ const NEEDS: Readonly<Record<Takes, string>> = {
   anything: '',
 }
 
-function usage({ name, takes }: Command): string {
-  return `Usage: ${name} ${NEEDS[takes]}`.trimEnd()
+function usage({ name, takes, columns = [] }: Command): string {
+  const names = takes === 'filters' ? ` Columns: ${columns.map((column) => column.name).join(', ')}` : ''
+  return `Usage: ${name} ${NEEDS[takes]}${names}`.trimEnd()
 }
 
 function unknown(tokens: readonly Token[], first: string, pair: string): never {

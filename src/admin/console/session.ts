@@ -25,7 +25,7 @@ import {
   rowDescription,
 } from '../../wire/rows.ts'
 import { Fields, Inbox, type Message } from './messages.ts'
-import { columnsOf, type Portal, Prepared } from './prepared.ts'
+import { columnsOf, type Portal, Prepared, rowsOf } from './prepared.ts'
 import { resolveAll } from './resolve.ts'
 import {
   type AveragesView,
@@ -311,7 +311,7 @@ export class ConsoleSession implements StreamHandler, ConsoleClient {
     if (command.rows === undefined) {
       if (!portal.isDone) await this.#act(portal, operator, argument)
     } else {
-      portal.rest ??= command.rows(operator)[Symbol.iterator]()
+      portal.rest ??= rowsOf(portal.statement, operator)
       for (let count = 0; !portal.isDone; count++) {
         if (max > 0 && count === max) return this.#say(PORTAL_SUSPENDED)
         const row = portal.rest.next()

@@ -21,17 +21,19 @@ export class PoolerSource implements ConsoleSource {
   readonly version: string
   readonly time: { readonly now: number }
   readonly counters: ConsoleSource['counters']
+  readonly troubles: ConsoleSource['troubles']
   readonly #pooler: ControlledPooler
   readonly #log: Log
 
   constructor(
     pooler: ControlledPooler,
-    parts: Pick<ConsoleSource, 'version' | 'time' | 'counters'> & { log: Log },
+    parts: Pick<ConsoleSource, 'version' | 'time' | 'counters' | 'troubles'> & { log: Log },
   ) {
     this.#pooler = pooler
     this.version = parts.version
     this.time = parts.time
     this.counters = parts.counters
+    this.troubles = parts.troubles
     this.#log = parts.log
   }
 

@@ -4,6 +4,7 @@ import type { CancelKeys } from '../../frontend/cancel-keys.ts'
 import type { Client } from '../../frontend/client.ts'
 import type { Visitor } from '../../frontend/types.ts'
 import type { Counters } from '../../observe/counters.ts'
+import type { Troubles } from '../../observe/troubles.ts'
 import type { Refusal } from '../../pool/types.ts'
 import type { Router } from '../../routing/router.ts'
 import type { Column, Value } from '../../wire/rows.ts'
@@ -34,6 +35,8 @@ export interface ConsoleSource {
   readonly time: { readonly now: number }
   /** Counters by database. */
   readonly counters: { entries(): Iterable<[database: string, counters: Counters]> }
+  /** What went wrong of late. */
+  readonly troubles: Troubles
   /** Port for clients. */
   readonly port: number
   /** Reads the configuration again. @throws with the reason in words; then nothing has changed */
@@ -74,7 +77,13 @@ export interface AveragesView {
 }
 
 /** What a command takes behind its name. */
-export type Takes = 'nothing' | 'database' | 'database?' | 'id' | 'mode?' | 'anything'
+export type Takes = 'nothing' | 'filters' | 'database' | 'database?' | 'id' | 'mode?' | 'anything'
+
+/** Only rows that have this value in this column, by its number, are wanted. */
+export interface Filter {
+  readonly column: number
+  readonly value: string
+}
 
 /** One row of the table of commands. */
 export interface Command {
@@ -98,6 +107,7 @@ export interface Command {
 export interface Statement {
   readonly command: Command | null
   readonly argument: string
+  readonly filters?: readonly Filter[]
 }
 
 /** What a command answers instead of a result. */
