@@ -156,6 +156,13 @@ export class Lane implements Lessee, LaneEvents, WorksOff {
     this.#cancelIfNobodys()
   }
 
+  /** Its clients are gone, or go now: what runs is cancelled, and its server closed whatever came of that. */
+  hurry(): void {
+    this.demote('shutdown')
+    const { server } = this
+    server?.cancel(() => server.close('shutdown'))
+  }
+
   /**
    * What runs and is for nobody any more is not waited for; a late cancel must not hit what is for others.
    */

@@ -173,6 +173,7 @@ export class Server implements LeasedServer, StreamHandler, LoginEvents, AnswerE
 
   /** What the client that has gone has left to be done has no more time. */
   hurry(): void {
+    this.lane?.hurry()
     if (this.leaving !== null) this.leaving.deadline = Math.min(this.leaving.deadline, this.talk.time.now)
   }
 

@@ -158,7 +158,7 @@ export class Client implements StreamHandler, Lessee, Waiter<LeasedServer> {
         if (type === FromClient.Sync) this.#say(READY_IDLE)
         return true
       }
-      if (this.#sharing?.takes(framer) === true) {
+      if (this.#refusal === null && this.#sharing?.takes(framer) === true) {
         this.#inbox.holdRest()
         return false
       }

@@ -1,7 +1,7 @@
 // Several clients' reads in flight on one server: each gets its own answer, errors and cancels reach only
 // whom they are for, and nobody waits for a slow head.
 import assert from 'node:assert/strict'
-import { after, suite, test } from 'node:test'
+import { suite, test } from 'node:test'
 import { setTimeout as pause } from 'node:timers/promises'
 import * as m from '../support/messages.ts'
 import { getPostgres } from '../support/postgres.ts'
@@ -218,7 +218,8 @@ suite('cancels and departures on shared servers', () => {
     }
     await sharing.free(1)
     await eventually(() => sharing.entry.sharing?.lanes[0]?.depth === options.count)
-    after(() => holder.destroy())
+    // It has come to its lock.
+    await eventually(async () => (await sharing.rig.backends("wait_event_type = 'Lock'")).length === 1)
     const unlock = async () => {
       await holder.query('rollback')
     }
@@ -310,6 +311,16 @@ suite('cancels and departures on shared servers', () => {
     await unlock()
     await sharing.free(2)
     await sharing.quiet()
+  })
+
+  test('a drain whose time is over does not wait for a head that hangs', async () => {
+    const { sharing, answers, unlock } = await queue({ maxWaitMs: 60_000, count: 3 })
+    const told = answers.map((answer) => answer.catch((error: Error) => error.message))
+    await sharing.rig.test.pooler.drain(50)
+    for (const words of await Promise.all(told)) assert.match(String(words), /57P01/)
+    // What stood behind it may be begun before Postgres sees that nobody is there any more.
+    assert.deepEqual(await sharing.rig.backends("query like '%id = 0%'"), [])
+    await unlock()
   })
 
   test('pg_terminate_backend: the head runs once more, those behind are answered', async () => {

@@ -52,6 +52,8 @@ const START_MS = 1000
 
 export class PoolerWorld implements UserWorld {
   readonly seed: number
+  /** A few clients that say little: quick, so that there can be thousands. */
+  readonly isSmall: boolean
   readonly random: Prng
   readonly queue: EventQueue
   readonly cluster: FakeCluster
@@ -76,8 +78,9 @@ export class PoolerWorld implements UserWorld {
   readonly #dialMs: number
   readonly #serverEnds = new Set<MemoryStream>()
 
-  constructor(seed: number, plant: Plant | null = null) {
+  constructor(seed: number, plant: Plant | null = null, isSmall = false) {
     this.seed = seed
+    this.isSmall = isSmall
     const random = new Prng(seed)
     this.random = random
     this.queue = new EventQueue(random.fork())
@@ -85,8 +88,8 @@ export class PoolerWorld implements UserWorld {
     if (seed % 3 !== 0) for (const fault of FAULTS) if (random.chance(0.4)) this.faults.add(fault)
     if (seed % 12 === 1 || seed % 12 === 8) this.faults.add('reload')
     this.mode = random.pick<PoolMode>(['transaction', 'transaction', 'transaction', 'session', 'statement'])
-    this.poolSize = random.between(1, 4)
-    this.#chunks = random.pick([1, 7, 60, 1000, 1e9])
+    this.poolSize = isSmall ? random.pick([1, 1, 2]) : random.between(1, 4)
+    this.#chunks = random.pick(isSmall ? [20, 300, 1e9, 1e9] : [1, 7, 60, 1000, 1e9])
     this.#latency = this.#chunks === 1 ? random.pick([0, 1]) : random.pick([0, 0, 2, 10])
     this.#dialMs = random.pick([5, 60])
     this.capacity = random.pick([500, 4096, 65536])
@@ -156,7 +159,7 @@ export class PoolerWorld implements UserWorld {
     this.crowd = new RequestCrowd(this, SILENT)
     this.#watchCancels()
     this.#plan()
-    if (seed % 2 === 0) this.crowd.plan(random.between(4, 16))
+    if (seed % 2 === 0) this.crowd.plan(isSmall ? random.between(1, 3) : random.between(4, 16))
   }
 
   /** Tells clients when a cancel of theirs has come. */
@@ -227,16 +230,16 @@ export class PoolerWorld implements UserWorld {
   #plan(): void {
     const { random } = this
     this.#startTicks()
-    const length = random.pick([3, 8, 15])
     const isReading = this.seed % 4 === 3
-    const most = isReading ? 24 : 8
-    for (let id = 1, count = random.between(1, most); id <= count; id++) {
+    const length = this.isSmall ? random.between(1, isReading ? 4 : 3) : random.pick([3, 8, 15])
+    const most = this.isSmall ? (isReading ? 10 : 3) : isReading ? 24 : 8
+    for (let id = 1, count = random.between(this.isSmall && isReading ? 4 : 1, most); id <= count; id++) {
       const script = writeScript(id, random.fork(), { mode: this.mode, length, isReading })
       this.#invited++
-      this.after(random.between(0, random.pick([1, 100])), () => this.#enter(script))
+      this.after(random.between(0, random.pick([1, this.isSmall ? 10 : 100])), () => this.#enter(script))
     }
-    const last = random.pick([100, 600])
-    for (let count = random.between(1, 20); count > 0; count--)
+    const last = this.isSmall ? 60 : random.pick([100, 600])
+    for (let count = random.between(1, this.isSmall ? 3 : 20); count > 0; count--)
       this.after(random.between(5, last), () => this.#strike())
   }
 
@@ -253,7 +256,7 @@ export class PoolerWorld implements UserWorld {
           saysGoodbye: random.chance(0.4),
           pauses: this.has('lazy') ? random.pick([0, 0.05, 0.3]) : 0,
           cancels: this.has('cancel') ? random.pick([0, 0.2, 0.6]) : 0,
-          thinksMs: random.pick([0, 5, 100]),
+          thinksMs: random.pick([0, 5, this.isSmall ? 0 : 100]),
         },
         this,
       ),

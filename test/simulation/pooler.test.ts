@@ -3,8 +3,9 @@
 // alone, up to the first fault that hits it. And the check of the check: bugs that are planted must be
 // found.
 //
-//   SEED=17 npm test -- test/simulation/pooler.test.ts       one seed
+//   SEED=17 npm test -- test/simulation/pooler.test.ts       one seed (SMALL=1: of a small world)
 //   SEEDS=20000 npm test -- test/simulation/pooler.test.ts   many, without a limit of time
+//   npm run test:million                                     a million, here and with shared servers
 
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
@@ -12,19 +13,23 @@ import { FOUND_BY, PLANTED, type PlantedBug, withPlanted } from './pooler-plants
 import { PoolerWorld } from './pooler-world.ts'
 
 const SEEDS = Number(process.env.SEEDS ?? 2000)
+const IS_SMALL = process.env.SMALL !== undefined
 const ONE = process.env.SEED === undefined ? null : Number(process.env.SEED)
 /** Where nobody says how many seeds: stop after so long, but not before so many. */
-const BUDGET_MS = process.env.SEEDS === undefined ? 15_000 : Number.POSITIVE_INFINITY
-const LEAST = 300
+const BUDGET_MS = process.env.SEEDS === undefined ? 8_000 : Number.POSITIVE_INFINITY
+const LEAST = 100
+/** Small worlds, each of another seed. */
+const SMALL = Number(process.env.SEEDS ?? 2000)
 /** Most are found within 200; a name in flight when its server is lost, and used again, is rarer. */
 const PLANTED_SEEDS = 1000
 
-function runSeed(seed: number): PoolerWorld {
-  const world = new PoolerWorld(seed)
+function runSeed(seed: number, isSmall = IS_SMALL): PoolerWorld {
+  const world = new PoolerWorld(seed, null, isSmall)
   try {
     world.run()
   } catch (error) {
-    const again = `SEED=${seed} node_modules/.bin/node --test test/simulation/pooler.test.ts`
+    const which = `${isSmall ? 'SMALL=1 ' : ''}SEED=${seed}`
+    const again = `${which} node_modules/.bin/node --test test/simulation/pooler.test.ts`
     throw new Error(`seed ${seed}: ${(error as Error).message}; again with: ${again}`, { cause: error })
   }
   return world
@@ -41,6 +46,11 @@ describe('pooler', () => {
     let seed = 0
     while (seed < SEEDS && (seed < LEAST || performance.now() - start < BUDGET_MS)) runSeed(++seed)
     t.diagnostic(`${seed} seeds`)
+  })
+
+  it('shows each client what it would see alone, in thousands of small worlds', (t) => {
+    for (let seed = 1; seed <= SMALL; seed++) runSeed(seed, true)
+    t.diagnostic(`${SMALL} seeds`)
   })
 
   it('runs the same way again from the same seed', () => {

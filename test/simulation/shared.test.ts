@@ -1,7 +1,7 @@
 // Shared servers in the simulation of pooler.test.ts: worlds in which nearly all is read, by many clients
 // with the same settings, with all faults; and bugs planted into shared dispatch, each of which is found.
 //
-//   SEEDS=1000000 node --test test/simulation/shared.test.ts     many, without a limit of time
+//   SEEDS=20000 node --test test/simulation/shared.test.ts     many, without a limit of time
 
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
@@ -12,6 +12,8 @@ import { FOUND_BY, PLANTED_SHARED } from './shared-plants.ts'
 const SEEDS = Number(process.env.SEEDS ?? 1000)
 const BUDGET_MS = process.env.SEEDS === undefined ? 5000 : Number.POSITIVE_INFINITY
 const LEAST = 50
+/** Small worlds; with those of pooler.test.ts there are 5,000 of them. */
+const SMALL = Number(process.env.SEEDS ?? 3000)
 const PLANTED_SEEDS = 400
 
 /** The n-th seed of a world in which reads share servers (pooler-world.ts, pooler-limits.ts). */
@@ -21,23 +23,34 @@ function seedOf(n: number): number {
   return round * 36 + seeds[rest]!
 }
 
+/** @returns how many exchanges were shared */
+function runSeed(seed: number, isSmall: boolean): number {
+  const world = new PoolerWorld(seed, null, isSmall)
+  try {
+    world.run()
+  } catch (error) {
+    const again = `${isSmall ? 'SMALL=1 ' : ''}SEED=${seed} node --test test/simulation/pooler.test.ts`
+    throw new Error(`seed ${seed}: ${(error as Error).message}; again with: ${again}`, { cause: error })
+  }
+  return world.counters.shared
+}
+
 describe('shared servers', () => {
   it('show each client what it would see alone, whatever happens', (t) => {
     const start = performance.now()
     let shared = 0
     let n = 0
-    for (; n < SEEDS && (n < LEAST || performance.now() - start < BUDGET_MS); n++) {
-      const seed = seedOf(n)
-      const world = new PoolerWorld(seed)
-      try {
-        world.run()
-      } catch (error) {
-        throw new Error(`seed ${seed}: ${(error as Error).message}`, { cause: error })
-      }
-      shared += world.counters.shared
-    }
+    for (; n < SEEDS && (n < LEAST || performance.now() - start < BUDGET_MS); n++)
+      shared += runSeed(seedOf(n), false)
     t.diagnostic(`${n} seeds, ${shared} exchanges shared`)
     assert.ok(shared > n, 'servers were shared')
+  })
+
+  it('show it in thousands of small worlds', (t) => {
+    let shared = 0
+    for (let n = 0; n < SMALL; n++) shared += runSeed(seedOf(n), true)
+    t.diagnostic(`${SMALL} seeds, ${shared} exchanges shared`)
+    assert.ok(shared > SMALL, 'servers were shared')
   })
 })
 

@@ -8,12 +8,26 @@ import { PgError } from './wire.ts'
 
 /** One statement of a text, and where it starts in it. */
 interface Part {
-  text: string
-  at: number
+  readonly text: string
+  readonly at: number
 }
 
+/** Texts come again and again, those of the pooler's own questions are long. */
+const SPLIT_MAX = 2000
+const known = new Map<string, readonly Part[]>()
+
 /** Statements of a text without their semicolons; each keeps where it starts. Empty ones are left out. */
-export function split(sql: string): Part[] {
+export function split(sql: string): readonly Part[] {
+  let parts = known.get(sql)
+  if (parts === undefined) {
+    if (known.size >= SPLIT_MAX) known.clear()
+    parts = splitAnew(sql)
+    known.set(sql, parts)
+  }
+  return parts
+}
+
+function splitAnew(sql: string): Part[] {
   const out: Part[] = []
   const token = new RegExp(`${LITERAL}|"[^"]*"|--[^\\n]*|/\\*[\\s\\S]*?\\*/|;|[\\s\\S]`, 'g')
   let text = ''
