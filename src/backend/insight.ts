@@ -3,7 +3,7 @@
 import type { Settings } from '../session/settings.ts'
 import type { Definition } from '../session/statements.ts'
 import { type Routines, UNREAD } from '../sql/catalogue.ts'
-import { type Effects, storedEffects } from '../sql/effects.ts'
+import { type Effects, NOT_READ, storedEffects, withAnything } from '../sql/effects.ts'
 import type { FactBook } from '../sql/fact-book.ts'
 import { Freshness, type Question } from '../sql/freshness.ts'
 import { ANY, ENCODING, STANDARD } from '../sql/lexer.ts'
@@ -36,6 +36,7 @@ export class Insight {
   /** Texts that may run beside those of other clients. */
   readonly shapes = new ShapeBook()
   #sharing: SharingFacts | null = null
+  #routines: Routines = UNREAD
   /** The shortest way to Postgres and back that was seen, ms. */
   roundTripMs = Number.POSITIVE_INFINITY
 
@@ -80,6 +81,7 @@ export class Insight {
     this.#isFailing = false
     this.#freshness.onSurvey(digest)
     this.customNames = routines.customNames
+    this.#routines = routines
     this.#readings = readings(routines)
     this.version++
     this.#settle()
@@ -130,9 +132,27 @@ export class Insight {
     shape.judgedBy = this.version
   }
 
+  /**
+   * The same of a message that ends at `stop`, whose text begins at `start`: behind the text a Parse declares
+   * the types of its parameters.
+   */
+  ofMessage(src: Buffer, start: number, stop: number, settings: Settings | null): Effects {
+    const end = src.indexOf(0, start)
+    if (end < 0 || end >= stop) return NOT_READ
+    const effects = this.effects(src, start, end, settings)
+    if (!this.#hasTouchingType(src, end + 1, stop)) return effects
+    return withAnything(effects, src.subarray(start, end))
+  }
+
+  #hasTouchingType(src: Buffer, start: number, stop: number): boolean {
+    for (let at = start + 2; at + 4 <= stop; at += 4)
+      if (this.#routines.touchesType(src.readUInt32BE(at))) return true
+    return false
+  }
+
   /** The same of the body of a Parse message, its statement name taken off. */
   ofBody(body: Buffer, settings: Settings | null): Effects {
-    return this.effects(body, 0, Math.max(0, body.indexOf(0)), settings)
+    return this.ofMessage(body, 0, body.length, settings)
   }
 
   /** The same of a statement that was parsed before, under the names that matter now. */

@@ -213,10 +213,7 @@ export class Requests {
   /** What the text that begins there may leave behind; anything, where it is not all here. */
   #effects(framer: Framer, start: number): Effects {
     if (framer.rest > 0) return NOT_READ
-    const { src, stop } = framer
-    const end = src.indexOf(0, start)
-    if (end < 0 || end >= stop) return NOT_READ
-    return this.#insight.effects(src, start, end, this.#session?.settings ?? null)
+    return this.#insight.ofMessage(framer.src, start, framer.stop, this.#session?.settings ?? null)
   }
 
   #query(framer: Framer): number {

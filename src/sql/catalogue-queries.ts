@@ -88,8 +88,7 @@ union all select 'r', c.oid, c.relname from ${PG}.pg_class c
 where c.relkind ${IS} any (array['r', 'p', 'v', 'm', 'f', 'S']::${PG}."char"[])
   or i.indexprs is not null or i.indpred is not null or c.relam ${FROM} ${FIRST_OID}
 union all select 't', t.oid, t.typname from ${PG}.pg_type t
-where t.oid ${FROM} ${FIRST_OID} and (t.typtype ${IS} any (array['c', 'd', 'r', 'm']::${PG}."char"[])
-  or t.typcategory ${IS} 'A')
+where t.oid ${FROM} ${FIRST_OID}
 limit ${NAMES_MAX + 1}`
 
 /** Every row of pg_depend that may matter, once: who depends (class, number) on which node. */

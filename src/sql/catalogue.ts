@@ -83,6 +83,8 @@ const IDLE: ReadonlySet<string> = new Set([
 /** Names of a database. */
 interface Known {
   readonly routines: ReadonlySet<string>
+  /** Numbers of types whose values can be made without coming to what changes a session. */
+  readonly harmlessTypes: ReadonlySet<number>
   readonly relations: ReadonlySet<string>
   readonly customNames: readonly string[]
 }
@@ -100,8 +102,9 @@ export class Routines {
   readonly #routines: ReadonlySet<string>
   readonly #relations: ReadonlySet<string>
   readonly #touching: ReadonlyMap<string, number>
+  readonly #harmlessTypes: ReadonlySet<number>
 
-  constructor(reach: Reach, { routines, relations, customNames }: Known) {
+  constructor(reach: Reach, { routines, relations, customNames, harmlessTypes }: Known) {
     this.#routines = routines
     this.#relations = relations
     this.customNames = customNames
@@ -110,6 +113,13 @@ export class Routines {
     this.ddl = reach.facts(Place.Ddl)
     const entries = [...this.#touching.keys()].map((word) => [word, Fact.Marked] as const)
     this.marked = entries.length === 0 ? null : new WordTable(entries)
+    this.#harmlessTypes = harmlessTypes
+  }
+
+  /** May a value of the type with this number change a session when it is made? One that is not known may. */
+  touchesType(oid: number): boolean {
+    const isAny = this.marked !== null || this.everywhere !== 0
+    return isAny && oid >= FIRST_OID && !this.#harmlessTypes.has(oid)
   }
 
   /**
@@ -180,6 +190,7 @@ export class Survey {
   readonly #words = new Set(this.#reach.words)
   readonly #routines = new Set<string>()
   readonly #relations = new Set<string>()
+  readonly #types: string[] = []
   /** Custom settings by the node of the function that names them. */
   readonly #custom = new Map<string, readonly string[]>()
   #names = 0
@@ -224,6 +235,7 @@ export class Survey {
     this.#words.add(key)
     this.#reach.link(node, word)
     if (letter === 'r') this.#reach.link(`x${number}`, word)
+    else if (letter === 't') this.#types.push(number!)
   }
 
   #addLink([from, to]: Row): void {
@@ -263,6 +275,7 @@ export class Survey {
       routines: this.#routines,
       relations: this.#relations,
       customNames: [...custom].slice(0, CUSTOM_MAX),
+      harmlessTypes: new Set(this.#types.filter((oid) => this.#reach.facts(`t${oid}`) === 0).map(Number)),
     })
   }
 }

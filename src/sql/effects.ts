@@ -191,6 +191,12 @@ export function effectsOf(
   }
 }
 
+/** The same of a text for which a value is made that may do anything. */
+export function withAnything(effects: Effects, text: Buffer): Effects {
+  const label = effects.label === '' ? labelOf(text) : effects.label
+  return { ...effects, touches: effects.touches | Touch.Unknown | Touch.AnyName, label }
+}
+
 /** What running it may leave behind, of a text that is a PREPARE: what that has stored. */
 export function storedEffects({ facts, prepared, customNames, boundNames }: Effects): Effects {
   // The arguments of an EXECUTE are not looked at.

@@ -102,10 +102,17 @@ export function readTree(tree: Tree): readonly Statement[] {
   })
 }
 
-function readStatement(wrapped: Tree, start: number, stop: number | null): Statement {
+/** @param types those of its parameters */
+function readStatement(
+  wrapped: Tree,
+  start: number,
+  stop: number | null,
+  types: readonly Tree[] = [],
+): Statement {
   const kind = Object.keys(wrapped)[0] ?? ''
   const walk = new Walk()
   walk.run(wrapped)
+  for (const type of types) walk.run(type)
   const makes = (walk.acts & Act.Creates) !== 0 || !MAKES_NOTHING.test(kind)
   if (walk.mentionsTemp && makes) walk.acts |= Act.Temp
   return {
@@ -239,7 +246,7 @@ const VISITS: Readonly<Record<string, (walk: Walk, node: Tree) => void>> = {
     walk.prepared.push({
       how: 'prepare',
       name: String(node.name),
-      body: readStatement(node.query as Tree, 0, null),
+      body: readStatement(node.query as Tree, 0, null, list(node.argtypes)),
     })
   },
   ExecuteStmt: (walk, node) => {

@@ -4,6 +4,7 @@
 import assert from 'node:assert/strict'
 import { before, describe, it } from 'node:test'
 import { assertSame, transactionStages } from '../support/compare.ts'
+import * as m from '../support/messages.ts'
 import { getPostgres } from '../support/postgres.ts'
 
 const postgres = await getPostgres()
@@ -50,6 +51,32 @@ describe('what a statement changes without naming it', () => {
       }),
     )
   }
+
+  it('values of types that a Parse declares', async () => {
+    await postgres.admin('create type public.pair as (a public.by_domain, b int)')
+    const numberOf = async (type: string) =>
+      Number((await postgres.admin(`select '${type}'::regtype::oid::int as oid`))[0].oid)
+    const values = [
+      [await numberOf('by_domain'), 'of a domain'],
+      [await numberOf('by_domain[]'), '{in an array}'],
+      [await numberOf('pair'), '("in a composite",1)'],
+    ] as const
+    await assertSame(postgres, stages, async (client, rival) => {
+      for (const [type, value] of values) {
+        for (const name of ['', `s${type}`]) {
+          await client.query("set app.tenant = 'before'")
+          await client.run(m.parse('select $1 is null', { types: [type], name }), m.sync())
+          await rival()
+          await client.run(m.bind({ statement: name, params: [value] }), m.execute(), m.sync())
+          await rival()
+          await client.query("select current_setting('app.tenant', true)")
+        }
+      }
+      await client.query("prepare p (by_domain) as select $1 is null; execute p ('by PREPARE')")
+      await rival()
+      await client.query("select current_setting('app.tenant', true)")
+    })
+  })
 
   for (const made of ["view by_temp as select sets('temp')", "table by_temp (v text default sets('temp'))"]) {
     it(`temporary ${made}`, () =>

@@ -129,6 +129,38 @@ describe('calls of built-in functions', () => {
   })
 })
 
+describe('types that a client declares for parameters', () => {
+  const MADE = `create domain hot_d as text check (value = '' or ${HOT});
+    create domain cold_d as text check (${COLD});
+    create type hot_pair as (i int, d hot_d); create type cold_pair as (i int, d cold_d);
+    create table hot_row (i int, d hot_d[]); create table cold_row (i int default (${HOT})::int);
+    create type plain as enum ('a', 'b'); create domain over as hot_d;
+    create type span as range (subtype = float8)`
+  const touching = ['hot_d', 'hot_d[]', 'hot_pair', 'hot_pair[]', 'hot_row', 'over']
+  const harmless = ['cold_d', 'cold_d[]', 'cold_pair', 'cold_row', 'plain', 'plain[]', 'span', 'text', 'int']
+
+  it('are harmless if nothing is reached from them', async () => {
+    const { owner, read, close } = await openDatabase(postgres, 'reach_types')
+    await run(owner, MADE)
+    const routines = await read()
+    const of = async (type: string) =>
+      routines.touchesType(Number((await run(owner, `select '${type}'::regtype::oid::int8`))[0][0]))
+    for (const type of touching) assert.ok(await of(type), type)
+    for (const type of harmless) assert.ok(!(await of(type)), type)
+    await run(owner, 'create type newer as enum ()')
+    assert.ok(await of('newer'), 'not known yet')
+    assert.ok(!routines.touchesType(0), 'none is declared')
+    await close()
+  })
+
+  it('are all harmless where nothing changes a session', async () => {
+    const { owner, read, close } = await openDatabase(postgres, 'reach_no_types')
+    await run(owner, 'create domain d as text check (length(value) > 1)')
+    assert.ok(!(await read()).touchesType(2_000_000))
+    await close()
+  })
+})
+
 describe('what has no name in any statement', () => {
   const SETUP: readonly (readonly [kind: string, setup: string, statement: string])[] = [
     [
