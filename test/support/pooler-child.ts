@@ -12,6 +12,7 @@ export type Order =
   | { gauges: true }
   | { cpu: true }
   | { clock: true }
+  | { delay: true }
   | { stop: true }
 
 /** Clients and servers by state, as far as JSON carries them. */
@@ -24,15 +25,39 @@ export type Reply =
   | { gauges: Gauges }
   | { cpu: number }
   | { clock: number }
+  | { delay: number }
   | { stopped: true }
 
 // As the program does.
 keepYoungGenerationSmall()
 
+const LOOK_MS = 5
+
 let test: TestPooler | null = null
 
 const send = (reply: Reply): void => {
   process.send?.(reply)
+}
+
+let longest = -1
+
+/**
+ * The most work between two turns of the event loop since this was asked last, in ms of processor time: what
+ * others on the machine take is not counted.
+ */
+function heldUp(): number {
+  if (longest < 0) {
+    let before = process.cpuUsage()
+    const look = (): void => {
+      const { user, system } = process.cpuUsage(before)
+      before = process.cpuUsage()
+      longest = Math.max(longest, (user + system) / 1000)
+    }
+    setInterval(look, LOOK_MS).unref()
+  }
+  const found = longest
+  longest = 0
+  return found
 }
 
 process.on('message', async (order: Order) => {
@@ -56,6 +81,8 @@ process.on('message', async (order: Order) => {
     send({ cpu: (user + system) / 1000 })
   } else if ('clock' in order) {
     send({ clock: Date.now() })
+  } else if ('delay' in order) {
+    send({ delay: heldUp() })
   } else {
     await test?.stop()
     send({ stopped: true })

@@ -20,6 +20,8 @@ export interface PoolerProcess {
   cpu(): Promise<number>
   /** What the clock on its wall says, in ms. */
   clock(): Promise<number>
+  /** The most work that held up its event loop since this was asked last, in ms of processor time. */
+  delay(): Promise<number>
   /** At once, as by `kill -9`. */
   kill(): Promise<void>
   stop(): Promise<void>
@@ -62,6 +64,7 @@ export async function startPoolerProcess(
     memory: () => ask<{ rss: number; peak: number }>({ memory: true }),
     gauges: async () => (await ask<{ gauges: Gauges }>({ gauges: true })).gauges,
     clock: async () => (await ask<{ clock: number }>({ clock: true })).clock,
+    delay: async () => (await ask<{ delay: number }>({ delay: true })).delay,
     cpu: async () => (await ask<{ cpu: number }>({ cpu: true })).cpu,
     async kill() {
       const gone = once(child, 'exit')
