@@ -1,10 +1,12 @@
 // The command line: arguments, signals, exit codes, and what is printed. It owns the life of the process; the
 // pooler itself is in pooler.ts.
 import { check } from './cli/check.ts'
+import { importFile } from './cli/import.ts'
 import { HELP, parseArguments, UsageError } from './cli/arguments.ts'
 import { run } from './cli/run.ts'
 import { tunnel } from './cli/tunnel.ts'
 import { ConfigError } from './config/load.ts'
+import { ImportError } from './config/import/import.ts'
 import { version } from './util/version.ts'
 
 /** Time for the last lines to be written. */
@@ -18,6 +20,7 @@ async function main(): Promise<void> {
   if (given.command === 'help') process.stdout.write(HELP)
   else if (given.command === 'version') process.stdout.write(`pgmux ${version()}\n`)
   else if (given.command === 'check') process.exitCode = await check(given)
+  else if (given.command === 'import') process.exitCode = importFile(given.target)
   else if (given.command === 'tunnel') process.exitCode = await tunnel(given)
   else process.exitCode = await run(given)
 }
@@ -34,7 +37,11 @@ main().then(
       process.exit(2)
     }
     // One clear sentence (or one a problem); a stack trace is for what we did not foresee.
-    const isForeseen = error instanceof ConfigError || 'code' in error || error.name !== 'Error'
+    const isForeseen =
+      error instanceof ConfigError ||
+      error instanceof ImportError ||
+      'code' in error ||
+      error.name !== 'Error'
     process.stderr.write(`pgmux: ${isForeseen ? error.message : (error.stack ?? error.message)}\n`)
     process.exit(1)
   },

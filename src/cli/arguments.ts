@@ -5,6 +5,7 @@ import type { Flags } from '../config/load.ts'
 export const HELP = `pgmux: a connection multiplexer for Postgres
 
   pgmux [run] [options]      run the pooler; without an upstream, in front of a Postgres of its own
+  pgmux import FILE.ini      write a pgbouncer.ini, and what it names, as config.yaml to standard output
   pgmux check [options]      check the configuration; with --connect also log in to Postgres
   pgmux tunnel URL           let psql and other programs in through the WebSocket endpoint of a pgmux, for
                              example ws://127.0.0.1:6480/v2; they connect to --listen (127.0.0.1:5433)
@@ -31,10 +32,10 @@ Signals: TERM and INT finish open transactions, then stop; a second one, or QUIT
 export class UsageError extends Error {}
 
 export interface Arguments {
-  readonly command: 'run' | 'check' | 'tunnel' | 'help' | 'version'
+  readonly command: Command | 'help' | 'version'
   readonly flags: Flags
   readonly connect: boolean
-  /** The URL of \`tunnel\`; '' where there is none. */
+  /** The URL of `tunnel`, the file of `import`; '' where there is none. */
   readonly target: string
   readonly allowRemote: boolean
 }
@@ -70,11 +71,13 @@ export function parseArguments(args: readonly string[]): Arguments {
   const flags: Record<string, unknown> = {}
   for (const [name, value] of Object.entries(values)) {
     if (value === undefined || OWN.includes(name)) continue
-    if (command === 'tunnel' && name !== 'listen')
-      throw new UsageError(`--${name} does not belong to the command tunnel`)
+    if (command === 'import' || (command === 'tunnel' && name !== 'listen'))
+      throw new UsageError(`--${name} does not belong to the command ${command}`)
     flags[name.replace(/-(.)/g, (_all, letter: string) => letter.toUpperCase())] = value
   }
   const asked = values.help === true ? 'help' : values.version === true ? 'version' : command
+  if (asked === 'import' && positionals[1] === undefined)
+    throw new UsageError('import needs the name of a pgbouncer.ini')
   return {
     command: asked,
     flags: flags as Flags,
@@ -84,11 +87,19 @@ export function parseArguments(args: readonly string[]): Arguments {
   }
 }
 
-function commandOf([command = 'run', ...more]: readonly string[]): 'run' | 'check' | 'tunnel' {
-  if (command !== 'run' && command !== 'check' && command !== 'tunnel')
-    throw new UsageError(`"${command}" is no command; there are run, check and tunnel`)
-  const extra = more[command === 'tunnel' ? 1 : 0]
+type Command = 'run' | 'check' | 'tunnel' | 'import'
+
+const COMMANDS: readonly Command[] = ['run', 'check', 'tunnel', 'import']
+
+function commandOf([name = 'run', ...more]: readonly string[]): Command {
+  const command = COMMANDS.find((known) => known === name)
+  if (command === undefined)
+    throw new UsageError(`"${name}" is no command; there are run, check, tunnel and import`)
+  const takesTarget = command === 'tunnel' || command === 'import'
+  const extra = more[takesTarget ? 1 : 0]
   if (extra !== undefined) throw new UsageError(`"${extra}" is one argument too many`)
+  if (command === 'import' && more.length === 0)
+    throw new UsageError('import needs the name of a pgbouncer.ini')
   return command
 }
 

@@ -223,7 +223,7 @@ const database = z.strictObject(
     url: optional(filledSecret, 'Postgres as a URL, instead of the keys from host to dbname'),
     host: optional(filledText, 'Host of this database'),
     port: optional(integer(1, 65_535), 'Port of Postgres'),
-    user: optional(text, 'User to log in to Postgres with: one pool for all clients'),
+    user: optional(text, 'User to log in to Postgres with, whoever the client is'),
     password: optional(filledSecret, 'Password of that user'),
     password_file: optional(filledText, 'File that holds the password'),
     dbname: optional(filledText, 'Name of the database in Postgres'),

@@ -69,10 +69,18 @@ export function timedOut(what: 'idle' | 'idle transaction' | 'transaction' | 'ba
   }
 }
 
+/** What PgBouncer says where one of these is reached: people look for it in logs. */
+const WORDS_OF_PGBOUNCER: Readonly<Record<string, string>> = {
+  'client.max_connections': 'no more connections allowed (max_client_conn)',
+  'client.max_per_database': 'client connections exceeded (max_db_client_connections)',
+  'client.max_per_user': 'client connections exceeded (max_user_client_connections)',
+}
+
 export function tooManyClients(limit: string): Refusal {
+  const known = WORDS_OF_PGBOUNCER[limit]
   return {
     ...refusal('FATAL', '53300', 'sorry, too many clients already', limit),
-    detail: `Limit: ${limit}.`,
+    detail: known === undefined ? `Limit: ${limit}.` : `Limit: ${limit}: ${known}.`,
   }
 }
 

@@ -1,8 +1,10 @@
 // Writes what follows from the schema: the keys of config.yaml and the tables of docs/configuration.md, for
-// sections that these files have. `npm run options`, after a change of src/config/schema.ts. It never touches
-// the text around them, nor the examples of databases and users.
+// sections that these files have; and from src/config/import/settings.ts the tables of
+// docs/from-pgbouncer.md. `npm run options`, after a change of one of them. It never touches the text
+// around them, nor the examples of databases and users.
 import { readFileSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
+import { mappingTables } from './mapping-tables.ts'
 import { OPTIONS, type OptionInfo } from '../../src/config/options.ts'
 
 const pathOf = (name: string): string => fileURLToPath(new URL(`../../${name}`, import.meta.url))
@@ -61,5 +63,17 @@ function writeTables(): void {
   writeFileSync(pathOf('docs/configuration.md'), text)
 }
 
+/** The tables of docs/from-pgbouncer.md, between the marks that stand there. */
+function writeMapping(): void {
+  let text = readFileSync(pathOf('docs/from-pgbouncer.md'), 'utf8')
+  for (const [heading, table] of Object.entries(mappingTables())) {
+    const marked = new RegExp(`(?<=^### ${heading}\\n\\n)(?:\\|.*\\n)+`, 'm')
+    if (!marked.test(text)) throw new Error(`docs/from-pgbouncer.md has no table below "### ${heading}"`)
+    text = text.replace(marked, () => table)
+  }
+  writeFileSync(pathOf('docs/from-pgbouncer.md'), text)
+}
+
 writeSample()
 writeTables()
+writeMapping()
