@@ -14,7 +14,8 @@ import { described } from './fit.ts'
 import { type InternalExchange, internalExchange } from './internal.ts'
 import { OwnRows } from './own-rows.ts'
 import type { NamedClose, NamedParse } from './refs.ts'
-import { closeAnswered, nameParsed, noteTag, parseAnswered, readParameter } from './session-effects.ts'
+import { commandDone } from './running.ts'
+import { closeAnswered, nameParsed, parseAnswered, readParameter } from './session-effects.ts'
 import { Copy, type Talk } from './talk.ts'
 import { toldAs } from '../wire/notification.ts'
 
@@ -181,7 +182,7 @@ export class Answers {
       this.#violation('a command tag')
       return
     }
-    if ((this.#replies.head & Fate.Internal) === 0) noteTag(talk, framer, this.lessee?.session)
+    if ((this.#replies.head & Fate.Internal) === 0) commandDone(talk, framer, this.lessee?.session)
     this.#pass(framer)
     if (kind === Reply.Execute) this.#replies.shift()
     if (talk.copy !== Copy.None) endCopy(talk)
@@ -309,8 +310,7 @@ export class Answers {
     } else {
       const words = otherWords(this.#talk, src.subarray(start, stop), isWhole)
       if (words !== null) this.#emit(words)
-      // An injected message fails in place of the client's own: in a failed transaction, or since the text
-      // does not parse any more.
+      // An injected message fails in place of the client's own: in a failed transaction, or outgrown.
       else this.#passAlways(framer)
     }
     const isAstray = leadsAstray(this.#talk, src.subarray(start, stop))

@@ -73,15 +73,11 @@ export class Dispatch implements Sharing, LaneOwner {
     this.#parts = parts
   }
 
-  /** What is known of the texts of its database. */
-  shapes(): Iterable<Shape> {
-    return this.#parts.insight.shapes.all()
-  }
-
   // ---- for clients ----
 
   offer(client: Sharer, framer: Framer): number {
     const { pool } = this.#parts
+    this.#shape = null
     // While servers are free and there are no lanes, each has one of its own.
     if (this.lanes.length === 0 && (pool.idle.length > 0 || this.#mayOpen)) return Offered.No
     if (!isFree(client) || !this.#parts.options().isOn) return Offered.No
@@ -164,6 +160,7 @@ export class Dispatch implements Sharing, LaneOwner {
       of.set(src, start + textStart, start + this.#reading.bindStart)
       session.unnamedVersion++
       session.unnamedEffects = NO_EFFECTS
+      session.unnamedShape = this.#shape
     } else if (form === Form.Named) of = this.#statement
     else session.unnamedVersion++
     const exchange = new SharedExchange(client, bytes, this.#shape as Shape, of)

@@ -6,6 +6,7 @@ import type { VirtualSession } from '../session/virtual-session.ts'
 import { field, parseErrorResponse, replaceName } from '../wire/error-response.ts'
 import { hasDoubtful } from './copy-replies.ts'
 import { Fault, faultOf } from './healing.ts'
+import { commandFailed } from './running.ts'
 import {
   NamedClose,
   NamedParse,
@@ -70,6 +71,7 @@ export function isCurable(talk: Talk, bytes: Buffer, ref: NamedStatement): boole
 export function afterError(talk: Talk, head: number, session: VirtualSession | undefined): void {
   const { replies } = talk
   const kind = head & REPLY_KIND
+  if ((head & Fate.Internal) === 0) commandFailed(talk)
   const wasCopyIn = talk.copy === Copy.In
   if (wasCopyIn) {
     talk.needsFence = talk.isDoubtful = hasDoubtful(replies)

@@ -121,6 +121,12 @@ export class Insight {
     return shape
   }
 
+  /** The shape by which such a text is counted. */
+  statement(text: Buffer, start: number, end: number, settings: Settings): Shape {
+    const shape = settings.readingFlags === SHAPED_READING ? this.shapes.find(text, start, end) : null
+    return shape ?? this.shapes.others
+  }
+
   #judge(shape: Shape, text: Buffer, start: number, end: number): void {
     const reading = this.#readings[SHAPED_READING]
     const known = this.#book.look(text, start, end, reading)

@@ -6,6 +6,7 @@ import { Reply, REPLY_KIND } from '../pool/replies.ts'
 import type { Shape } from '../sql/shapes.ts'
 import { Found, type Framer } from '../wire/framer.ts'
 import { FromServer, Status } from '../wire/protocol.ts'
+import { rowsOf } from './running.ts'
 import type { SharedExchange } from './shared-exchange.ts'
 import type { Talk } from './talk.ts'
 
@@ -61,8 +62,12 @@ export class LaneAnswers {
     }
     this.#forwardsBody = true
     switch (framer.type) {
-      case S.DataRow:
       case S.CommandComplete:
+        this.#isCertain = true
+        this.#counted?.gave(rowsOf(framer))
+        this.#forward(framer)
+        return
+      case S.DataRow:
       case S.EmptyQueryResponse:
         this.#isCertain = true
         this.#forward(framer)
@@ -139,9 +144,16 @@ export class LaneAnswers {
     this.ended++
     this.lastShape = exchange.shape
     exchange.shape.shared++
+    this.#counted?.ran(talk.answeredIn)
     replies.shift()
     talk.exchanges--
     this.#events.onEnded(exchange)
+  }
+
+  /** Of the exchange at the head; null: it runs once more elsewhere, or its client has gone. */
+  get #counted(): Shape | null {
+    const { client, shape } = this.#talk.replies.headRef as SharedExchange
+    return client === null ? null : shape
   }
 
   #prefix(framer: Framer): void {
@@ -176,6 +188,7 @@ export class LaneAnswers {
       return
     }
     this.#isCertain = true
+    this.#counted?.failed()
     if (exchange.unnamed !== null && exchange.client?.session.unnamed !== exchange.unnamed)
       exchange.client?.session.setUnnamed(null)
     this.#forward(framer)

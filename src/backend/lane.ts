@@ -82,7 +82,7 @@ export class Lane implements Lessee, LaneEvents, WorksOff {
   /** Sends an exchange, behind those that are in flight. @param bytes what Postgres is sent */
   append(exchange: SharedExchange, bytes: Buffer): void {
     const { talk, out } = this.server as Server
-    if (talk.replies.size === 0) talk.begins()
+    if (talk.beganAt === 0 || talk.replies.size === 0) talk.begins()
     if (this.headSince === 0) this.headSince = this.#clock()
     talk.replies.push(Reply.Shared, exchange)
     talk.exchanges++

@@ -6,6 +6,7 @@ import { Fate, Reply } from '../pool/replies.ts'
 import { Definition, type NamedStatement, PREFIX } from '../session/statements.ts'
 import { UNNAMED_MAX, type VirtualSession } from '../session/virtual-session.ts'
 import { type Effects, NOT_READ, Touch } from '../sql/effects.ts'
+import type { Shape } from '../sql/shapes.ts'
 import type { Framer } from '../wire/framer.ts'
 import { close, FLUSH } from '../wire/messages.ts'
 import { FromClient, Status } from '../wire/protocol.ts'
@@ -20,6 +21,7 @@ import { NamedClose, NamedParse, NameFix, UNNAMED_CLOSE, UnnamedParse } from './
 import { refusedText } from './pinning.ts'
 import { notOwnSequence, outgrown, statementsFull, taken } from './refusals.ts'
 import { refuseMessage } from './refusing.ts'
+import { shapeOfDefinition } from './running.ts'
 import { mayRead } from './sequences.ts'
 import { SqlPrepared } from './sql-prepared.ts'
 import type { Talk } from './talk.ts'
@@ -192,12 +194,14 @@ export class NamedRequests {
       if (!this.sql.forBind(unnamedEffects, null)) return Sent.Hold
       if (!this.#bringing.ensureUnnamed(this.#sessionOf())) return Sent.Hold
       this.#bound = null
+      this.#runs(this.#sessionOf().unnamedShape)
       noteBind(this.#talk, this.#session, unnamedEffects, framer)
       return this.#asIs(framer, Reply.Bind, null)
     }
     const name = nameOf(src, nameStart, nameStop)
     if (this.#isLive(name)) {
       this.#bound = null
+      this.#runs(null)
       this.#talk.touched |= this.#talk.names.stored
       return this.#asIs(framer, Reply.Bind, null)
     }
@@ -216,6 +220,11 @@ export class NamedRequests {
     if (statement !== undefined && !this.#bringChannels(this.#insight.current(statement.definition)))
       return Sent.Hold
     const serverName = this.#nameOnServer(statement)
+    this.#runs(
+      statement === undefined
+        ? null
+        : shapeOfDefinition(this.#insight, this.#sessionOf(), statement.definition),
+    )
     if (this.#talk.mayBeInside && statement?.definition.mayEndTransaction) this.#talk.endsTransaction = true
     if (statement !== undefined)
       noteBind(this.#talk, this.#session, this.#insight.current(statement.definition), framer)
@@ -227,6 +236,11 @@ export class NamedRequests {
     this.#out.write(bindHead(framer, nameStart, nameStop, serverName))
     this.#out.forward(src, nameStop + 1, stop)
     return Sent.Taken
+  }
+
+  /** The portal runs this from now on; null: nobody knows. */
+  #runs(shape: Shape | null): void {
+    this.#talk.shape = this.#talk.bound = shape ?? this.#insight.shapes.others
   }
 
   /** What is to be run may depend on them. @returns false: it has to wait */

@@ -15,6 +15,7 @@ import { internalExchange, writeEvictions, writeFence } from './internal.ts'
 import type { Insight } from './insight.ts'
 import { NamedRequests } from './named-requests.ts'
 import type { Output } from './output.ts'
+import { notePlain, shapeOfText } from './running.ts'
 import type { Substitute } from './refs.ts'
 import { refusedLength, refusedText } from './pinning.ts'
 import { noBlocks, notOwnSequence, reserved } from './refusals.ts'
@@ -78,7 +79,7 @@ export class Requests {
       if (this.#replies.size > COPY_MAX) return Sent.Refuse
     } else if (!talk.isBatchOpen && this.#mustWait()) return Sent.Hold
     if (this.#replies.size > BATCH_MAX) return Sent.Refuse
-    if (this.#replies.size === 0) talk.begins()
+    if (talk.beganAt === 0 || this.#replies.size === 0) talk.begins()
     talk.isFlushed = type === FromClient.Flush
     talk.healing.isArmed = false
     switch (type) {
@@ -115,11 +116,13 @@ export class Requests {
     this.#startBatch()
     let sent: number = Sent.Taken
     if (type === FromClient.Execute) {
-      this.#replies.push(Reply.Execute, null)
+      this.#replies.push(Reply.Execute, talk.bound)
+      talk.shape = talk.bound
       this.#forward(framer)
     } else if (this.#mode === 'session') {
       this.#replies.push(plainReply(framer), null)
       if (type === FromClient.Parse) this.#out.counters.parsesToServers++
+      notePlain(talk, this.#insight, this.#session, framer)
       this.#forward(framer)
     } else if (type === FromClient.Parse) {
       sent = this.#parse(framer)
@@ -166,7 +169,11 @@ export class Requests {
     const isUnnamed = nameStop === framer.start + 5
     if (isUnnamed) {
       // Postgres may read it now, and run it in this exchange or another.
-      if (this.#session !== null) this.#session.unnamedEffects = effects
+      const session = this.#session
+      if (session !== null) {
+        session.unnamedEffects = effects
+        session.unnamedShape = talk.shape = shapeOfText(this.#insight, session, framer, nameStop + 1)
+      }
       if (talk.mayBeInside && (facts & Fact.Ends) !== 0) talk.endsTransaction = true
     }
     if (this.#session?.mail !== null && talk.channels?.prepare(effects, false) === false) return Sent.Hold
@@ -240,7 +247,9 @@ export class Requests {
       if (talk.mayBeInside && (facts & Fact.Ends) !== 0) talk.endsTransaction = true
       if (effects.touches !== 0) noteEffects(talk, this.#session, effects)
     }
-    const isSent = this.#replies.push(Reply.Query, failure)
+    const shape = shapeOfText(this.#insight, this.#session, framer, framer.start + 5)
+    talk.shape = shape
+    const isSent = this.#replies.push(Reply.Query, failure ?? shape)
     if (this.#session !== null) talk.changesUnnamed(this.#session, isSent)
     if (isSent) {
       talk.exchanges++

@@ -66,7 +66,7 @@ export class Server implements LeasedServer, StreamHandler, LoginEvents, AnswerE
   constructor(parts: ServerParts, baseline: string, extra: ReadonlyMap<string, string> | null = null) {
     this.parts = parts
     this.baseline = baseline
-    this.talk = new Talk(parts.time)
+    this.talk = new Talk(parts.time, parts.clock)
     this.#answers = new Answers(this.talk, this)
     if (parts.route.mode !== 'session') this.talk.channels = new VirtualChannels(this)
     this.#cancels = new Cancels(this.talk, parts.route, (isCertain) => this.#onCancelOver(isCertain))
@@ -126,7 +126,7 @@ export class Server implements LeasedServer, StreamHandler, LoginEvents, AnswerE
     this.lessee = lessee
     this.#answers.lessee = lessee
     this.#requests.session = lessee.session
-    talk.transactionSince = talk.idleSince = talk.busySince = talk.time.now
+    talk.leased()
     this.parts.counters.assignments++
     this.isUnseen = this.parts.route.mode !== 'session'
     beginWitness(talk, lessee.session, this.parts.route)
@@ -258,6 +258,7 @@ export class Server implements LeasedServer, StreamHandler, LoginEvents, AnswerE
   onData(chunk: Buffer): void {
     const framer = this.#framer
     this.parts.counters.bytesFromServers += chunk.length
+    this.talk.readAt = this.parts.clock.now()
     framer.push(chunk)
     for (;;) {
       const found = framer.next()

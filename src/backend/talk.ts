@@ -3,12 +3,14 @@
 import type { SessionConfig } from '../config/types.ts'
 import type { Counters } from '../observe/counters.ts'
 import type { TalkView } from '../pool/lease.ts'
-import { Reply, REPLY_KIND, Replies } from '../pool/replies.ts'
+import { Fate, Reply, REPLY_KIND, Replies } from '../pool/replies.ts'
 import type { Settings } from '../session/settings.ts'
 import { ServerStatements } from '../session/server-statements.ts'
 import type { Definition } from '../session/statements.ts'
 import type { VirtualSession } from '../session/virtual-session.ts'
 import { Touch } from '../sql/effects.ts'
+import { Shape } from '../sql/shapes.ts'
+import type { Clock } from '../util/env.ts'
 import { Status } from '../wire/protocol.ts'
 import type { Blame } from './blame.ts'
 import { Healing } from './healing.ts'
@@ -134,37 +136,70 @@ export class Talk implements TalkView {
   busySince = 0
   idleSince = 0
   transactionSince = 0
-  /** How long the last exchange took, by the coarse clock. */
+  /** By the fine clock: when what was read last came, */
+  readAt = 0
+  /** when the exchange began that runs (0: none does), and the statement in it, and the transaction. */
+  beganAt = 0
+  stepAt = 0
+  transactionAt = 0
+  /** How long the last exchange took. */
   answeredIn = 0
+  /** What the client has asked for last, and what its portal runs; null: nothing. */
+  shape: Shape | null = null
+  bound: Shape | null = null
+  readonly #clock: Clock
 
-  constructor(time: CoarseTime) {
+  constructor(time: CoarseTime, clock: Clock) {
     this.time = time
+    this.#clock = clock
   }
 
-  /** A message is about to be sent, and nothing is in flight. */
+  /** A client has it from now on. */
+  leased(): void {
+    this.transactionSince = this.idleSince = this.busySince = this.time.now
+    this.shape = this.bound = null
+    this.beganAt = 0
+  }
+
+  /** A message is about to be sent, and nothing of the client's is in flight. */
   begins(): void {
     this.busySince = this.time.now
+    this.beganAt = this.stepAt = this.#clock.now()
     if (this.isWitnessed) this.touched |= Touch.Witness
-    if (this.status === Status.Idle) this.transactionSince = this.time.now
+    if (this.status !== Status.Idle) return
+    this.transactionSince = this.time.now
+    this.transactionAt = this.beganAt
+  }
+
+  /** A statement of the exchange has ended. @returns how long it took */
+  step(): number {
+    const took = this.readAt - this.stepAt
+    this.stepAt = this.readAt
+    return took > 0 ? took : 0
   }
 
   /** A ReadyForQuery with this status came. */
   ready(status: number): void {
     const { now } = this.time
     this.status = status
-    this.answeredIn = now - this.busySince
     this.idleSince = this.busySince = now
+    if ((this.replies.head & Fate.Internal) !== 0) return
+    const ref = this.replies.headRef
+    if (ref instanceof Shape) ref.ran(this.step())
+    this.answeredIn = this.beganAt === 0 ? 0 : Math.max(0, this.readAt - this.beganAt)
+    this.beganAt = this.stepAt = this.replies.size > 1 ? this.readAt : 0
   }
 
   /** An exchange of a client has ended. */
   exchangeEnded(counters: Counters): void {
     counters.exchanges++
-    counters.exchangeMs += this.answeredIn
+    counters.queryTimes.record(this.answeredIn)
     // What else is in flight may be the COMMIT.
     if (this.exchanges === 0 && !this.isBatchOpen) this.endsTransaction = false
     if (this.status !== Status.Idle) return
     counters.transactions++
-    counters.transactionMs += this.time.now - this.transactionSince
+    counters.transactionTimes.record(this.readAt - this.transactionAt)
+    this.transactionAt = this.readAt
     this.transactionSince = this.time.now
   }
 

@@ -44,11 +44,15 @@ export class ClientSharing implements Sharer {
   /** Is the message that the framer has given out last under way now, with all that belongs to it? */
   takes(framer: Framer): boolean {
     this.#measured = null
+    const { session } = this
+    session.offered = null
     if (this.#isAlone) {
       this.#isAlone = false
       return false
     }
     const offered = this.#sharing.offer(this, framer)
+    // Whoever sends it on a server of its own need not look for its shape again.
+    if (offered !== Offered.Taken) session.offered = this.#sharing.offered
     if (offered === Offered.Measure) this.#measured = this.#sharing.offered
     else if (offered === Offered.Wait) this.#sharing.waits(this)
     return offered === Offered.Taken

@@ -37,7 +37,7 @@ export class Client implements StreamHandler, Lessee, Waiter<LeasedServer> {
   server: LeasedServer | null = null
   isGone = false
   readonly #house: ClientHouse
-  readonly #inbox: Inbox
+  readonly inbox: Inbox
   /** Messages are dropped up to the next Sync, whose ReadyForQuery is ours. */
   #isSkipping = false
   /** The rest of the message's body goes to the server (else it is dropped). */
@@ -55,7 +55,7 @@ export class Client implements StreamHandler, Lessee, Waiter<LeasedServer> {
 
   constructor(stream: ByteStream, parts: ClientParts, ownServer: LeasedServer | null) {
     this.stream = stream
-    this.#inbox = new Inbox(stream)
+    this.inbox = new Inbox(stream)
     this.session = parts.session
     this.access = parts.access
     this.visitor = parts.visitor
@@ -78,11 +78,11 @@ export class Client implements StreamHandler, Lessee, Waiter<LeasedServer> {
   onData(chunk: Buffer): void {
     this.watch.lastDataAt = this.#house.time.now
     this.access.counters.bytesFromClients += chunk.length
-    if (this.#inbox.isHolding || this.shared !== null) {
-      this.#inbox.add(chunk)
+    if (this.inbox.isHolding || this.shared !== null) {
+      this.inbox.add(chunk)
       return
     }
-    this.#inbox.framer.push(chunk)
+    this.inbox.framer.push(chunk)
     this.#pump()
   }
 
@@ -90,16 +90,16 @@ export class Client implements StreamHandler, Lessee, Waiter<LeasedServer> {
     this.watch.blockedSince = 0
     this.server?.resume()
     this.shared?.resume()
-    if (!this.#inbox.isUnread || this.isGone) return
-    this.#inbox.isUnread = false
-    this.#inbox.resume()
+    if (!this.inbox.isUnread || this.isGone) return
+    this.inbox.isUnread = false
+    this.inbox.resume()
     if (this.#sharing !== null && this.server === null && !this.isWaiting) this.#resumeHeld()
   }
 
   /** The client will send no more. What it asked for is answered, as Postgres would, but not for long. */
   onEnd(): void {
-    const isWaiting = this.#inbox.isHolding && this.shared === null
-    const isDone = isWaiting ? !this.#inbox.saysGoodbye : !this.isOwed
+    const isWaiting = this.inbox.isHolding && this.shared === null
+    const isDone = isWaiting ? !this.inbox.saysGoodbye : !this.isOwed
     if (isDone) this.leave('lost', 'the client closed the connection')
     else this.#endDeadline = this.#house.time.now + this.#house.limits.abandonGraceMs
   }
@@ -109,7 +109,7 @@ export class Client implements StreamHandler, Lessee, Waiter<LeasedServer> {
   }
 
   #pump(): void {
-    const { framer } = this.#inbox
+    const { framer } = this.inbox
     for (;;) {
       const found = framer.next()
       if (found === Found.Nothing) break
@@ -132,12 +132,12 @@ export class Client implements StreamHandler, Lessee, Waiter<LeasedServer> {
   #flushServer(): void {
     const { server } = this
     if (server === null || server.flush() || this.isGone) return
-    this.#inbox.stopForServer()
+    this.inbox.stopForServer()
   }
 
   /** @returns false when reading must stop. */
   #onMessage(): boolean {
-    const { framer } = this.#inbox
+    const { framer } = this.inbox
     const type = framer.type
     this.#sendsBody = false
     if (type === FromClient.Terminate) {
@@ -159,7 +159,7 @@ export class Client implements StreamHandler, Lessee, Waiter<LeasedServer> {
         return true
       }
       if (this.#refusal === null && this.#sharing?.takes(framer) === true) {
-        this.#inbox.holdRest()
+        this.inbox.holdRest()
         return false
       }
       server = this.#acquire()
@@ -173,7 +173,7 @@ export class Client implements StreamHandler, Lessee, Waiter<LeasedServer> {
       return this.#onMessage()
     }
     if (sent === Sent.Hold) {
-      this.#inbox.hold()
+      this.inbox.hold()
       return false
     }
     if (sent === Sent.Refuse) {
@@ -200,7 +200,7 @@ export class Client implements StreamHandler, Lessee, Waiter<LeasedServer> {
   #withoutServer(type: number): boolean {
     const refusal = this.#refusal
     if (refusal === null) {
-      this.#inbox.hold()
+      this.inbox.hold()
       return false
     }
     this.#refusal = null
@@ -214,14 +214,14 @@ export class Client implements StreamHandler, Lessee, Waiter<LeasedServer> {
 
   /** An answer of our own. Whoever does not read those is not read either: a million Syncs cost no memory. */
   #say(bytes: Buffer): void {
-    if (!this.deliver(bytes)) this.#inbox.stopForClient()
+    if (!this.deliver(bytes)) this.inbox.stopForClient()
   }
 
   #resumeHeld(): void {
-    if (!this.#inbox.isHolding || this.isGone || this.shared !== null) return
-    this.#inbox.open()
+    if (!this.inbox.isHolding || this.isGone || this.shared !== null) return
+    this.inbox.open()
     this.#pump()
-    if (!this.isGone) this.#inbox.opened()
+    if (!this.isGone) this.inbox.opened()
   }
 
   onGrant(server: LeasedServer): void {
@@ -239,7 +239,7 @@ export class Client implements StreamHandler, Lessee, Waiter<LeasedServer> {
 
   #waited(): void {
     this.isWaiting = false
-    this.access.counters.waits.record(Math.max(0, this.#house.time.now - this.waitingSince))
+    this.access.counters.waits.record(this.access.pool.waitedBy(this))
   }
 
   onRefuse(refusal: Refusal): void {
@@ -269,7 +269,7 @@ export class Client implements StreamHandler, Lessee, Waiter<LeasedServer> {
   }
 
   onServerDrain(): void {
-    if (!this.isGone) this.#inbox.serverDrained()
+    if (!this.isGone) this.inbox.serverDrained()
   }
 
   onLeaseEnd(): void {
@@ -280,18 +280,18 @@ export class Client implements StreamHandler, Lessee, Waiter<LeasedServer> {
 
   onAnswered(): void {
     this.#rests()
-    if (!this.#inbox.isUnread) this.#resumeHeld()
+    if (!this.inbox.isUnread) this.#resumeHeld()
   }
 
   putBack(bytes: Buffer): void {
-    this.#inbox.putBack(bytes)
+    this.inbox.putBack(bytes)
     this.#resumeHeld()
   }
 
   /** What it asked for last is answered. */
   #rests(): void {
     this.watch.idleSince = this.#house.time.now
-    if (this.watch.blockedSince > 0) this.#inbox.stopForClient()
+    if (this.watch.blockedSince > 0) this.inbox.stopForClient()
     if (this.#farewell !== null) this.fatal(this.#farewell)
     else if (this.endDue > 0) this.leave('terminated', 'the client closed the connection')
   }
@@ -372,7 +372,7 @@ export class Client implements StreamHandler, Lessee, Waiter<LeasedServer> {
     this.isGone = true
     if (this.isWaiting) this.access.pool.leave(this)
     this.isWaiting = false
-    this.#inbox.drop()
+    this.inbox.drop()
     this.#sharing?.leave()
     const { server } = this
     this.server = null
@@ -390,11 +390,11 @@ export class Client implements StreamHandler, Lessee, Waiter<LeasedServer> {
 
   /** Nothing is read from it, for reasons of ours. */
   get isStalled(): boolean {
-    return this.#inbox.isServerFull || this.#inbox.isHolding || this.watch.blockedSince > 0
+    return this.inbox.isServerFull || this.inbox.isHolding || this.watch.blockedSince > 0
   }
 
   /** It has sent its last, and goes when what it asked for is answered, or then; 0: it has not. */
   get endDue(): number {
-    return this.#inbox.isHolding ? 0 : this.#endDeadline
+    return this.inbox.isHolding ? 0 : this.#endDeadline
   }
 }

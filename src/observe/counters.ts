@@ -1,29 +1,29 @@
 // The plain numbers that the core adds to while it works, read when metrics or the console ask. Owns no clock
 // and no format. Numbers here only grow; a field that could shrink is a gauge and belongs to its owner.
 
-/** Upper bounds of the wait histogram, in milliseconds; longer waits fall into one more bucket. */
-export const WAIT_BOUNDS_MS: readonly number[] = [
-  0.5, 1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000, 30_000, 60_000, 120_000,
+/** Upper bounds of the histograms, in milliseconds; longer times fall into one more bucket. */
+export const TIME_BOUNDS_MS: readonly number[] = [
+  0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000, 30_000, 60_000, 120_000,
 ]
 
-/** How long clients waited for a server. */
-export class WaitHistogram {
+/** How long something took: fixed buckets, so that a time costs a few additions. */
+export class TimeHistogram {
   /** Per bucket, not summed up; one more than there are bounds. */
-  readonly buckets: Float64Array = new Float64Array(WAIT_BOUNDS_MS.length + 1)
+  readonly buckets: Float64Array = new Float64Array(TIME_BOUNDS_MS.length + 1)
   count = 0
   sumMs = 0
 
-  /** Adds one wait. `ms` may be 0; what is not a time is taken as 0. */
+  /** Adds one. `ms` may be 0; what is not a time is taken as 0. */
   record(ms: number): void {
     const waited = ms > 0 ? ms : 0
     let bucket = 0
-    while (bucket < WAIT_BOUNDS_MS.length && waited > WAIT_BOUNDS_MS[bucket]) bucket++
+    while (bucket < TIME_BOUNDS_MS.length && waited > TIME_BOUNDS_MS[bucket]) bucket++
     this.buckets[bucket]++
     this.count++
     this.sumMs += waited
   }
 
-  addAll(other: WaitHistogram): void {
+  addAll(other: TimeHistogram): void {
     for (let at = 0; at < this.buckets.length; at++) this.buckets[at] += other.buckets[at]
     this.count += other.count
     this.sumMs += other.sumMs
@@ -102,11 +102,9 @@ export class Counters {
   /** Client exchanges that ended in ReadyForQuery. */
   exchanges = 0
   transactions = 0
-  /**
-   * How long these took, by the coarse clock: right in the sum over many, not for a single one.
-   */
-  exchangeMs = 0
-  transactionMs = 0
+  /** How long these took. */
+  readonly queryTimes = new TimeHistogram()
+  readonly transactionTimes = new TimeHistogram()
   /** Times that a server was given to a client. */
   assignments = 0
   bytesFromClients = 0
@@ -130,7 +128,8 @@ export class Counters {
   /** WebSockets that were opened. */
   webSockets = 0
   readonly http = new HttpCounters()
-  readonly waits = new WaitHistogram()
+  /** How long clients waited for a server. */
+  readonly waits = new TimeHistogram()
   /** Times that the configuration was read again, by result (`ok`, `failed`). */
   readonly reloads = new LabelledCounts(2)
   /** Errors that we made, by SQLSTATE and reason: `errors.add([sqlstate, reason])`. */
@@ -152,8 +151,8 @@ export class Counters {
     this.clientsTotal += other.clientsTotal
     this.exchanges += other.exchanges
     this.transactions += other.transactions
-    this.exchangeMs += other.exchangeMs
-    this.transactionMs += other.transactionMs
+    this.queryTimes.addAll(other.queryTimes)
+    this.transactionTimes.addAll(other.transactionTimes)
     this.assignments += other.assignments
     this.bytesFromClients += other.bytesFromClients
     this.bytesToClients += other.bytesToClients

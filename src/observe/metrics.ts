@@ -2,7 +2,7 @@
 // register them and are read when somebody scrapes, so that the hot path only adds to plain fields.
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { Counter, collectDefaultMetrics, Gauge, type Metric, Registry } from 'prom-client'
-import { Counters, type LabelledCounts, WAIT_BOUNDS_MS } from './counters.ts'
+import { Counters, type LabelledCounts, TIME_BOUNDS_MS } from './counters.ts'
 
 /** What is true now, by state. States are fixed words (`active`, `waiting`, `idle`, ...). */
 export interface Gauges {
@@ -313,7 +313,7 @@ export class Metrics {
   #waitValues(name: string): { metricName: string; labels: Record<string, string>; value: number }[] {
     const { waits } = this.#total
     let below = 0
-    const values = WAIT_BOUNDS_MS.map((bound, at) => {
+    const values = TIME_BOUNDS_MS.map((bound, at) => {
       below += waits.buckets[at]
       return { metricName: `${name}_bucket`, labels: { le: String(bound / 1000) }, value: below }
     })

@@ -1,6 +1,7 @@
 // The contract between clients and what lets several of them use one server at once (DESIGN section 6). Types
 // and constants only, so that frontend/ and backend/ need not know each other.
 import type { VirtualSession } from '../session/virtual-session.ts'
+import type { Shape } from '../sql/shapes.ts'
 import type { Framer } from '../wire/framer.ts'
 import type { ServerLoss } from './lease.ts'
 
@@ -57,10 +58,10 @@ export interface Sharing {
    * @returns one of `Offered`
    */
   offer(client: Sharer, framer: Framer): number
-  /** What was offered last; null: nothing is to be measured. */
-  readonly offered: object | null
+  /** What was offered last is of this kind; null: that is not known. */
+  readonly offered: Shape | null
   /** It ran on a server of its own, from the lease to its end so many ms. */
-  measured(what: object, ms: number): void
+  measured(what: Shape, ms: number): void
   /** The client waits in its pool with what it has offered. */
   waits(client: Sharer): void
   /** It does not any more. */

@@ -15,15 +15,14 @@ import type { Troubles } from '../observe/troubles.ts'
 import type { LeasedServer } from '../pool/lease.ts'
 import type { Limits } from '../pool/limits.ts'
 import type { Hub } from '../backend/hub.ts'
+import type { Insight } from '../backend/insight.ts'
 import { Pool } from '../pool/pool.ts'
 import type { OpenFailure, PoolLimits, Refusal } from '../pool/types.ts'
 import { type Settings, SettingsTable } from '../session/settings.ts'
 import { Registry } from '../session/statements.ts'
 import type { HubMember, Hubs } from './hubs.ts'
 import { type PinPolicy, PoolPins } from './pool-pins.ts'
-
-/** Baselines, and accepted wishes, that are remembered. */
-const REMEMBERED_MAX = 1000
+import { remember } from './remember.ts'
 
 /** A replication connection does not wait: the server of another may take days to become free. */
 const NO_ROOM: Refusal = {
@@ -141,6 +140,11 @@ export class PoolEntry implements PoolAccess, ServerOwner, HubMember {
       options: () => this.#wiring.sharing,
       watch: watchFine,
     })
+  }
+
+  /** What is known of the texts of its database. */
+  get insight(): Insight {
+    return this.#parts.machinery.insight
   }
 
   get mode(): Route['mode'] {
@@ -387,14 +391,4 @@ export class PoolEntry implements PoolAccess, ServerOwner, HubMember {
     this.pool.isPaused = true
     for (const server of [...this.servers()]) server.close(reason)
   }
-}
-
-function remember<T>(table: Map<string, T>, key: string, value: T): void {
-  if (table.size >= REMEMBERED_MAX && !table.has(key)) {
-    for (const oldest of table.keys()) {
-      table.delete(oldest)
-      break
-    }
-  }
-  table.set(key, value)
 }

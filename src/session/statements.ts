@@ -4,6 +4,7 @@
 // its ParseComplete; an error takes nothing away that Postgres would have kept.
 import type { Effects } from '../sql/effects.ts'
 import { Fact } from '../sql/scanner.ts'
+import type { Shape } from '../sql/shapes.ts'
 import type { Settings } from './settings.ts'
 
 /** Postgres compares statement names up to NAMEDATALEN - 1 bytes. */
@@ -39,6 +40,8 @@ export class Definition {
    */
   settings: Settings | null = null
   references = 0
+  /** By which it is counted; null: it has not run. */
+  shape: Shape | null = null
   /** A PREPARE: it has the client's own name on servers (sql-statements.ts). */
   readonly isSql: boolean
 

@@ -1,6 +1,7 @@
 // What one client believes about its session: settings, named statements, the unnamed statement, pins. It
 // owns these beliefs and knows no connections; the server that works for the client keeps them in step.
 import { type Effects, NOT_READ } from '../sql/effects.ts'
+import type { Shape } from '../sql/shapes.ts'
 import type { Mailbox } from './channels.ts'
 import { Pins } from './pins.ts'
 import type { Settings } from './settings.ts'
@@ -60,6 +61,12 @@ export class VirtualSession {
   unnamedVersion = 0
   /** Of the text of the Parse that was sent last for it. */
   unnamedEffects: Effects = NOT_READ
+  /** By which that text is counted. */
+  unnamedShape: Shape | null = null
+  /** The same of the message that was offered for sharing and is sent next; null: nobody has looked. */
+  offered: Shape | null = null
+  /** In session mode: of its prepared statements, by a hash of their names; null: none. */
+  shapes: Map<number, Shape> | null = null
   /**
    * Of servers on which RESET goes back to all that the client asked for at its startup (RULES 3); null: on
    * those that it has anyway.

@@ -25,7 +25,7 @@ const SHAPES_MAX = 2000
 /** Memory for them, in bytes. */
 const BYTES_MAX = 1024 * 1024
 /** What one costs besides its text, roughly. */
-const COST = 200
+const COST = 300
 
 /** How much of a text people are shown. */
 const SHOWN_MAX = 1000
@@ -59,6 +59,16 @@ export class Shape {
   sentAgain = 0
   /** It was sought before: texts that come once are not judged. */
   isKnown = false
+  /** Times that it ran, how long they took in all and at most, what they gave; by whatever server. */
+  calls = 0
+  totalMs = 0
+  maxMs = 0
+  rows = 0
+  errors = 0
+  /** It was sought since the last time that room was made. */
+  isUsed = true
+  /** It was forgotten: what is still to be counted for it counts for this one. */
+  heir: Shape | null = null
 
   constructor(text: Buffer, hash: number) {
     this.text = text
@@ -67,9 +77,25 @@ export class Shape {
 
   /** The text for people: its beginning, with question marks for constants. */
   get label(): string {
-    const shown = this.text.toString('utf8', 0, SHOWN_MAX)
-    const numbers = shown.replaceAll(String.fromCharCode(NUMBER_MARK), '?')
-    return numbers.replaceAll(String.fromCharCode(STRING_MARK), "'?'")
+    return this.text.length === 0 ? OTHERS : labelOf(this.text, this.text.length)
+  }
+
+  /** One of them has run, for so long. */
+  ran(ms: number): void {
+    const to = this.heir ?? this
+    to.calls++
+    to.totalMs += ms
+    if (ms > to.maxMs) to.maxMs = ms
+  }
+
+  gave(rows: number): void {
+    const to = this.heir ?? this
+    to.rows += rows
+  }
+
+  failed(): void {
+    const to = this.heir ?? this
+    to.errors++
   }
 
   /** One of them has taken so long. */
@@ -83,6 +109,21 @@ export class Shape {
   }
 }
 
+/** Stands for statements whose text is not kept. */
+const OTHERS = '<others>'
+
+function labelOf(text: Buffer, length: number): string {
+  const shown = text.toString('utf8', 0, Math.min(length, SHOWN_MAX))
+  const numbers = shown.replaceAll(String.fromCharCode(NUMBER_MARK), '?')
+  return numbers.replaceAll(String.fromCharCode(STRING_MARK), "'?'")
+}
+
+/** A text without its constants, for people; nothing is remembered of it. */
+export function labelOfText(text: Buffer, start: number, end: number): string {
+  const length = normalise(text, start, Math.min(end, start + SHAPED_MAX))
+  return length < 0 ? OTHERS : labelOf(scratch, length)
+}
+
 /** The text that is looked for, without its constants. */
 const scratch = Buffer.allocUnsafeSlow(SHAPED_MAX)
 let hash = 0
@@ -90,6 +131,8 @@ let hash = 0
 export class ShapeBook {
   readonly #shapes = new Map<number, Shape>()
   #bytes = 0
+  /** What has no shape, and what was forgotten, in one. */
+  readonly others = new Shape(Buffer.alloc(0), 0)
 
   get size(): number {
     return this.#shapes.size
@@ -105,7 +148,10 @@ export class ShapeBook {
     const length = normalise(text, start, end)
     if (length < 0) return null
     const known = this.#shapes.get(hash)
-    if (known !== undefined && isSame(known.text, length)) return known
+    if (known !== undefined && isSame(known.text, length)) {
+      known.isUsed = true
+      return known
+    }
     return this.#add(length)
   }
 
@@ -119,14 +165,29 @@ export class ShapeBook {
     this.#bytes += length + COST
     for (const oldest of this.#shapes.values()) {
       if (this.#shapes.size <= SHAPES_MAX && this.#bytes <= BYTES_MAX) break
-      this.#drop(oldest)
+      // Whatever was sought meanwhile gets another turn, so that what comes once cannot drive it out.
+      if (oldest.isUsed && oldest !== shape) this.#spare(oldest)
+      else this.#drop(oldest)
     }
     return shape
+  }
+
+  #spare(shape: Shape): void {
+    shape.isUsed = false
+    this.#shapes.delete(shape.hash)
+    this.#shapes.set(shape.hash, shape)
   }
 
   #drop(shape: Shape): void {
     this.#shapes.delete(shape.hash)
     this.#bytes -= shape.text.length + COST
+    const { others } = this
+    others.calls += shape.calls
+    others.totalMs += shape.totalMs
+    others.maxMs = Math.max(others.maxMs, shape.maxMs)
+    others.rows += shape.rows
+    others.errors += shape.errors
+    shape.heir = others
   }
 }
 

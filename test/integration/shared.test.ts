@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import { setTimeout as pause } from 'node:timers/promises'
+import { records } from '../support/console.ts'
 import * as m from '../support/messages.ts'
 import { getPostgres } from '../support/postgres.ts'
 import { eventually } from '../support/rig.ts'
@@ -55,12 +56,14 @@ suite('shared servers', () => {
     await sharing.together(clients.map((client) => () => waits(client)))
     assert.ok(sharing.shared > 0)
     await using operator = await sharing.client({ database: 'pgmux' })
-    const { rows } = await operator.query('SHOW STATEMENTS')
-    const shown = (text: string) => rows.find(([, statement]) => statement === text)
-    const [, , time, shared, , refusal] = shown("select id, '?' from numbers where id = ?") ?? []
-    assert.ok(Number(time) > 0 && Number(shared) > 0, JSON.stringify(rows))
-    assert.equal(refusal, null)
-    assert.equal(shown('select pg_sleep(?.?) as told')?.at(-1), 'it does more than read')
+    const rows = records(await operator.query('SHOW STATEMENTS'))
+    const shown = (text: string) => rows.find(({ statement }) => statement === text)
+    const read = shown("select id, '?' from numbers where id = ?")
+    assert.ok(Number(read?.avg_time) > 0 && Number(read?.shared) > 0, JSON.stringify(rows))
+    assert.ok(Number(read?.calls) >= 21)
+    assert.deepEqual([read?.rows, read?.errors, read?.not_shared], [read?.calls, '0', ''])
+    const slept = shown('select pg_sleep(?.?) as told')
+    assert.deepEqual([slept?.calls, slept?.not_shared], ['40', 'it does more than read'])
     const metrics = await sharing.rig.test.pooler.metrics()
     assert.match(metrics, new RegExp(`^pgmux_shared_exchanges_total ${sharing.shared}$`, 'm'))
     await sharing.quiet()

@@ -134,6 +134,10 @@ export const OURS: Readonly<Record<string, readonly string[]>> = {
       'text: last_message last_database last_user last_addr',
   ),
   RECENT_ERRORS: typed('text: time, int8: age, text: reason sqlstate message database user addr'),
+  STATEMENTS: typed(
+    'text: database statement, int8: calls total_time avg_time max_time rows errors shared sent_again, ' +
+      'text: not_shared',
+  ),
   LEAKS: typed('text: time, int8: age, text: database user, int4: remote_pid, text: what after'),
   HOSTS: typed(
     'text: database host, int4: port, text: state, int4: sv_active sv_idle sv_login cl_waiting, ' +

@@ -17,7 +17,9 @@ it('are of the last whole period, per second, and times per piece of work', () =
     averages.tick(time.now)
   }
   const shown = (name: string) => averagesOf(averages.growthOf(counters), averages.seconds).get(name) ?? 0
-  Object.assign(counters, { transactions: 600, transactionMs: 3000, exchanges: 1200, exchangeMs: 1200 })
+  Object.assign(counters, { transactions: 600, exchanges: 1200 })
+  counters.transactionTimes.sumMs = 3000
+  counters.queryTimes.sumMs = 1200
   tick(MINUTE / 2)
   assert.equal(shown('xact_count'), 0, 'no period is over')
   tick(MINUTE / 2)

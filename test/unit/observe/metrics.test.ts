@@ -3,14 +3,14 @@ import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { after, describe, it } from 'node:test'
 import fc from 'fast-check'
-import { Counters, LabelledCounts, WAIT_BOUNDS_MS, WaitHistogram } from '../../../src/observe/counters.ts'
+import { Counters, LabelledCounts, TIME_BOUNDS_MS, TimeHistogram } from '../../../src/observe/counters.ts'
 import { Metrics } from '../../../src/observe/metrics.ts'
 
 describe('counters', () => {
   it('sort waits into buckets, each once', () => {
     fc.assert(
       fc.property(fc.array(fc.double({ noNaN: false })), (waits) => {
-        const histogram = new WaitHistogram()
+        const histogram = new TimeHistogram()
         for (const ms of waits) histogram.record(ms)
         assert.equal(histogram.count, waits.length)
         assert.equal(
@@ -20,8 +20,8 @@ describe('counters', () => {
         assert(!Number.isNaN(histogram.sumMs))
       }),
     )
-    const edge = new WaitHistogram()
-    edge.record(WAIT_BOUNDS_MS[3])
+    const edge = new TimeHistogram()
+    edge.record(TIME_BOUNDS_MS[3])
     assert.equal(edge.buckets[3], 1)
   })
 

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import fc from 'fast-check'
-import { SHAPED_MAX, type Shape, ShapeBook } from '../../../src/sql/shapes.ts'
+import { labelOfText, SHAPED_MAX, type Shape, ShapeBook } from '../../../src/sql/shapes.ts'
 
 function shapeOf(book: ShapeBook, text: string): Shape | null {
   const bytes = Buffer.from(text)
@@ -100,6 +100,36 @@ describe('shapes', () => {
     const [label] = [...book.all()].slice(-1).map((shape) => shape.label)
     assert.equal(label, 'select c9999x from t where a = ?')
     assert.equal(shapeOf(book, "select 'secret', 5")?.label, "select '?', ?")
+  })
+
+  it('that are used are kept, and what was counted of others is not lost', () => {
+    const book = new ShapeBook()
+    const often = shapeOf(book, 'select often')!
+    const once = shapeOf(book, 'select once')!
+    for (const shape of [often, once]) {
+      shape.ran(2)
+      shape.gave(3)
+      shape.failed()
+    }
+    for (let n = 0; n < 10_000; n++) {
+      shapeOf(book, `select c${n}x`)
+      assert.equal(shapeOf(book, 'select often'), often)
+    }
+    assert.equal(book.others.calls, 1)
+    // What runs still is counted with what has gone.
+    once.ran(7)
+    once.gave(1)
+    once.failed()
+    const { calls, totalMs, maxMs, rows, errors, label } = book.others
+    assert.deepEqual([calls, totalMs, maxMs, rows, errors, label], [2, 9, 7, 4, 2, '<others>'])
+    assert.equal(often.calls, 1)
+  })
+
+  it('are shown of any text without being kept', () => {
+    const label = (text: string) => labelOfText(Buffer.from(text), 0, Buffer.byteLength(text))
+    assert.equal(label("update t set a = 'secret' where b = 5"), "update t set a = '?' where b = ?")
+    assert.equal(label("select e'x'"), '<others>')
+    assert.ok(label(`select ${'x'.repeat(10_000)}`).length <= 1000)
   })
 
   it('average what they take', () => {
