@@ -20,6 +20,8 @@ export const TAKEN_NAME = BEGIN
 /** A statement name that exists on no server. */
 export const MISSING_NAME = `${PREFIX}none`
 
+/** The name of the exchange that brings a session's settings. */
+export const SETTINGS_DIFF = 'settings diff'
 /** The name of the exchange that `writeFence` makes. */
 export const FENCE = 'fence'
 

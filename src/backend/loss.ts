@@ -3,6 +3,7 @@ import type { ServerLoss } from '../pool/lease.ts'
 import type { OpenFailure, Refusal } from '../pool/types.ts'
 import { parseErrorResponse } from '../wire/error-response.ts'
 import { Status } from '../wire/protocol.ts'
+import { type InternalExchange, SETTINGS_DIFF } from './internal.ts'
 import type { Server } from './server.ts'
 
 /** Why a server is closed that was left in a transaction block in statement mode. */
@@ -37,12 +38,23 @@ export function lossOf(
   }
 }
 
+/** What a session has is not there any more, or not allowed to it: it would be refused on every server. */
+const FOR_GOOD = /^(22|42)/
+
 /** The same of a server that could not be made fit for its lessee: nothing of the lessee's has run. */
-export function unfit(server: Server, error: Buffer | null): ServerLoss {
+export function unfit(server: Server, { name, error }: InternalExchange): ServerLoss {
+  const { lessee } = server
   const loss = lossOf(server, 'settings diff failed', null, false)
   const refusal = error === null ? loss.refusal : refusalOf(error, 'settings')
-  return { ...loss, refusal, lastWords: null, isFatal: false, isUnfit: true }
+  // What is of one request ends with it, and who logs in is told so anyway.
+  const isSession = lessee !== null && lessee.session.once === null && !lessee.isProbe
+  const isFatal = isSession && name === SETTINGS_DIFF && FOR_GOOD.test(refusal.code)
+  const told = isFatal ? { detail: SESSION_LOST, ...refusal } : refusal
+  return { ...loss, refusal: told, lastWords: null, isFatal, isUnfit: true }
 }
+
+const SESSION_LOST =
+  'A setting of the session could not be brought to another server, so the session has ended.'
 
 /** A server's error as a refusal of ours. */
 export function refusalOf(bytes: Buffer, reason: string): Refusal {

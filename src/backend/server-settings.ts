@@ -7,7 +7,7 @@ import { type Change, isCarried, type Settings } from '../session/settings.ts'
 import { Touch } from '../sql/effects.ts'
 import { errorResponse } from '../wire/error-response.ts'
 import { Status } from '../wire/protocol.ts'
-import { internalExchange, writeDiff } from './internal.ts'
+import { internalExchange, SETTINGS_DIFF, writeDiff } from './internal.ts'
 import { bringSetup, writeReset } from './reset.ts'
 import { bringSequences } from './sequences.ts'
 import type { Server } from './server.ts'
@@ -32,7 +32,7 @@ export function bringSettings(server: Server, lessee: Lessee): void {
     lessee.session.settings = present
     return
   }
-  const diff = internalExchange('settings diff', true, (status, exchange) => {
+  const diff = internalExchange(SETTINGS_DIFF, true, (status, exchange) => {
     const { settings } = talk
     if (exchange.error !== null || status !== Status.Idle || settings === null) return
     const now = withUnreported(talk, settings, changes)

@@ -309,7 +309,7 @@ export class Server implements LeasedServer, StreamHandler, LoginEvents, AnswerE
     this.#answers.flush()
     const { lessee } = this
     if (lessee !== null) {
-      const loss = unfit(this, exchange.error)
+      const loss = unfit(this, exchange)
       this.#dropLessee()
       lessee.onServerLost(loss)
     }

@@ -82,6 +82,30 @@ describe('who somebody is', () => {
   })
 })
 
+describe('a session whose settings are refused for good', () => {
+  const cases = [
+    ['role gone', 'set role gone'],
+    ['text search configuration gone (copy = simple)', "set default_text_search_config = 'gone'"],
+  ] as const
+  for (const [made, taken] of cases) {
+    const name = made.replace(/ gone.*/, '')
+    it(`ends where its ${name} is dropped, instead of failing again and again`, async () => {
+      const rig = await Rig.start(postgres, ONE)
+      await postgres.admin(`create ${made}`)
+      await using a = await rig.client()
+      await using b = await rig.client()
+      assert.equal((await a.query(taken)).error, null)
+      await one(b, 'select 1')
+      await postgres.admin(`drop ${name} gone`)
+      a.send(m.query('select current_user'))
+      const [error] = (await a.untilClosed()).filter(({ type }) => type === 'E')
+      assert.ok(error?.type === 'E')
+      assert.deepEqual([error.severity, error.code], ['FATAL', '22023'])
+      assert.equal(await one(b, 'select 2'), '2')
+    })
+  }
+})
+
 describe('a pin', () => {
   const cases = [
     [
