@@ -99,8 +99,9 @@ export class Pooler {
       hubs: this.#hubs,
     })
     this.#secrets = new SecretKeeper(this.#secretSources())
-    const seen = { version: version(), time: this.#time, counters: this.#databaseCounters }
-    this.#consoleDoor = new Console(new PoolerSource(this, { ...seen, troubles: this.#troubles, log }))
+    const seen = { version: version(), time: this.#time, counters: this.#databaseCounters, log }
+    const more = { troubles: this.#troubles, limits: this.#limits }
+    this.#consoleDoor = new Console(new PoolerSource(this, { ...seen, ...more }))
     this.house = new House({
       random: systemRandom,
       time: this.#time,

@@ -12,6 +12,10 @@ export class Held {
   #bytes = 0
   isHolding = false
 
+  get first(): Buffer | null {
+    return this.#first
+  }
+
   get isFull(): boolean {
     return this.isHolding && this.#bytes > HELD_MAX
   }

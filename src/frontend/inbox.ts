@@ -29,6 +29,11 @@ export class Inbox {
     return this.#held.isHolding
   }
 
+  /** What waits, from its first message on; null: nothing does. */
+  get first(): Buffer | null {
+    return this.#held.first
+  }
+
   get saysGoodbye(): boolean {
     return this.#held.saysGoodbye
   }

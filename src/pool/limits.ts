@@ -142,6 +142,22 @@ export class Limits {
     this.#isServing = false
   }
 
+  /** The limit that keeps this pool from opening, by its option, and who shares it; null: none does. */
+  bindingOf(pool: AnyPool): { readonly option: string; readonly pools: readonly AnyPool[] } | null {
+    const { process, database, user } = this.limits
+    const { database: of, user: by } = pool
+    const kinds: readonly (readonly [string, number, (other: AnyPool) => boolean])[] = [
+      ['pool.max_servers', process, () => true],
+      ['max_servers of the database', database(of), (other) => other.database === of],
+      ['max_servers of the user', user(by), (other) => other.user === by],
+    ]
+    for (const [option, max, shares] of kinds) {
+      const pools = this.#full(max, shares)
+      if (pools !== null) return { option, pools }
+    }
+    return null
+  }
+
   /**
    * The pools that share the limit which keeps this pool from opening, or null when none does. `surplus`: so
    * many servers above the limit.

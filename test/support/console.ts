@@ -134,6 +134,12 @@ export const OURS: Readonly<Record<string, readonly string[]>> = {
       'text: last_message last_database last_user last_addr',
   ),
   RECENT_ERRORS: typed('text: time, int8: age, text: reason sqlstate message database user addr'),
+  WAITS: typed(
+    'text: database user addr application_name, int4: id, text: kind since, int4: wait wait_us, ' +
+      'text: reason cause statement, int4: holder_id, text: holder_addr holder_state, int4: holder_time, ' +
+      'text: holder_statement advice',
+  ),
+  PINS: typed('text: database user reason statement since, int4: age, text: addr id'),
   STATEMENTS: typed(
     'text: database statement, int8: calls total_time avg_time max_time rows errors shared sent_again, ' +
       'text: not_shared',

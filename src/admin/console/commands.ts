@@ -10,6 +10,7 @@ import { PROCESS_COMMANDS } from './show-process.ts'
 import { STATEMENT_COMMANDS } from './show-statements.ts'
 import { STATS_COMMANDS } from './show-stats.ts'
 import { TROUBLE_COMMANDS } from './show-troubles.ts'
+import { WAIT_COMMANDS } from './show-waits.ts'
 import type { Command } from './types.ts'
 
 const HELP: Command = {
@@ -28,6 +29,7 @@ const SHOWS: readonly Command[] = [
   ...POOL_COMMANDS,
   ...CONNECTION_COMMANDS,
   ...HOST_COMMANDS,
+  ...WAIT_COMMANDS,
   ...PIN_COMMANDS,
   ...TROUBLE_COMMANDS,
   ...STATEMENT_COMMANDS,

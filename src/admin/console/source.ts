@@ -22,18 +22,20 @@ export class PoolerSource implements ConsoleSource {
   readonly time: { readonly now: number }
   readonly counters: ConsoleSource['counters']
   readonly troubles: ConsoleSource['troubles']
+  readonly limits: ConsoleSource['limits']
   readonly #pooler: ControlledPooler
   readonly #log: Log
 
   constructor(
     pooler: ControlledPooler,
-    parts: Pick<ConsoleSource, 'version' | 'time' | 'counters' | 'troubles'> & { log: Log },
+    parts: Pick<ConsoleSource, 'version' | 'time' | 'counters' | 'troubles' | 'limits'> & { log: Log },
   ) {
     this.#pooler = pooler
     this.version = parts.version
     this.time = parts.time
     this.counters = parts.counters
     this.troubles = parts.troubles
+    this.limits = parts.limits
     this.#log = parts.log
   }
 

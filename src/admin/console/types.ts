@@ -5,6 +5,7 @@ import type { Client } from '../../frontend/client.ts'
 import type { Visitor } from '../../frontend/types.ts'
 import type { Counters } from '../../observe/counters.ts'
 import type { Troubles } from '../../observe/troubles.ts'
+import type { Limits } from '../../pool/limits.ts'
 import type { Refusal } from '../../pool/types.ts'
 import type { Router } from '../../routing/router.ts'
 import type { Column, Value } from '../../wire/rows.ts'
@@ -35,6 +36,8 @@ export interface ConsoleSource {
   readonly time: { readonly now: number }
   /** Counters by database. */
   readonly counters: { entries(): Iterable<[database: string, counters: Counters]> }
+  /** Limits that pools share. */
+  readonly limits: Pick<Limits, 'bindingOf'>
   /** What went wrong of late. */
   readonly troubles: Troubles
   /** Port for clients. */
