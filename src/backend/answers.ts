@@ -264,7 +264,7 @@ export class Answers {
     const ref = this.#replies.headRef as NamedParse | NamedClose | null
     this.#replies.shift()
     if ((head & REPLY_KIND) === Reply.Parse) {
-      nameParsed(ref as NamedParse, this.lessee?.session)
+      nameParsed(this.#talk, ref as NamedParse, this.lessee?.session)
       this.#emit(PARSE_COMPLETE)
     } else {
       // Null: there was nothing of that name.

@@ -2,10 +2,18 @@
 // and the unnamed one (RULES 13, 16). What SQL has prepared is brought by sql-prepared.ts. It keeps no state.
 import { Fate, Reply } from '../pool/replies.ts'
 import type { Definition, NamedStatement } from '../session/statements.ts'
-import type { VirtualSession } from '../session/virtual-session.ts'
+import type { Settings } from '../session/settings.ts'
+import type { Unnamed, VirtualSession } from '../session/virtual-session.ts'
 import { close } from '../wire/messages.ts'
 import { Status } from '../wire/protocol.ts'
-import { internalExchange, writeDiff, writeNamed, writeParse, writeSettings } from './internal.ts'
+import {
+  internalExchange,
+  writeDiff,
+  writeNamed,
+  writeParse,
+  writeSettings,
+  writeUnnamed,
+} from './internal.ts'
 import type { Output } from './output.ts'
 import { UnnamedFix } from './refs.ts'
 import type { Talk } from './talk.ts'
@@ -36,19 +44,34 @@ export class Bringing {
       this.#inject(definition)
       return definition.name
     }
-    const there = wanted.changesFrom(session.settings)
-    const back = session.settings.changesFrom(wanted)
+    this.#under(
+      wanted,
+      session.settings,
+      () => writeParse(talk, this.#out, definition),
+      () => this.#inject(definition),
+    )
+    return definition.name
+  }
+
+  /**
+   * Parses under other settings than the present ones.
+   * @param apart in an exchange of our own
+   * @param within in the middle of what the client does
+   */
+  #under(wanted: Settings, present: Settings, apart: () => void, within: () => void): void {
+    const talk = this.#talk
+    const there = wanted.changesFrom(present)
+    const back = present.changesFrom(wanted)
     if (talk.status === Status.Idle && talk.exchanges === 0 && !talk.isBatchOpen) {
       const guard = internalExchange('settings of a statement', true, () => {})
       writeDiff(talk, this.#out, there, guard)
-      writeParse(talk, this.#out, definition)
+      apart()
       writeDiff(talk, this.#out, back, guard)
     } else {
       writeSettings(talk, this.#out, there, null)
-      this.#inject(definition)
+      within()
       writeSettings(talk, this.#out, back, null)
     }
-    return definition.name
   }
 
   #inject(definition: Definition): void {
@@ -73,13 +96,29 @@ export class Bringing {
     if (unnamed === null || unnamed.isLarge) {
       this.#out.write(CLOSE_UNNAMED)
       isSent = talk.replies.push(Reply.Close | Fate.Swallow, ref)
-    } else {
-      writeNamed(this.#out, '', unnamed.body.subarray(0, unnamed.length))
-      isSent = talk.replies.push(Reply.Parse | Fate.Swallow, ref)
-    }
+    } else isSent = this.#injectUnnamed(unnamed, session, ref)
     talk.isUnnamedInBatch = true
     talk.unnamedOf = isSent && !talk.isBatchOpen ? session : null
     talk.unnamedVersion = unnamedVersion
+    return true
+  }
+
+  /** @returns whether it is on its way for certain */
+  #injectUnnamed({ body, length, settings }: Unnamed, session: VirtualSession, ref: UnnamedFix): boolean {
+    const talk = this.#talk
+    const text = body.subarray(0, length)
+    const inject = (): boolean => {
+      writeNamed(this.#out, '', text)
+      return talk.replies.push(Reply.Parse | Fate.Swallow, ref)
+    }
+    const isAlike = settings === null || settings.parseKey === session.settings.parseKey
+    if (isAlike || talk.status === Status.Failed) return inject()
+    const onDone = (isThere: boolean): void => {
+      if (isThere) talk.confirmUnnamed(session, ref.version)
+      else talk.unnamedOf = null
+    }
+    const apart = () => writeUnnamed(talk, this.#out, text, onDone)
+    this.#under(settings, session.settings, apart, inject)
     return true
   }
 }

@@ -154,6 +154,22 @@ export function writeParse(talk: Talk, out: Output, definition: Definition): voi
   out.write(SYNC)
 }
 
+/** The same of a client's unnamed statement. @param onDone whether it is there now */
+export function writeUnnamed(
+  talk: Talk,
+  out: Output,
+  body: Uint8Array,
+  onDone: (isThere: boolean) => void,
+): void {
+  const exchange = internalExchange('unnamed statement', false, (_status, { error }) =>
+    onDone(error === null),
+  )
+  talk.replies.push(Reply.Parse | Fate.Internal, exchange)
+  talk.replies.push(Reply.Sync | Fate.Internal, exchange)
+  writeNamed(out, '', body)
+  out.write(SYNC)
+}
+
 /** Writes, and counts, the Parse of a client's statement under another name. */
 export function writeNamed(out: Output, name: string, body: Uint8Array): void {
   out.counters.parsesToServers++

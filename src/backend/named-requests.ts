@@ -5,7 +5,7 @@ import { Sent } from '../pool/lease.ts'
 import { Fate, Reply } from '../pool/replies.ts'
 import { Definition, type NamedStatement, PREFIX } from '../session/statements.ts'
 import { UNNAMED_MAX, type VirtualSession } from '../session/virtual-session.ts'
-import { type Effects, NOT_READ, Touch } from '../sql/effects.ts'
+import { type Effects, NOT_READ, READS_ANEW, Touch } from '../sql/effects.ts'
 import type { Shape } from '../sql/shapes.ts'
 import type { Framer } from '../wire/framer.ts'
 import { close, FLUSH } from '../wire/messages.ts'
@@ -335,10 +335,13 @@ export class NamedRequests {
     return talk.exchanges > 0 && this.#sessionOf().statements.isUncertain(name, talk.batch)
   }
 
-  /** Behind exchanges in flight the settings at our turn are not known: nobody shares such a statement. */
+  /**
+   * Behind exchanges in flight, and in a transaction that has changed what is only read back at its end, the
+   * settings at our turn are not known: nobody shares such a statement.
+   */
   #parseKey(): number {
     const talk = this.#talk
-    const isKnown = talk.exchanges === 0 && !talk.hasExecuted
+    const isKnown = talk.exchanges === 0 && !talk.hasExecuted && (talk.touched & READS_ANEW) === 0
     return isKnown ? this.#sessionOf().settings.parseKey : 0
   }
 

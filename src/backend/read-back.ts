@@ -89,6 +89,7 @@ export function readBack(target: ReadBackTarget, session: VirtualSession): void 
   }
   if ((touched & Touch.Backend) !== 0) setPin(session, 'backend_state', blame)
   if ((touched & (Touch.AnyName | Touch.Unknown)) === Touch.AnyName) setPin(session, 'custom_setting', blame)
+  if ((asked & Ask.Settings) === 0) session.seen(talk.reported, null)
   if (asked === 0) {
     talk.channels?.settle(session)
     return
@@ -171,6 +172,7 @@ function apply({ talk }: ReadBackTarget, session: VirtualSession, { remains, bla
     session.keepsSettings = false
     talk.settings = talk.settings.withOwn(talk.reported, remains.settings)
     session.settings = talk.settings
+    session.seen(talk.reported, remains.settings)
     setPin(session, 'privileged_setting', remains.isPrivileged ? blame : null)
     if (remains.isForeign) setPin(session, 'custom_setting', blame)
     setPin(session, 'by_hand', ON.test(talk.settings.values.get(PIN) ?? '') ? blame : null)

@@ -2,7 +2,7 @@
 // closed, everything deallocated. Functions on the talk; they write no bytes.
 import { Fate } from '../pool/replies.ts'
 import type { Definition } from '../session/statements.ts'
-import { Touch } from '../sql/effects.ts'
+import { READS_ANEW, Touch } from '../sql/effects.ts'
 import type { VirtualSession } from '../session/virtual-session.ts'
 import type { Framer } from '../wire/framer.ts'
 import {
@@ -24,22 +24,28 @@ export function parseAnswered(talk: Talk, head: number, session: VirtualSession 
   if (ref instanceof UnnamedParse) {
     if (session === undefined) return
     session.setUnnamed(ref.unnamed)
+    if (talk.touched !== 0) session.madeUnseen(ref.unnamed)
     talk.confirmUnnamed(session, ref.version)
   } else if (ref instanceof NamedParse) {
     if (!ref.definition.isLarge) talk.statements.add(ref.definition)
-    nameParsed(ref, session)
+    nameParsed(talk, ref, session)
   } else if (ref instanceof UnnamedFix) {
     if (session !== undefined) talk.confirmUnnamed(session, ref.version)
   } else if (ref instanceof Brought) ref.onDone()
-  else if ((head & Fate.Swallow) !== 0 && ref !== BRINGING) talk.statements.add(ref as Definition)
+  // What was parsed under settings of this transaction is nothing for others: next time it is parsed anew.
+  else if ((head & Fate.Swallow) !== 0 && ref !== BRINGING && (talk.touched & READS_ANEW) === 0)
+    talk.statements.add(ref as Definition)
 }
 
 /** A client's Parse of a name is done, by Postgres or in its place. */
-export function nameParsed(ref: NamedParse, session: VirtualSession | undefined): void {
+export function nameParsed(talk: Talk, ref: NamedParse, session: VirtualSession | undefined): void {
   if (session === undefined) return
   const { definition } = ref
-  // Behind exchanges in flight the settings were not known when it was sent; now they are.
-  if (definition.parseKey === 0) definition.settings = session.settings
+  if (definition.parseKey === 0) {
+    // Behind exchanges in flight they were not known when it was sent; now those that Postgres reports are.
+    definition.settings = session.settings
+    if (talk.touched !== 0) session.madeUnseen(definition)
+  }
   session.statements.confirm(ref.change)
 }
 

@@ -1,6 +1,7 @@
 // The settings of a session, as values that can be compared by identity: equal settings are the same object.
 // All that Postgres reports (ParameterStatus), and of the others those that the session has set. It owns that
 // table of values; it does not know connections.
+import { READ_UNSEEN } from '../sql/settings.ts'
 import { readingFlags } from '../sql/transcode.ts'
 
 /** Reported, but not something that SET could replay: facts about the server or the login. */
@@ -22,22 +23,14 @@ const READ_BY_PARSE = new Set([
   'DateStyle',
   'IntervalStyle',
   'TimeZone',
-  'timezone_abbreviations',
   'search_path',
   'role',
   'session_authorization',
   'standard_conforming_strings',
-  'backslash_quote',
-  'transform_null_equals',
-  'array_nulls',
-  'xmloption',
-  'lc_monetary',
   'client_encoding',
   'row_security',
-  'restrict_nonsystem_relation_kind',
   'session_replication_role',
-  'extra_float_digits',
-  'bytea_output',
+  ...READ_UNSEEN,
 ])
 
 /** Who the session acts as. They decide what else may be set, so they are set last and reset first. */

@@ -12,12 +12,22 @@ export type { PinReason } from './pins.ts'
 /** Longest unnamed Parse that is kept to be brought to another server; a longer one pins. */
 export const UNNAMED_MAX = 64 * 1024
 
+/** Statements of one transaction whose settings are told at its end. */
+const UNSEEN_MAX = 1000
+
+/** A statement with the settings under which Postgres has made it. */
+interface Made {
+  settings: Settings | null
+}
+
 /** The unnamed statement: a copy of the body of its Parse message behind the (empty) name. */
 export class Unnamed {
   body: Buffer = Buffer.alloc(0)
   length = 0
   /** Too long to keep: it exists on one server only. */
   isLarge = false
+  /** Under which Postgres has parsed it; null: it has not. */
+  settings: Settings | null = null
 
   /** Takes a copy of `src[start..stop)`. */
   set(src: Buffer, start: number, stop: number): void {
@@ -85,6 +95,8 @@ export class VirtualSession {
   #spare: Unnamed | null = null
   /** What was known last of large statements with names. */
   #wasLarge = false
+  /** Made since Postgres was last asked; null: none. */
+  #unseen: Made[] | null = null
   /** Settings that the client has given a value of its own; null: none. */
   #own: Set<string> | null = null
 
@@ -126,6 +138,25 @@ export class VirtualSession {
     return this.once === null ? this.isPinned || this.isLane : !this.once.isClean
   }
 
+  /**
+   * A statement was made where settings may have changed that Postgres does not report: at the end of the
+   * transaction it is asked for them.
+   */
+  madeUnseen(made: Made): void {
+    this.#unseen ??= []
+    if (this.#unseen.length < UNSEEN_MAX) this.#unseen.push(made)
+    // Then it is what the settings of its next server make of it.
+    else made.settings = null
+  }
+
+  /** Postgres has told them; null: there was no need to ask. */
+  seen(reported: ReadonlyMap<string, string>, own: ReadonlyMap<string, string> | null): void {
+    if (this.#unseen === null) return
+    if (own !== null)
+      for (const made of this.#unseen) made.settings = made.settings?.withOwn(reported, own) ?? null
+    this.#unseen = null
+  }
+
   /** An object for a Parse of the unnamed statement that is being sent. */
   takeUnnamed(): Unnamed {
     const spare = this.#spare
@@ -138,6 +169,7 @@ export class VirtualSession {
     const before = this.unnamed
     if (before === unnamed) return
     this.unnamed = unnamed
+    if (unnamed !== null) unnamed.settings = this.settings
     if (before !== null) this.giveBack(before)
     if (before?.isLarge === true || unnamed?.isLarge === true) this.#followLarge()
   }

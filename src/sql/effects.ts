@@ -3,6 +3,7 @@
 // Postgres to tell. What is not understood may leave anything.
 import type { Routines } from './catalogue.ts'
 import { type NameUse, NO_USES, nameUses } from './name-uses.ts'
+import { READ_UNSEEN } from './settings.ts'
 import { Act, type Statement, type Verdict } from './verdict.ts'
 import { Fact } from './vocabulary.ts'
 import { lower } from './words.ts'
@@ -57,6 +58,8 @@ export const Touch = {
   Witness: 1 << 24,
   /** DISCARD SEQUENCES, also as a part of DISCARD ALL. */
   ForgetsSequence: 1 << 25,
+  /** What Postgres reads while it makes a statement, for the transaction or longer (`READ_UNSEEN`). */
+  Reading: 1 << 26,
   /** NOTIFY, pg_notify. */
   Notifies: 1 << 18,
   /** UNLISTEN: what it leaves depends on what was listened to before. */
@@ -73,6 +76,9 @@ export const TO_ASK =
   Touch.Prepared |
   Touch.Backend |
   Touch.Unknown
+
+/** What is made of a text behind it may be another statement than the known settings would make of it. */
+export const READS_ANEW = Touch.Reading | Touch.Resets | Touch.Unknown
 
 /** What a text may leave behind. */
 export interface Effects {
@@ -275,6 +281,7 @@ function names(statement: Statement, custom: Set<string>, bound: Set<number>): n
   for (const { name, parameter, value, isLocal } of statement.settings) {
     const isCustom = name === null ? parameter === 0 || isLocal === true : name.includes('.')
     if (isCustom) touches |= Touch.NamesCustom
+    if (name === null || READ_UNSEEN.has(name)) touches |= Touch.Reading
     if (isLocal === true) {
       touches |= Touch.Local
       continue

@@ -13,6 +13,22 @@ const OLD_NAMES: Readonly<Record<string, string>> = {
 const TRANSACTION = /^transaction_(isolation|read_only|deferrable)$/
 const TEXT_TYPES: ReadonlySet<string> = new Set(['text', 'varchar', 'bpchar', 'name', 'cstring', 'unknown'])
 
+/**
+ * Read by Postgres while it makes a statement of a text, without telling when they change and without making
+ * the statement anew (as it does for the search path and for row security).
+ */
+export const READ_UNSEEN: ReadonlySet<string> = new Set([
+  'timezone_abbreviations',
+  'backslash_quote',
+  'transform_null_equals',
+  'array_nulls',
+  'xmloption',
+  'lc_monetary',
+  'restrict_nonsystem_relation_kind',
+  'extra_float_digits',
+  'bytea_output',
+])
+
 /** Any setting may become anything. */
 export const COMPUTED: SettingChange = {
   name: null,

@@ -55,7 +55,6 @@ export const inTurns: Readonly<Record<string, string>> = listed({
   ],
   'a Parse of what the server has already is answered at once; that it cannot run any more is told behind it':
     [
-      'roles › row level security and the role',
       'temp › CREATE TEMPORARY, LOCAL TEMP, GLOBAL TEMP',
       'temp › ON COMMIT DROP',
       'temp › a temporary operator class of things: cast, aggregate',
