@@ -6,16 +6,17 @@ import type { Counters } from '../observe/counters.ts'
 import type { LeasedServer } from '../pool/lease.ts'
 import type { Pool } from '../pool/pool.ts'
 import { Offered, type Sharer, type Sharing } from '../pool/sharing.ts'
-import type { NamedStatement, Registry } from '../session/statements.ts'
+import type { Definition, NamedStatement, Registry } from '../session/statements.ts'
 import type { Unnamed } from '../session/virtual-session.ts'
 import { plainEffects } from '../sql/effects.ts'
 import { Shape } from '../sql/shapes.ts'
 import type { Framer } from '../wire/framer.ts'
-import { isComparable } from '../wire/shape.ts'
 import type { Insight } from './insight.ts'
 import { Lane, type LaneOwner } from './lane.ts'
+import { Fit, fitOf, isFree, suits } from './lane-fit.ts'
 import { LaneWaiter } from './lane-waiter.ts'
 import { learn } from './preparing.ts'
+import { RepeatedTexts } from './repeated-texts.ts'
 import { boundTo, Form, hasOnlyOwnTypes, Reading, SharedExchange } from './shared-exchange.ts'
 import type { Server } from './server.ts'
 
@@ -56,6 +57,7 @@ export class Dispatch implements Sharing, LaneOwner {
   /** With the named statement that each waits to run, and its shape. */
   readonly #waiting = new Map<Sharer, Wanted>()
   readonly #reading = new Reading()
+  readonly #repeated: RepeatedTexts
   /** What was offered last. */
   #shape: Shape | null = null
   #statement: NamedStatement | null = null
@@ -71,6 +73,7 @@ export class Dispatch implements Sharing, LaneOwner {
 
   constructor(parts: DispatchParts) {
     this.#parts = parts
+    this.#repeated = new RepeatedTexts(parts.registry)
   }
 
   // ---- for clients ----
@@ -85,7 +88,11 @@ export class Dispatch implements Sharing, LaneOwner {
     if (shape === null || shape.refusal !== null || shape.judgedBy < this.#parts.insight.version)
       return Offered.No
     this.#shape = shape
-    if (shape.ms < 0 || shape.ms > this.#parts.options().maxMs) return Offered.Measure
+    if (shape.ms < 0 || shape.ms > this.#parts.options().maxMs) {
+      // A plan for all values may be worse than one for each.
+      if (shape.ms >= 0) this.#repeated.spoil(shape)
+      return Offered.Measure
+    }
     const lane = this.#pick(client)
     const fit = lane === null ? Fit.Later : fitOf(lane, this.#statement, shape)
     if (fit === Fit.Never) return Offered.No
@@ -150,22 +157,34 @@ export class Dispatch implements Sharing, LaneOwner {
 
   #append(lane: Lane, client: Sharer, framer: Framer): void {
     const { src, start } = framer
-    const { form, size, textStart } = this.#reading
+    const { form, size, textStart, bindStart } = this.#reading
     const { session } = client
+    const shape = this.#shape as Shape
     const bytes = Buffer.from(src.subarray(start, start + size))
     let of: NamedStatement | Unnamed | null = null
+    let definition: Definition | null = null
     if (form !== Form.Query) framer.skipTo(start + size)
     if (form === Form.Unnamed) {
       of = session.takeUnnamed()
-      of.set(src, start + textStart, start + this.#reading.bindStart)
+      of.set(src, start + textStart, start + bindStart)
       session.unnamedVersion++
       session.unnamedEffects = NO_EFFECTS
-      session.unnamedShape = this.#shape
-    } else if (form === Form.Named) of = this.#statement
-    else session.unnamedVersion++
-    const exchange = new SharedExchange(client, bytes, this.#shape as Shape, of)
-    const name = form === Form.Named ? this.#statement?.definition.name : undefined
-    lane.append(exchange, name === undefined ? bytes : boundTo(name, bytes, this.#reading))
+      session.unnamedShape = shape
+      const { version } = this.#parts.insight
+      definition = this.#repeated.find(shape, session.settings, version, [bytes, textStart, bindStart])
+    } else if (form === Form.Named) {
+      of = this.#statement
+      definition = this.#statement?.definition ?? null
+    } else session.unnamedVersion++
+    const exchange = new SharedExchange(client, bytes, shape, of)
+    if (definition !== null && (form === Form.Named || lane.has(definition))) {
+      exchange.definition = definition
+      lane.append(exchange, boundTo(definition.name, bytes, this.#reading))
+    } else {
+      lane.append(exchange, bytes)
+      // Behind this one: those that come next need no Parse.
+      if (definition !== null) lane.bringIfRoom(definition, shape)
+    }
     this.#parts.counters.shared++
     this.#count()
   }
@@ -343,37 +362,4 @@ interface Wanted {
   readonly statement: NamedStatement | null
   readonly shape: Shape
   readonly since: number
-}
-
-/** May an exchange run on a lane? */
-const Fit = { Now: 0, Later: 1, Never: 2 } as const
-
-/** The lane's server is in the state that the client wants. */
-function suits(lane: Lane, { session, baseline }: Sharer): boolean {
-  return lane.settings === session.settings && (lane.server === null || lane.server.baseline === baseline)
-}
-
-/**
- * Has the lane's server the statement, and does it give there what the client was told? What it lacks is on
- * its way from now on.
- */
-function fitOf(lane: Lane, statement: NamedStatement | null, shape: Shape): number {
-  const { server } = lane
-  if (statement === null || server === null) return Fit.Now
-  const { definition } = statement
-  const { statements } = server.talk
-  const known = statements.shapeOf(definition.id)
-  const isTold = isComparable(statement.shape)
-  // What nobody has described here yet is described, too.
-  if (!statements.isFresh(definition.id) || (isTold && known === 0)) {
-    lane.bring(definition, shape)
-    return Fit.Later
-  }
-  statements.touch(definition)
-  return !isTold || known === statement.shape ? Fit.Now : Fit.Never
-}
-
-/** Nothing of its session binds it to one server or needs one to itself. */
-function isFree({ session }: Sharer): boolean {
-  return !session.isBound && session.once === null && session.mail === null
 }

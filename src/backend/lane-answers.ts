@@ -5,6 +5,7 @@ import { field } from '../wire/error-response.ts'
 import { Reply, REPLY_KIND } from '../pool/replies.ts'
 import type { Shape } from '../sql/shapes.ts'
 import { Found, type Framer } from '../wire/framer.ts'
+import { PARSE_COMPLETE } from '../wire/messages.ts'
 import { FromServer, Status } from '../wire/protocol.ts'
 import { rowsOf } from './running.ts'
 import type { SharedExchange } from './shared-exchange.ts'
@@ -116,11 +117,12 @@ export class LaneAnswers {
   #hand(exchange: SharedExchange, run: Buffer): boolean {
     const { client, kept } = exchange
     if (client === null) return true
-    exchange.isForwarded = true
     let mayGoOn = true
+    if (exchange.isParsed && !exchange.isForwarded) mayGoOn = client.deliver(PARSE_COMPLETE)
+    exchange.isForwarded = true
     if (kept !== null) {
       exchange.kept = null
-      mayGoOn = client.deliver(kept)
+      if (!client.deliver(kept)) mayGoOn = false
     }
     return client.deliver(run) && mayGoOn
   }
@@ -161,7 +163,9 @@ export class LaneAnswers {
     const { client, statement, unnamed } = exchange
     if (client === null) return
     if (framer.type === S.ParseComplete) client.session.setUnnamed(unnamed)
-    else if (statement !== null && framer.type !== S.BindComplete)
+    else if (exchange.isParsed) {
+      if (framer.type === S.BindComplete) client.session.setUnnamed(unnamed)
+    } else if (statement !== null && framer.type !== S.BindComplete)
       statement.shape = this.#talk.statements.shapeOf(statement.definition.id)
   }
 
@@ -175,15 +179,15 @@ export class LaneAnswers {
       this.#events.onLastWords(Buffer.from(bytes))
       return
     }
-    const why = OURS.get(field(bytes, 'C'))
+    const why = this.#ours(exchange, field(bytes, 'C'))
     if (why !== undefined && !exchange.isForwarded && !this.#isCertain) {
       // Of what came before, all is of this exchange: others were handed theirs.
       this.#src = EMPTY
       this.#start = this.#stop = 0
       this.#forwardsBody = false
       // What the server has of a statement may be at fault; what a statement does is not.
-      if (exchange.statement === null || why === WRITES) exchange.shape.forbid(why)
-      else this.#talk.statements.delete(exchange.statement.definition.id)
+      if (exchange.definition === null || why === WRITES) exchange.shape.forbid(why)
+      else this.#talk.statements.delete(exchange.definition.id)
       this.#events.sendElsewhere(exchange, why)
       return
     }
@@ -192,6 +196,14 @@ export class LaneAnswers {
     if (exchange.unnamed !== null && exchange.client?.session.unnamed !== exchange.unnamed)
       exchange.client?.session.setUnnamed(null)
     this.#forward(framer)
+  }
+
+  /** Why the error may be one that the client would not have met; undefined: it would. */
+  #ours(exchange: SharedExchange, code: string): string | undefined {
+    // What is parsed now knows tables and types of now, and Bind tells what it calls the statement.
+    const isOld =
+      exchange.isParsed && (code.startsWith('42') || exchange.client?.session.unnamed !== exchange.unnamed)
+    return isOld ? OURS.get('26000') : OURS.get(code)
   }
 
   /** What no read is answered. */

@@ -123,6 +123,21 @@ export class Lane implements Lessee, LaneEvents, WorksOff {
     })
   }
 
+  /** Is the statement there, as far as known as it would be if it were parsed now? */
+  has(definition: Definition): boolean {
+    const { statements } = (this.server as Server).talk
+    if (!statements.isFresh(definition.id)) return false
+    statements.touch(definition)
+    return true
+  }
+
+  /** Brings a statement that is of use but not needed: none that clients have named goes for it. */
+  bringIfRoom(definition: Definition, shape: Shape): void {
+    const { talk, parts } = this.server as Server
+    const isThere = talk.statements.has(definition.id)
+    if (isThere || talk.statements.size < parts.route.maxPreparedStatements) this.bring(definition, shape)
+  }
+
   /** After each event of the server. @returns false: the lease is over */
   settle(): boolean {
     const { talk } = this.server as Server

@@ -2,7 +2,7 @@
 // sent. It owns the client's bytes until the first byte of an answer was handed on. It never takes half an
 // exchange.
 import type { Sharer, SharedWork } from '../pool/sharing.ts'
-import { NamedStatement } from '../session/statements.ts'
+import { type Definition, NamedStatement } from '../session/statements.ts'
 import { Unnamed } from '../session/virtual-session.ts'
 import { FIRST_OID } from '../sql/catalogue-queries.ts'
 import type { Shape } from '../sql/shapes.ts'
@@ -138,6 +138,8 @@ export class SharedExchange implements SharedWork {
   readonly unnamed: Unnamed | null
   /** The named statement that it runs. */
   readonly statement: NamedStatement | null
+  /** What it runs by name on its server; null: Postgres is sent what the client has sent. */
+  definition: Definition | null = null
   /** Something of its answer was handed on. */
   isForwarded = false
   /** What came of its answer and may be taken back. */
@@ -158,6 +160,11 @@ export class SharedExchange implements SharedWork {
     this.#at = at
     this.since = now
     if (this.client !== null) this.client.shared = this
+  }
+
+  /** Its Parse was left out: its server has the statement. */
+  get isParsed(): boolean {
+    return this.unnamed !== null && this.definition !== null
   }
 
   get isMidMessage(): boolean {
@@ -189,13 +196,13 @@ export class SharedExchange implements SharedWork {
   }
 }
 
-/** The messages of an exchange whose Bind names a statement, with the name that the server has for it. */
+/** The messages of an exchange from its Bind on, with the name that the server has for its statement. */
 export function boundTo(name: string, bytes: Buffer, { bindStart, nameStart, nameEnd }: Reading): Buffer {
   const grown = name.length - (nameEnd - nameStart)
-  const made = Buffer.allocUnsafe(bytes.length + grown)
-  bytes.copy(made, 0, 0, nameStart)
-  made.write(name, nameStart, 'latin1')
-  bytes.copy(made, nameStart + name.length, nameEnd)
-  made.writeInt32BE(bytes.readInt32BE(bindStart + 1) + grown, bindStart + 1)
+  const made = Buffer.allocUnsafe(bytes.length - bindStart + grown)
+  bytes.copy(made, 0, bindStart, nameStart)
+  made.write(name, nameStart - bindStart, 'latin1')
+  bytes.copy(made, nameStart - bindStart + name.length, nameEnd)
+  made.writeInt32BE(bytes.readInt32BE(bindStart + 1) + grown, 1)
   return made
 }

@@ -139,8 +139,10 @@ suite('shared servers and the rest', () => {
     const paused = readers.reads
     pooler.resume()
     await eventually(() => readers.reads > paused + 50)
-    for (const server of sharing.entry.pool.active) server.isRetired = true
+    // After a pause it takes a moment until servers are shared again.
+    await eventually(() => sharing.entry.sharing?.lanes.some(({ isOpen }) => isOpen) === true)
     const closed = sharing.lanesShut('retired')
+    for (const server of sharing.entry.pool.active) server.isRetired = true
     await eventually(() => sharing.lanesShut('retired') > closed)
     for (const isOn of [false, true]) {
       pooler.reload(merge(pooler.config, { pool: { sharing: { isOn } } }))

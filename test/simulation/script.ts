@@ -102,10 +102,15 @@ class Writer {
     for (let count = random.between(1, 4); count > 0; count--) {
       const describe = random.chance(0.5) ? [m.describe('P')] : []
       const text = `select seen($1, '${random.pick(['shared', `c${this.id}`])}-r')`
-      const roll = random.below(3)
+      const roll = random.below(4)
       if (roll === 0) parts.push(simple(`select seen('${this.nonce()}')`))
       else if (roll === 1)
         parts.push(batch(m.parse(text), m.bind({ params: [this.nonce()] }), ...describe, m.execute()))
+      // Always the same, so that it is prepared where it runs beside others.
+      else if (roll === 2)
+        parts.push(
+          batch(m.parse('select seen($1)'), m.bind({ params: [this.nonce()] }), ...describe, m.execute()),
+        )
       else {
         const run = [m.bind({ statement: 'r1', params: [this.nonce()] }), ...describe, m.execute()]
         const isKnown = this.#names.has('r1')

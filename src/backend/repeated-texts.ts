@@ -1,0 +1,110 @@
+// Texts that clients send in a Parse of the unnamed statement again and again: on a shared server such a text
+// is prepared once, and then run by name. It owns which texts these are. It never gives out a statement for a
+// text, declared types or settings other than those that it was prepared with, nor one that was prepared
+// before the database changed.
+import type { Settings } from '../session/settings.ts'
+import { Definition, ownCopy, type Registry } from '../session/statements.ts'
+import { plainEffects } from '../sql/effects.ts'
+import type { Shape } from '../sql/shapes.ts'
+
+/** It came so often without another between: then it is prepared. Drivers do that after as many. */
+const OFTEN = 5
+/** So many texts in a row that were not the one before: its constants change. */
+const CHANGES_MAX = 50
+/** Of one pool; beyond them the oldest go. */
+const TEXTS_MAX = 500
+const NO_EFFECTS = plainEffects(0)
+
+class Repeated {
+  /** Of its Parse, behind the name. */
+  body: Buffer
+  count = 1
+  changes = 0
+  parseKey: number
+  /** The knowledge of the database by which it is counted. */
+  version: number
+  definition: Definition | null = null
+
+  constructor(body: Buffer, parseKey: number, version: number) {
+    this.body = body
+    this.parseKey = parseKey
+    this.version = version
+  }
+}
+
+export class RepeatedTexts {
+  readonly #registry: Registry
+  readonly #texts = new Map<Shape, Repeated>()
+
+  constructor(registry: Registry) {
+    this.#registry = registry
+  }
+
+  /**
+   * The statement to run in place of a Parse with the body `src[start..stop)`; null: it is sent as it is.
+   * @param version of what is known of the database
+   */
+  find(
+    shape: Shape,
+    { parseKey }: Settings,
+    version: number,
+    [src, start, stop]: readonly [Buffer, number, number],
+  ): Definition | null {
+    const known = this.#texts.get(shape)
+    if (known === undefined) {
+      this.#add(shape, new Repeated(ownCopy(src.subarray(start, stop)), parseKey, version))
+      return null
+    }
+    if (known.changes >= CHANGES_MAX) return null
+    const isSame =
+      known.body.length === stop - start &&
+      src.compare(known.body, 0, known.body.length, start, stop) === 0 &&
+      known.parseKey === parseKey
+    if (isSame && known.version === version) {
+      known.changes = 0
+      if (known.definition === null && ++known.count > OFTEN) known.definition = this.#prepare(known)
+      return known.definition
+    }
+    this.#drop(known)
+    known.changes = isSame ? 0 : known.changes + 1
+    if (!isSame) known.body = ownCopy(src.subarray(start, stop))
+    known.parseKey = parseKey
+    known.version = version
+    known.count = 1
+    return null
+  }
+
+  /** It does worse this way, or may. */
+  spoil(shape: Shape): void {
+    const known = this.#texts.get(shape)
+    if (known === undefined) return
+    this.#drop(known)
+    known.changes = CHANGES_MAX
+  }
+
+  #prepare({ body, version, parseKey }: Repeated): Definition | null {
+    const key = `repeated\0${version}\0${parseKey}\0${body.toString('latin1')}`
+    // Found by nobody else, and gone with its last use: the key of its settings is not its own.
+    return this.#registry.acquireAs(
+      key,
+      (id) => new Definition(id, ownCopy(body), NO_EFFECTS, { key, parseKey: 0 }),
+    )
+  }
+
+  #add(shape: Shape, text: Repeated): void {
+    if (this.#texts.size >= TEXTS_MAX) {
+      for (const [oldest, known] of this.#texts) {
+        this.#drop(known)
+        this.#texts.delete(oldest)
+        break
+      }
+    }
+    this.#texts.set(shape, text)
+  }
+
+  #drop(known: Repeated): void {
+    if (known.definition === null) return
+    this.#registry.release(known.definition)
+    known.definition = null
+  }
+}
