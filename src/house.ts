@@ -52,6 +52,8 @@ export class House implements HouseView {
   readonly clients = new Set<Client>()
   readonly visitors = new Set<Startup>()
   isDraining = false
+  /** It will drain soon: whoever sends clients here had better look for another. */
+  isEndNear = false
   /** Told when the last client or visitor has gone. */
   onEmpty: (() => void) | null = null
   #parts: HouseParts

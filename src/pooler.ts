@@ -312,7 +312,7 @@ export class Pooler {
 
   /** Could a client get a server now? */
   ready(): { ok: boolean; reason: string } {
-    const takesClients = !this.house.isDraining && this.#listeners.isOpen
+    const takesClients = !this.house.isDraining && !this.house.isEndNear && this.#listeners.isOpen
     return takesClients
       ? readiness(this.house, this.router)
       : { ok: false, reason: 'the pooler is shutting down' }

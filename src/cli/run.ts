@@ -177,10 +177,21 @@ async function stop(
   log: Log,
 ): Promise<void> {
   log.info({ how }, 'stopping')
-  const drained = pooler.drain(how === 'drain' ? orForever(pooler.config.shutdownTimeoutMs) : 0)
+  const { timeoutMs, delayMs } = pooler.config.shutdown
+  if (how === 'drain' && delayMs > 0) await lastOrders(pooler, signals, delayMs)
+  const drained = pooler.drain(how === 'drain' ? orForever(timeoutMs) : 0)
   void signals.now.then(() => pooler.drain(0))
   await drained
   log.info({}, 'stopped')
+}
+
+/** Who sends clients here looks at /readyz now and then: until it has, they still get in. */
+async function lastOrders(pooler: Pooler, signals: Signals, delayMs: number): Promise<void> {
+  pooler.house.isEndNear = true
+  const { promise: over, resolve } = Promise.withResolvers<void>()
+  const timer = setTimeout(resolve, delayMs)
+  await Promise.race([over, signals.now, pooler.stopped])
+  clearTimeout(timer)
 }
 
 /** What the operating system tells us. Handlers are there from the start, so that no signal is lost. */

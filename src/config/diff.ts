@@ -55,8 +55,7 @@ function* leaves(value: unknown, name: string): Generator<[name: string, value: 
     for (const [key, inner] of value) yield* leaves(inner, `${name}.${key}`)
   } else if (isSection && Object.getPrototypeOf(value) === Object.prototype) {
     for (const [key, inner] of Object.entries(value)) {
-      if (name === '' && key === 'shutdownTimeoutMs') yield ['shutdown.timeout', inner]
-      else if (name === 'pool.sharing') yield [SHARING[key], inner]
+      if (name === 'pool.sharing') yield [SHARING[key], inner]
       else yield* leaves(inner, name === '' ? key : `${name}.${nameInFile(key)}`)
     }
   } else if (!SHOWN_ONLY.test(name)) yield [name, value]

@@ -256,6 +256,6 @@ export function resolveConfig(context: ResolveContext, file: FileConfig): Config
       statsPeriodMs: log.stats_period,
     },
     embedded: { dataDir: embedded.data_dir, ephemeral: embedded.ephemeral },
-    shutdownTimeoutMs: file.shutdown.timeout,
+    shutdown: { timeoutMs: file.shutdown.timeout, delayMs: file.shutdown.delay },
   }
 }

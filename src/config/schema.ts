@@ -21,6 +21,7 @@ import {
   size,
   text,
 } from './leaves.ts'
+import { embedded, shutdown } from './schema-process.ts'
 import { ownPins, session, sharing } from './schema-session.ts'
 
 const poolMode = choice('session', 'transaction', 'statement')
@@ -381,13 +382,8 @@ export const fileSchema = z.strictObject(
       disconnections: option(boolean, false, 'A line for each client that goes, with reason and age'),
       stats_period: option(duration, '1m', 'A line of averages that often, while there is traffic; 0: never'),
     }),
-    embedded: section({
-      data_dir: option(filledText, './.pgmux/postgres', 'Folder of the embedded Postgres'),
-      ephemeral: option(boolean, false, 'Use a new folder and remove it at the end'),
-    }),
-    shutdown: section({
-      timeout: option(duration, '25s', 'Time for open transactions to end after SIGTERM; 0: no limit'),
-    }),
+    embedded,
+    shutdown,
   },
   { error: EXPECTS_KEYS },
 )

@@ -380,5 +380,5 @@ export interface Config {
   admin: AdminConfig
   log: LogConfig
   embedded: EmbeddedConfig
-  shutdownTimeoutMs: number
+  shutdown: { timeoutMs: number; delayMs: number }
 }

@@ -251,7 +251,7 @@ suite('ends', () => {
   })
 
   test('SHUTDOWN, WAIT_FOR_SERVERS: transactions end first, the console last', async () => {
-    const rig = await startConsole(postgres, { shutdownTimeoutMs: 20_000 })
+    const rig = await startConsole(postgres, { shutdown: { timeoutMs: 20_000 } })
     const boss = await rig.console()
     const busy = await rig.client()
     const idle = await rig.client()

@@ -11,6 +11,7 @@ import { type LogLine, logTo } from '../support/pooler.ts'
 import { getPostgres, notRun } from '../support/postgres.ts'
 import { Program } from '../support/program.ts'
 import { eventually } from '../support/rig.ts'
+import { testCertificate } from '../support/server-files.ts'
 import { type LoginError, WireClient } from '../support/wire-client.ts'
 
 const postgres = await getPostgres()
@@ -67,9 +68,14 @@ class Filed {
 
 describe('a hundred reloads under load', () => {
   it('are not noticed by clients, reconnect nobody, and report each mistake with its line', async () => {
+    const { certFile, keyFile } = testCertificate()
+    const tls = (round: number): string =>
+      round % 3 === 0 ? '{}' : `{ mode: prefer, cert_file: '${certFile}', key_file: '${keyFile}' }`
+    // Pools, users and certificates come and go.
     const text = (round: number): string =>
       `${BASE}pool: { size: ${POOL} }\n${'# a line more\n'.repeat(round % 7)}` +
-      `client: { max_connections: ${100 + round}, gone_grace: ${1 + (round % 5)}m }\n` +
+      `client: { max_connections: ${100 + round}, gone_grace: ${1 + (round % 5)}m, tls: ${tls(round)} }\n` +
+      `databases:\n  '*': {}\n  extra${round % 4}: { host: 127.0.0.1, port: 1, pool_size: ${1 + round} }\n` +
       `users:\n  extra${round % 3}: { password: p${round} }\n`
     const filed = await Filed.start('load.yaml', text(0))
     const pids = new Set<string>()

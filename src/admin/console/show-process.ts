@@ -37,8 +37,8 @@ const PGBOUNCER_NAMES: readonly (readonly [name: string, ours: string])[] = [
 
 /** A value of the configuration in use, as the file would have it; undefined: it is not kept. */
 function valueInUse(config: Config, { path, kind, secret }: OptionInfo): Value | undefined {
-  let value: unknown = path[0] === 'shutdown' ? { timeoutMs: config.shutdownTimeoutMs } : { root: config }
-  for (const key of path[0] === 'shutdown' ? path.slice(1) : ['root', ...path]) {
+  let value: unknown = config
+  for (const key of path) {
     const holder = (value ?? {}) as Record<string, unknown>
     value = holder[camel(key)] ?? holder[`${camel(key)}Ms`]
   }

@@ -61,7 +61,7 @@ export class PoolerSource implements ConsoleSource {
 
   shutdown(mode: ShutdownMode): void {
     if (mode === 'wait for clients') void this.#pooler.stopWhenEmpty()
-    else void this.#pooler.drain(mode === 'now' ? 0 : orForever(this.config.shutdownTimeoutMs))
+    else void this.#pooler.drain(mode === 'now' ? 0 : orForever(this.config.shutdown.timeoutMs))
   }
 
   note(fields: Readonly<Record<string, unknown>>, message: string, level: 'debug' | 'info' = 'info'): void {
