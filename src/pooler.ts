@@ -7,6 +7,7 @@ import { PasswordWork } from './auth/password-work.ts'
 import { Console } from './admin/console/console.ts'
 import { PoolerSource } from './admin/console/source.ts'
 import { adminHandler } from './admin/http.ts'
+import { poolSeries } from './admin/pool-series.ts'
 import { Certificates, type Side } from './certificates.ts'
 import { changesBetween } from './config/diff.ts'
 import type { Config, PoolMode } from './config/types.ts'
@@ -101,7 +102,8 @@ export class Pooler {
     this.#secrets = new SecretKeeper(this.#secretSources())
     const seen = { version: version(), time: this.#time, counters: this.#databaseCounters, log }
     const more = { troubles: this.#troubles, limits: this.#limits }
-    this.#consoleDoor = new Console(new PoolerSource(this, { ...seen, ...more }))
+    const source = new PoolerSource(this, { ...seen, ...more })
+    this.#consoleDoor = new Console(source)
     this.house = new House({
       random: systemRandom,
       time: this.#time,
@@ -133,8 +135,9 @@ export class Pooler {
     this.#metrics.registerCounters(() => this.#counters)
     this.#metrics.registerGauges(() => this.gauges())
     this.#certificates.follow(config, marks)
-    const source = { totals: () => this.#metrics.totals(), gauges: () => this.gauges() }
-    this.#stats = new StatsLine(source, log, systemClock.now())
+    this.#metrics.registerSeries(poolSeries(source))
+    const numbers = { totals: () => this.#metrics.totals(), gauges: () => this.gauges() }
+    this.#stats = new StatsLine(numbers, log, systemClock.now())
   }
 
   /** What counts at present. */

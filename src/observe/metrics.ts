@@ -1,8 +1,10 @@
 // The numbers for Prometheus. Owns the registry and the names; the numbers themselves belong to those who
 // register them and are read when somebody scrapes, so that the hot path only adds to plain fields.
 import { monitorEventLoopDelay } from 'node:perf_hooks'
+import { setImmediate } from 'node:timers/promises'
 import { Counter, collectDefaultMetrics, Gauge, type Metric, Registry } from 'prom-client'
-import { Counters, type LabelledCounts, TIME_BOUNDS_MS } from './counters.ts'
+import { Counters, type LabelledCounts, TIME_BOUNDS_MS, type TimeHistogram } from './counters.ts'
+import { type Sample, type Series, seriesText } from './exposition.ts'
 
 /** What is true now, by state. States are fixed words (`active`, `waiting`, `idle`, ...). */
 export interface Gauges {
@@ -24,6 +26,8 @@ export interface Gauges {
   readonly listening?: Readonly<Record<'servers' | 'channels' | 'subscribers', number>>
 }
 
+/** So long the metrics are written at a time. */
+const TURN_MS = 3
 const DELAY_RESOLUTION_MS = 20
 const DELAY_QUANTILES = [0.5, 0.9, 0.99]
 const NANO = 1e-9
@@ -33,6 +37,8 @@ type LabelledTotal = { labels: Record<string, string>; value: number }
 /** The metrics of one process. */
 export class Metrics {
   readonly #registry = new Registry()
+  /** Those that others make. */
+  readonly #series = new Map<string, Series>()
   readonly #counters = new Set<() => Counters>()
   readonly #gauges = new Set<() => Gauges>()
   /** What owners that are gone have counted: a counter never goes down. */
@@ -49,7 +55,7 @@ export class Metrics {
     this.#definePins()
     this.#defineGauges()
     this.#defineListening()
-    this.#defineWaits()
+    this.#defineTimes()
     this.#defineDelay()
   }
 
@@ -75,10 +81,31 @@ export class Metrics {
     return () => this.#gauges.delete(read)
   }
 
-  /** All metrics in Prometheus' text format. */
-  text(): Promise<string> {
+  /** Adds metrics that somebody else makes. They cost nothing but their values. */
+  registerSeries(all: Iterable<Series>): void {
+    for (const series of all) {
+      const { name, help, type, aggregator = 'sum', values } = series
+      this.#series.set(name, series)
+      const get = () => ({ name, help, type, aggregator, values: values() })
+      this.#registry.registerMetric({ name, get } as unknown as Metric)
+    }
+  }
+
+  /** All metrics in Prometheus' text format. Whoever else has something to do gets a turn in between. */
+  async text(): Promise<string> {
     this.#total = this.totals()
-    return this.#registry.metrics()
+    const parts: string[] = []
+    let turn = performance.now()
+    for (const { name } of this.#registry.getMetricsAsArray()) {
+      const series = this.#series.get(name)
+      parts.push(
+        series === undefined ? await this.#registry.getSingleMetricAsString(name) : seriesText(series),
+      )
+      if (performance.now() - turn < TURN_MS) continue
+      await setImmediate()
+      turn = performance.now()
+    }
+    return `${parts.join('\n\n')}\n`
   }
 
   /** The counters of all owners, those that are gone included. */
@@ -294,36 +321,34 @@ export class Metrics {
     })
   }
 
-  /** prom-client's own histogram takes single observations only, ours arrives counted: hence the cast. */
-  #defineWaits(): void {
-    const name = 'pgmux_wait_seconds'
-    const metric = {
-      name,
-      get: () => ({
-        name,
-        help: 'How long clients waited for a server',
-        type: 'histogram',
-        aggregator: 'sum',
-        values: this.#waitValues(name),
-      }),
-    }
-    this.#registry.registerMetric(metric as unknown as Metric)
+  #defineTimes(): void {
+    this.#histogram('pgmux_wait_seconds', 'How long clients waited for a server', ({ waits }) => waits)
+    const queries = 'How long Postgres took for requests of clients'
+    this.#histogram('pgmux_query_seconds', queries, ({ queryTimes }) => queryTimes)
+    const transactions = 'How long transactions were open'
+    this.#histogram('pgmux_transaction_seconds', transactions, ({ transactionTimes }) => transactionTimes)
   }
 
-  #waitValues(name: string): { metricName: string; labels: Record<string, string>; value: number }[] {
-    const { waits } = this.#total
-    let below = 0
-    const values = TIME_BOUNDS_MS.map((bound, at) => {
-      below += waits.buckets[at]
-      return { metricName: `${name}_bucket`, labels: { le: String(bound / 1000) }, value: below }
-    })
-    values.push({ metricName: `${name}_bucket`, labels: { le: '+Inf' }, value: waits.count })
-    const totals = [
-      { metricName: `${name}_sum`, labels: {}, value: waits.sumMs / 1000 },
-      { metricName: `${name}_count`, labels: {}, value: waits.count },
-    ]
-    return [...values, ...totals]
+  /** prom-client's own histogram takes single observations only, ours arrives counted: hence the cast. */
+  #histogram(name: string, help: string, pick: (total: Counters) => TimeHistogram): void {
+    const values = () => histogramValues(name, pick(this.#total))
+    const get = () => ({ name, help, type: 'histogram', aggregator: 'sum', values: values() })
+    this.#registry.registerMetric({ name, get } as unknown as Metric)
   }
+}
+
+type HistogramValue = Sample & { readonly metricName: string }
+
+function histogramValues(name: string, times: TimeHistogram): HistogramValue[] {
+  let below = 0
+  const values = TIME_BOUNDS_MS.map((bound, at): HistogramValue => {
+    below += times.buckets[at]
+    return { metricName: `${name}_bucket`, labels: { le: String(bound / 1000) }, value: below }
+  })
+  values.push({ metricName: `${name}_bucket`, labels: { le: '+Inf' }, value: times.count })
+  values.push({ metricName: `${name}_sum`, labels: {}, value: times.sumMs / 1000 })
+  values.push({ metricName: `${name}_count`, labels: {}, value: times.count })
+  return values
 }
 
 function addStates(gauge: Gauge<string>, states: Readonly<Record<string, number>>): void {

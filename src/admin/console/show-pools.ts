@@ -72,6 +72,7 @@ function* databases({ source, sessions }: Operator): Generator<Value[]> {
       ...[own.maxServers ?? pool.maxServersPerDatabase, serversIn(entries)],
       ...[own.maxClients ?? client.maxPerDatabase, clientsIn(entries)],
       ...[router.gates.isPaused(name) ? 1 : 0, router.gates.disabled.has(name) ? 1 : 0],
+      own.reserveSize ?? pool.reserveSize,
     ]
   }
   yield [
@@ -90,6 +91,7 @@ function* databases({ source, sessions }: Operator): Generator<Value[]> {
     0,
     0,
     sessions.length,
+    0,
     0,
     0,
   ]
@@ -123,19 +125,24 @@ function* users({ source }: Operator): Generator<Value[]> {
   }
 }
 
-function* lists({ source, sessions }: Operator): Generator<Value[]> {
+function lists({ source, sessions }: Operator): Value[][] {
+  return listCounts(source, sessions.length).map(([list, items]) => [list, items])
+}
+
+/** How many there are of each kind of thing. @param inConsole clients of the console */
+export function listCounts(source: ConsoleSource, inConsole = 0): [list: string, items: number][] {
   const { house, router, config } = source
   const entries = [...router.entries()]
   const idle = entries.reduce((sum, { pool }) => sum + pool.idle.length, 0)
   const users = new Set([...config.users.keys(), ...entries.map(({ user }) => user)])
-  const counts: readonly (readonly [string, number])[] = [
+  return [
     ['databases', databaseNames(source).length + 1],
     ['users', users.size],
     ['peers', 0],
     ['pools', entries.length + 1],
     ['peer_pools', 0],
     ['free_clients', 0],
-    ['used_clients', house.clients.size + sessions.length],
+    ['used_clients', house.clients.size + inConsole],
     ['login_clients', house.visitors.size],
     ['free_servers', idle],
     ['used_servers', serversIn(entries) - idle],
@@ -144,7 +151,6 @@ function* lists({ source, sessions }: Operator): Generator<Value[]> {
     ['dns_queries', 0],
     ['dns_pending', 0],
   ]
-  for (const [list, items] of counts) yield [list, items]
 }
 
 export const POOL_COMMANDS: readonly Command[] = [
@@ -168,7 +174,9 @@ export const POOL_COMMANDS: readonly Command[] = [
     columns: columns(
       'text: name host, int4: port, text: database force_user, int4: pool_size min_pool_size ' +
         'reserve_pool_size server_lifetime, text: pool_mode load_balance_hosts, int4: max_connections ' +
-        'current_connections max_client_connections current_client_connections paused disabled',
+        'current_connections max_client_connections current_client_connections paused disabled ' +
+        // As it was called up to 1.23: the exporter of Debian looks for it.
+        'reserve_pool',
     ),
     rows: databases,
   },

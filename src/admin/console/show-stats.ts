@@ -79,8 +79,14 @@ export const STATS_COMMANDS: readonly Command[] = [
       DATABASE,
       ...NAMES.map(([, name]) => numeric(`total_${name}`)),
       ...NAMES.map(([key, name]) => numeric(`avg_${SHORT[key] ?? name}`)),
+      // As it was called up to 1.7: the exporter of Debian looks for it.
+      numeric('total_requests'),
     ],
-    rows: (operator) => perDatabase(operator, (totals, averaged) => [...values(totals), ...values(averaged)]),
+    rows: (operator) =>
+      perDatabase(operator, (totals, averaged) => [
+        ...[...values(totals), ...values(averaged)],
+        totals.get('query_count') ?? 0,
+      ]),
   },
   {
     name: 'SHOW STATS_TOTALS',

@@ -121,8 +121,8 @@ describe('metrics', () => {
     assert.equal(value(await metrics.text(), 'pgmux_clients{state="active"}'), 1)
   })
 
-  it('are all on the page about operations', async () => {
-    const page = readFileSync(new URL('../../../docs/operations.md', import.meta.url), 'utf8')
+  it('are all on the page about metrics', async () => {
+    const page = readFileSync(new URL('../../../docs/metrics.md', import.meta.url), 'utf8')
     const names = [...(await metrics.text()).matchAll(/^# TYPE (pgmux_\w+)/gm)].map(([, name = '']) => name)
     assert.ok(names.length > 20, String(names))
     assert.deepEqual(
