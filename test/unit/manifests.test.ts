@@ -6,8 +6,6 @@ import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import { after, describe, it } from 'node:test'
 import { fileURLToPath } from 'node:url'
-import type { Deployment } from 'kubernetes-types/apps/v1.js'
-import type { Container, PodSpec, Probe, Service } from 'kubernetes-types/core/v1.js'
 import { parse, parseAllDocuments } from 'yaml'
 import { z } from 'zod'
 import { loadConfig } from '../../src/config/load.ts'
@@ -21,13 +19,37 @@ const folder = mkdtempSync(join(root, 'node_modules', '.manifests-'))
 after(() => rmSync(folder, { recursive: true, force: true }))
 
 type Manifest = { apiVersion: string; kind: string }
+
+// What is looked at here; that it is there, and right, the types of Kubernetes say.
+interface Probe {
+  httpGet?: { path?: string; port: string }
+  periodSeconds?: number
+  failureThreshold?: number
+}
+interface Container {
+  name: string
+  env?: { name: string; value?: string }[]
+  ports?: { name: string; containerPort: number }[]
+  restartPolicy?: string
+  startupProbe?: Probe
+  livenessProbe?: Probe
+  readinessProbe?: Probe
+}
+interface PodSpec {
+  containers: Container[]
+  initContainers?: Container[]
+  terminationGracePeriodSeconds?: number
+}
+type Deployment = Manifest & { spec: { template: { spec: PodSpec } } }
+type Service = Manifest & { spec: { ports: { targetPort: string }[] } }
+
 const manifestsOf = (name: string): Manifest[] =>
   parseAllDocuments(read(`kubernetes/${name}`)).map((document) => document.toJS() as Manifest)
 const FILES = ['sidecar.yaml', 'deployment.yaml']
 const all = FILES.flatMap(manifestsOf)
 const podOf = (name: string): PodSpec => {
   const found = manifestsOf(name).find(({ kind }) => kind === 'Deployment') as Deployment | undefined
-  return found!.spec!.template.spec!
+  return found!.spec.template.spec
 }
 
 /** `apps/v1` lies in apps/v1, `v1` in core/v1. */
@@ -84,7 +106,7 @@ describe('Kubernetes', () => {
     const ports = new Map(containers[0]!.ports!.map((port) => [port.name, port.containerPort]))
     const { config } = loadConfig({ env: {} })
     assert.deepEqual(Object.fromEntries(ports), { postgres: config.listen.port, metrics: config.admin.port })
-    assert.equal(service.spec!.ports![0]!.targetPort, 'postgres')
+    assert.equal(service.spec.ports[0]!.targetPort, 'postgres')
     const probes = (each: Container): Probe[] =>
       [each.startupProbe, each.livenessProbe, each.readinessProbe].flatMap((probe) => probe ?? [])
     for (const each of [...containers, ...podOf('sidecar.yaml').initContainers!]) {
