@@ -4,6 +4,8 @@ import { check } from './cli/check.ts'
 import { importFile } from './cli/import.ts'
 import { HELP, parseArguments, UsageError } from './cli/arguments.ts'
 import { run } from './cli/run.ts'
+import { status } from './cli/status.ts'
+import { top } from './cli/top.ts'
 import { tunnel } from './cli/tunnel.ts'
 import { ConfigError } from './config/load.ts'
 import { ImportError } from './config/import/import.ts'
@@ -21,6 +23,8 @@ async function main(): Promise<void> {
   else if (given.command === 'version') process.stdout.write(`pgmux ${version()}\n`)
   else if (given.command === 'check') process.exitCode = await check(given)
   else if (given.command === 'import') process.exitCode = importFile(given.target)
+  else if (given.command === 'status') process.exitCode = await status(given)
+  else if (given.command === 'top') process.exitCode = await top(given)
   else if (given.command === 'tunnel') process.exitCode = await tunnel(given)
   else process.exitCode = await run(given)
 }

@@ -7,6 +7,9 @@ export const HELP = `pgmux: a connection multiplexer for Postgres
   pgmux [run] [options]      run the pooler; without an upstream, in front of a Postgres of its own
   pgmux import FILE.ini      write a pgbouncer.ini, and what it names, as config.yaml to standard output
   pgmux check [options]      check the configuration; with --connect also log in to Postgres
+  pgmux status [URL]         how a running pgmux is, from its console: that of the configuration, or of a URL
+                             (postgres://user:password@host:6432/pgmux); --json for programs
+  pgmux top [URL]            the same live in the terminal: pools, waits, statements, clients, servers
   pgmux tunnel URL           let psql and other programs in through the WebSocket endpoint of a pgmux, for
                              example ws://127.0.0.1:6480/v2; they connect to --listen (127.0.0.1:5433)
 
@@ -22,6 +25,7 @@ Options
   --log-format FORMAT        pretty or json
   --ephemeral                the Postgres of its own keeps nothing
   --connect                  with check: log in to Postgres and compare pool sizes with max_connections
+  --json                     with status: everything, as JSON
   --allow-remote             with tunnel: --listen may be an address that other machines reach
   --help, --version
 
@@ -35,7 +39,9 @@ export interface Arguments {
   readonly command: Command | 'help' | 'version'
   readonly flags: Flags
   readonly connect: boolean
-  /** The URL of `tunnel`, the file of `import`; '' where there is none. */
+  /** Of `status`. */
+  readonly json: boolean
+  /** The URL of `tunnel`, `status` and `top`, the file of `import`; '' where there is none. */
   readonly target: string
   readonly allowRemote: boolean
 }
@@ -52,13 +58,14 @@ const OPTIONS = {
   'log-format': { type: 'string' },
   ephemeral: { type: 'boolean' },
   connect: { type: 'boolean' },
+  json: { type: 'boolean' },
   'allow-remote': { type: 'boolean' },
   help: { type: 'boolean', short: 'h' },
   version: { type: 'boolean', short: 'v' },
 } as const
 
 /** Arguments that are no options of the configuration. */
-const OWN = ['connect', 'allow-remote', 'help', 'version']
+const OWN = ['connect', 'json', 'allow-remote', 'help', 'version']
 
 /** @throws UsageError in words that name the argument. */
 export function parseArguments(args: readonly string[]): Arguments {
@@ -66,6 +73,8 @@ export function parseArguments(args: readonly string[]): Arguments {
   const command = commandOf(positionals)
   if (values.connect === true && command !== 'check')
     throw new UsageError('--connect belongs to the command check')
+  if (values.json === true && command !== 'status')
+    throw new UsageError('--json belongs to the command status')
   if (values['allow-remote'] === true && command !== 'tunnel')
     throw new UsageError('--allow-remote belongs to the command tunnel')
   const flags: Record<string, unknown> = {}
@@ -82,21 +91,24 @@ export function parseArguments(args: readonly string[]): Arguments {
     command: asked,
     flags: flags as Flags,
     connect: values.connect === true,
+    json: values.json === true,
     target: positionals[1] ?? '',
     allowRemote: values['allow-remote'] === true,
   }
 }
 
-type Command = 'run' | 'check' | 'tunnel' | 'import'
+type Command = 'run' | 'check' | 'tunnel' | 'import' | 'status' | 'top'
 
-const COMMANDS: readonly Command[] = ['run', 'check', 'tunnel', 'import']
+const COMMANDS: readonly Command[] = ['run', 'check', 'tunnel', 'import', 'status', 'top']
+const TAKING_TARGET: readonly Command[] = ['tunnel', 'import', 'status', 'top']
 
 function commandOf([name = 'run', ...more]: readonly string[]): Command {
   const command = COMMANDS.find((known) => known === name)
   if (command === undefined)
-    throw new UsageError(`"${name}" is no command; there are run, check, tunnel and import`)
-  const takesTarget = command === 'tunnel' || command === 'import'
-  const extra = more[takesTarget ? 1 : 0]
+    throw new UsageError(
+      `"${name}" is no command; there are ${COMMANDS.slice(0, -1).join(', ')} and ${COMMANDS.at(-1)}`,
+    )
+  const extra = more[TAKING_TARGET.includes(command) ? 1 : 0]
   if (extra !== undefined) throw new UsageError(`"${extra}" is one argument too many`)
   if (command === 'import' && more.length === 0)
     throw new UsageError('import needs the name of a pgbouncer.ini')

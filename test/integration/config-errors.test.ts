@@ -150,6 +150,8 @@ suite('the command', () => {
     [['--config', 'nowhere.yaml'], /nowhere\.yaml/],
     [['--pool-sise', '5'], /--pool-sise/],
     [['rum'], /"rum" is no command/],
+    [['status', 'a', 'b'], /"b" is one argument too many/],
+    [['top', '--json'], /--json belongs to the command status/],
     [['--pool-size', 'many'], /pool.?size.*many/],
     [['--mode', 'transactoin'], /transaction/],
     [['--upstream', `http://app:${SECRET}@host/db`], /expects a URL/],
