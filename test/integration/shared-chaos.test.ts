@@ -65,8 +65,13 @@ class Actor {
 
   async #connect(): Promise<WireClient> {
     const client = await this.#sharing.client()
-    await client.run(m.parse('select id, text from numbers where id = $1', { name: 's' }), m.sync())
-    return client
+    const parse = m.parse('select id, text from numbers where id = $1', { name: 's' })
+    for (;;) {
+      const { error } = await client.run(parse, m.sync())
+      // Its server may be terminated before Postgres has parsed it, or behind that.
+      if (error === null || error.code === '42P05') return client
+      this.#excuse(error.code, 'a Parse')
+    }
   }
 
   async #act(client: WireClient): Promise<void> {
