@@ -246,6 +246,12 @@ export class Dispatch implements Sharing, LaneOwner {
     this.onLaneRoom(lane)
   }
 
+  onRan(lane: Lane, shape: Shape, ms: number, count: number): void {
+    const each = Math.max(0, ms - this.#roundTrip) / count
+    if (lane.isOpen) shape.took(each)
+    else shape.tookTooLong(each)
+  }
+
   onLaneRoom(lane: Lane): void {
     if (this.#waiting.size === 0 || !this.#isUsable(lane)) return
     const { depth } = this.#parts.options()

@@ -22,6 +22,8 @@ import { prepareShared } from './shared-prepare.ts'
 export interface LaneOwner {
   /** It may take exchanges. */
   onLaneOpen(lane: Lane): void
+  /** So many exchanges, the last of this shape, have come back `ms` after the first of them was its turn. */
+  onRan(lane: Lane, shape: Shape, ms: number, count: number): void
   /** Some of its exchanges have ended. */
   onLaneRoom(lane: Lane): void
   /** It takes no more. @param reason of the closed list of `Demotion` */
@@ -107,7 +109,7 @@ export class Lane implements Lessee, LaneEvents, WorksOff {
     answers.ended = 0
     const now = this.#clock()
     // What came together was worked off together.
-    answers.lastShape?.took((now - this.headSince) / ended)
+    if (answers.lastShape !== null) this.#owner.onRan(this, answers.lastShape, now - this.headSince, ended)
     this.headSince = this.depth > 0 ? now : 0
     this.#owner.onLaneRoom(this)
   }

@@ -40,8 +40,12 @@ const SPACE_BYTE = 0x20
 const QUOTE_BYTE = 0x27
 const AMPERSAND_BYTE = 0x26
 
-/** A new time counts for so much. */
+/** A new time counts for so much, */
 const WEIGHT = 0.2
+/** for no more than so many times the average: where processors are short, some wait long for theirs, */
+const TIMES_MAX = 4
+/** but for so much in any case, ms. */
+const LEAST_MAX_MS = 0.2
 
 /** Statements that differ in their constants only. */
 export class Shape {
@@ -100,6 +104,12 @@ export class Shape {
 
   /** One of them has taken so long. */
   took(ms: number): void {
+    const most = this.ms < 0 ? ms : Math.max(this.ms * TIMES_MAX, LEAST_MAX_MS)
+    this.tookTooLong(Math.min(ms, most))
+  }
+
+  /** The same where others had to be sent elsewhere because of it. */
+  tookTooLong(ms: number): void {
     this.ms = this.ms < 0 ? ms : this.ms + (ms - this.ms) * WEIGHT
   }
 

@@ -140,4 +140,16 @@ describe('shapes', () => {
     for (let n = 0; n < 50; n++) shape.took(3)
     assert.ok(shape.ms > 2.9)
   })
+
+  it('that wait for a processor once are not slow for that; those that held up others are', () => {
+    const shape = shapeOf(new ShapeBook(), 'select 1')!
+    for (let n = 0; n < 50; n++) shape.took(0.05)
+    shape.took(50)
+    assert.ok(shape.ms < 0.1, `${shape.ms} ms`)
+    shape.tookTooLong(50)
+    assert.ok(shape.ms > 2)
+    for (let n = 0; n < 50; n++) shape.took(0)
+    for (let n = 0; n < 30; n++) shape.took(50)
+    assert.ok(shape.ms > 2, 'which is slow from now on is seen')
+  })
 })
