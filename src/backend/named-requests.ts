@@ -115,7 +115,9 @@ export class NamedRequests {
     if (definition === null) return this.#refuse(framer, statementsFull())
     if (definition.parseKey !== 0) definition.settings ??= session.settings
     const change = session.statements.sentParse(name, definition, this.#talk.batch)
-    this.#parseDefinition(new NamedParse(change, definition), framer)
+    const ref = new NamedParse(change, definition)
+    ref.isBehind = this.#talk.hasExecuted
+    this.#parseDefinition(ref, framer)
     return Sent.Taken
   }
 
@@ -149,6 +151,7 @@ export class NamedRequests {
     if (framer.rest > 0 || framer.stop - bodyStart > UNNAMED_MAX || session.once !== null) unnamed.setLarge()
     else unnamed.set(framer.src, bodyStart, framer.stop)
     const ref = new UnnamedParse(unnamed)
+    ref.isBehind = talk.hasExecuted
     ref.version = talk.changesUnnamed(session, talk.replies.push(Reply.Parse, ref))
     this.#out.counters.parsesToServers++
     this.#out.forward(framer.src, framer.start, framer.stop)

@@ -27,6 +27,8 @@ export class Substitute {
 
 /** A Parse of a named statement. */
 export class NamedParse {
+  /** Sent behind an Execute of its batch: what that has set is told at the end of the batch only. */
+  isBehind = false
   readonly change: PendingName
   /** Null for a statement that is not brought to other servers. */
   readonly definition: Definition
@@ -42,6 +44,8 @@ export class UnnamedParse {
   readonly unnamed: Unnamed
   /** Of the client's unnamed statement, once this is done. */
   version = 0
+  /** As of `NamedParse`. */
+  isBehind = false
 
   constructor(unnamed: Unnamed) {
     this.unnamed = unnamed

@@ -24,7 +24,8 @@ export function parseAnswered(talk: Talk, head: number, session: VirtualSession 
   if (ref instanceof UnnamedParse) {
     if (session === undefined) return
     session.setUnnamed(ref.unnamed)
-    if (talk.touched !== 0) session.madeUnseen(ref.unnamed)
+    if (ref.isBehind) ref.unnamed.settings = null
+    else if (talk.touched !== 0) session.madeUnseen(ref.unnamed)
     talk.confirmUnnamed(session, ref.version)
   } else if (ref instanceof NamedParse) {
     if (!ref.definition.isLarge) talk.statements.add(ref.definition)
@@ -43,7 +44,8 @@ export function nameParsed(talk: Talk, ref: NamedParse, session: VirtualSession 
   const { definition } = ref
   if (definition.parseKey === 0) {
     // Behind exchanges in flight they were not known when it was sent; now those that Postgres reports are.
-    definition.settings = session.settings
+    // Where they are told later, it is brought to another server under those that are known by then.
+    definition.settings = ref.isBehind ? null : session.settings
     if (talk.touched !== 0) session.madeUnseen(definition)
   }
   session.statements.confirm(ref.change)

@@ -60,6 +60,33 @@ describe('a statement made in a transaction that has changed how texts are read'
   })
 })
 
+describe('a statement parsed in one batch with SET', () => {
+  const set = [
+    m.parse("set datestyle = 'ISO, DMY'", { name: 'dmy' }),
+    m.bind({ statement: 'dmy' }),
+    m.execute(),
+  ]
+  it('means what it means behind it', () =>
+    assertSame(postgres, stages, async (client, rival) => {
+      await client.run(...set, m.parse("select '02/01/2024'::date"), m.sync())
+      await rival()
+      await client.run(...run(''))
+    }))
+
+  it('means what it means in front of it', () =>
+    assertSame(postgres, stages, async (client, rival) => {
+      await client.run(m.parse("set datestyle = 'ISO, DMY'", { name: 'dmy' }), m.sync())
+      await client.run(
+        m.parse("select '02/01/2024'::date"),
+        m.bind({ statement: 'dmy' }),
+        m.execute(),
+        m.sync(),
+      )
+      await rival()
+      await client.run(...run(''))
+    }))
+})
+
 describe('a statement parsed in a pipeline behind SET', () => {
   for (const name of ['', 's1']) {
     it(`keeps what it means: ${name === '' ? 'without' : 'with'} a name`, () =>
