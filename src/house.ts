@@ -12,7 +12,7 @@ import { outOfMemory, TOKEN_ENDED, tooManyClients } from './frontend/refusals.ts
 import { Startup } from './frontend/startup.ts'
 import { tellDefault } from './frontend/told.ts'
 import { type Entrance, TRY_AGAIN_LATER } from './frontend/web-entrance.ts'
-import type { DefaultChange, House as HouseView, PoolAccess, Visitor } from './frontend/types.ts'
+import type { DefaultChange, House as HouseView, PoolAccess, Reroute, Visitor } from './frontend/types.ts'
 import { reportHandlerError } from './net/handler-errors.ts'
 import type { Counters } from './observe/counters.ts'
 import type { Log } from './observe/log.ts'
@@ -52,6 +52,8 @@ export class House implements HouseView {
   readonly clients = new Set<Client>()
   readonly visitors = new Set<Startup>()
   isDraining = false
+  /** Says to which database a client goes; null: to the one that it names. */
+  reroute: Reroute | null = null
   /** It will drain soon: whoever sends clients here had better look for another. */
   isEndNear = false
   /** Told when the last client or visitor has gone. */
@@ -193,6 +195,7 @@ export class House implements HouseView {
     client.access.counters.clientsTotal++
     const { log, logs } = this.#parts
     log[logs.connections ? 'info' : 'debug'](labels(client.visitor), 'client logged in')
+    this.#parts.troubles.watcher?.entered(client.visitor)
     const { farewell } = client.access
     if (this.isDraining) client.drain()
     else if (farewell !== null) client.drain(farewell)
@@ -205,6 +208,7 @@ export class House implements HouseView {
     const { log, logs, time } = this.#parts
     const fields = { ...labels(client.visitor), reason, age_s: age(time.now - client.watch.connectedAt) }
     log[logs.disconnections ? 'info' : 'debug'](fields, 'client left')
+    this.#parts.troubles.watcher?.left(client.visitor, reason)
     this.#tellIfEmpty()
   }
 

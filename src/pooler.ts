@@ -12,6 +12,7 @@ import { Certificates, type Side } from './certificates.ts'
 import { changesBetween } from './config/diff.ts'
 import type { Config, PoolMode } from './config/types.ts'
 import { databaseRemoved, SHUTDOWN } from './frontend/refusals.ts'
+import { type Hooked, serverEvents } from './server-events.ts'
 import { gaugesOf, readiness, untilQuiet } from './health.ts'
 import { House } from './house.ts'
 import { farewellsOf, rulesOf } from './house-rules.ts'
@@ -73,6 +74,7 @@ export class Pooler {
   #config: Config
   #reloads: Reloads | null = null
   #authQuery: AuthQuery | null = null
+  readonly #hooked: Hooked | null
   readonly #listeners = new Listeners()
   readonly #serverless: Endpoint
   #admin: Listener | null = null
@@ -83,11 +85,15 @@ export class Pooler {
   /** Resolves when it has stopped, whoever wished it. */
   readonly stopped = this.#end.promise
 
-  constructor(config: Config, log: Log) {
+  /** @param hooked what a program decides that embeds it */
+  constructor(config: Config, log: Log, hooked: Hooked | null = null) {
     this.#config = config
+    this.#hooked = hooked
     this.#log = log
     this.#limitedLog = new LimitedLog(log, systemClock)
     this.#troubles = new Troubles(this.#time, this.#limitedLog)
+    this.#troubles.watcher = hooked?.watcher ?? null
+    this.#insights.ran = hooked?.ran ?? null
     this.#certificates = new Certificates({ log, wallClock: Date.now, renew: (side) => this.#renew(side) })
     const marks = this.#certificates.marks(config)
     readUpstreamTls(config)
@@ -117,6 +123,7 @@ export class Pooler {
       console: this.#consoleDoor,
       memory: new MemoryWatch(),
     })
+    this.house.reroute = hooked?.reroute ?? null
     this.#serverless = new Endpoint({
       config: () => this.#config,
       accept: (stream, entrance) => this.house.accept(stream, entrance),
@@ -363,27 +370,16 @@ export class Pooler {
         warn: (message) => log.warn({}, message),
       },
       watchFine: (dispatch, isWanted) => this.#fineTick.watch(dispatch, isWanted),
-      onServerOpened: (server) => log.debug({ pid: server.pid }, 'server opened'),
-      onServerFailed: (_server, { refusal }) => {
-        const telling = {
-          counters: this.#counters,
-          message: 'login to Postgres failed',
-          level: 'warn',
-        } as const
-        this.#troubles.report(refusal, { database, user, address: '' }, telling)
-      },
+      ...serverEvents({ database, user }, { log, troubles: this.#troubles, counters: this.#counters }),
       onDefault: (entry, change) => this.house.followDefault(entry, change),
-      onLeak: ({ pid, talk: { touchedBy: after } }, what) => {
-        this.#troubles.addLeak({ database, user, pid, what, after })
-        log.error({ pid, what, after }, 'a session leaked')
-      },
-      onServerClosed: (server, reason) => log.debug({ pid: server.pid, reason }, 'server closed'),
     })
   }
 
   /** @param before the configuration until now: whoever asks Postgres goes on if nothing of it has changed */
   #secretSources(before: Config | null = null): SecretSources {
     const { users, client } = this.config
+    const elsewhere = this.#hooked?.secrets ?? null
+    if (elsewhere !== null) return { users, authQuery: elsewhere }
     const isSame = before !== null && isDeepStrictEqual(before.client.authQuery, client.authQuery)
     if (isSame) return { users, authQuery: this.#authQuery }
     const parts = { machinery: this.#machinery, auth: this.#auth, router: this.router }

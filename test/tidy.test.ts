@@ -27,7 +27,15 @@ const CORE = [...SHARED, 'auth', 'session', 'pool', 'observe/counters.ts']
 const UPPER = [...CORE, 'backend', 'frontend', 'config', 'observe', 'net']
 
 /** What the composition root is made of, besides folders. */
-const BESIDES = ['house.ts', 'house-rules.ts', 'health.ts', 'reload.ts', 'listeners.ts', 'certificates.ts']
+const BESIDES = [
+  'house.ts',
+  'house-rules.ts',
+  'health.ts',
+  'reload.ts',
+  'listeners.ts',
+  'certificates.ts',
+  'server-events.ts',
+]
 
 /** Folder (or file) below src/ -> what it may import, besides itself. */
 const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
@@ -53,7 +61,9 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   'listeners.ts': ['config/types.ts', 'net', 'wire'],
   'certificates.ts': ['config/types.ts', 'observe', 'util'],
   'pooler.ts': [...UPPER, ...BESIDES, 'routing', 'serverless', 'admin', 'embedded'],
-  'index.ts': ['pooler.ts', 'listeners.ts', 'reload.ts', 'config', 'observe', 'util'],
+  'server-events.ts': [...UPPER, 'routing'],
+  library: [...UPPER, 'routing', 'pooler.ts', 'server-events.ts', 'reload.ts'],
+  'index.ts': ['pooler.ts', 'listeners.ts', 'reload.ts', 'library', 'config', 'observe', 'util'],
   cli: [...UPPER, 'routing', 'embedded', 'pooler.ts', 'serverless/jwks.ts'],
   'main.ts': [...UPPER, 'routing', 'embedded', 'pooler.ts', 'cli'],
 }

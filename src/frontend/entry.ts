@@ -15,7 +15,7 @@ import { notForTokens, notReplicated } from './refusals.ts'
 import { replicationOf } from './replication.ts'
 import { Reception } from './reception.ts'
 import { told } from './told.ts'
-import type { House, PoolAccess, Visitor, Welcome } from './types.ts'
+import type { House, PoolAccess, Reroute, Visitor, Welcome } from './types.ts'
 
 /** Bytes that a client may send before it has been told that it is logged in. */
 const EARLY_MAX = 64 * 1024
@@ -59,7 +59,25 @@ export class Entry {
       this.#enterConsole()
       return
     }
-    const access = house.route(visitor.database, claims?.loginUser ?? visitor.user)
+    if (house.reroute === null) this.#goTo(visitor.database, isReplication)
+    else this.#askWhere(house.reroute, isReplication)
+  }
+
+  #askWhere(reroute: Reroute, isReplication: boolean): void {
+    const goOn = (to: string | Refusal): void => {
+      if (this.#isOver) return
+      if (typeof to === 'string') this.#goTo(to, isReplication)
+      else this.#refuse(to)
+    }
+    reroute(this.#parts.visitor)
+      .then(goOn)
+      .catch((thrown: Error) => this.#parts.stream.destroy(`internal error: ${thrown.message}`))
+  }
+
+  #goTo(database: string, isReplication: boolean): void {
+    const { house, visitor } = this.#parts
+    const { claims } = visitor
+    const access = house.route(database, claims?.loginUser ?? visitor.user)
     if ('reason' in access) {
       this.#refuse(access)
       return

@@ -89,6 +89,9 @@ export interface ClientParts {
 /** The process, as a client that is in sees it. */
 export type ClientHouse = Pick<House, 'time' | 'limits' | 'onRefused' | 'onLeft'>
 
+/** A name of a database, or why the client cannot stay. Never rejects. */
+export type Reroute = (client: Visitor) => Promise<string | Refusal>
+
 /** The process, as a client that comes in sees it. */
 export interface House {
   readonly random: Random
@@ -111,6 +114,8 @@ export interface House {
   admitUser(client: Visitor): Refusal | null
   /** A client that was admitted has gone. */
   dismiss(client: Visitor, hadLoggedIn: boolean): void
+  /** Says to which database a client that has logged in goes; null: to the one that it names. */
+  readonly reroute: Reroute | null
   /** The pool for a client that has logged in. */
   route(database: string, user: string): PoolAccess | Refusal
   /** Takes a client that wants the console. @returns why it may not come in; null: it is in. */

@@ -5,6 +5,7 @@
 import type { Counters } from './counters.ts'
 import type { LogLevel } from './log.ts'
 import type { LimitedLog } from './log-limit.ts'
+import type { Watcher } from './watcher.ts'
 
 /** Errors told apart; what comes beyond them counts as `other`. */
 const KINDS_MAX = 256
@@ -82,6 +83,8 @@ export class Troubles {
   readonly #kinds = new Map<string, TroubleKind>()
   readonly #recent = new Recent<Trouble>()
   readonly #leaks = new Recent<Leak>()
+  /** Who is told of everything besides; null: nobody. */
+  watcher: Watcher | null = null
 
   constructor(time: { readonly now: number }, log: Pick<LimitedLog, 'write'>) {
     this.#time = time
@@ -104,6 +107,7 @@ export class Troubles {
     const place = { database: cut(database), user: cut(user), address }
     const trouble: Trouble = { at: this.#time.now, code, reason, message: cut(message), ...place }
     this.#recent.add(trouble)
+    this.watcher?.troubled(trouble, trouble)
     const isRoom = this.#kinds.size < KINDS_MAX || this.#kinds.has(`${code}\0${reason}`)
     const [kindCode, kindReason] = isRoom ? [code, reason] : ['other', 'other']
     const key = `${kindCode}\0${kindReason}`

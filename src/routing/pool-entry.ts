@@ -58,7 +58,7 @@ export interface PoolEntryParts {
   readonly shared: Limits
   readonly counters: Counters
   readonly limitedLog: Pick<LimitedLog, 'write'>
-  readonly troubles: Pick<Troubles, 'report'>
+  readonly troubles: Pick<Troubles, 'report' | 'watcher'>
   readonly hubs: Hubs
   readonly machinery: Pick<ServerParts, 'clock' | 'random' | 'time' | 'work' | 'insight' | 'warn'>
   /** `tick` of a dispatch is wanted every few ms, from now on or no more. */

@@ -35,12 +35,14 @@ const COUNT_MS = 1000
 /** Who has just been answered is at work, even if a look falls between two of its statements. */
 const REST_MS = 1000
 
+const NOBODY = { database: '', user: '', address: '' } as const
+
 /** What the pins of a pool are made of. */
 export interface PoolPinsParts {
   readonly time: { readonly now: number }
   readonly counters: Counters
   readonly log: Pick<LimitedLog, 'write'>
-  readonly troubles: Pick<Troubles, 'report'>
+  readonly troubles: Pick<Troubles, 'report' | 'watcher'>
   readonly policy: PinPolicy
 }
 
@@ -87,6 +89,7 @@ export class PoolPins implements PinWatcher {
     this.held.add(pins)
     this.#parts.counters.pins.add([pin.reason])
     this.#say('session pinned', pins, pin)
+    this.#parts.troubles.watcher?.pinned(pin.reason, pin.statement, pins.holder?.visitor ?? NOBODY)
     if (this.#actionOf(pin.reason) === 'warn') this.#warn(pins, pin)
     return true
   }
@@ -95,6 +98,7 @@ export class PoolPins implements PinWatcher {
     const { now } = this.time
     if (pins.size === 0) this.held.delete(pins)
     this.#count(pin, now)
+    this.#parts.troubles.watcher?.unpinned(pin.reason, pin.statement, pins.holder?.visitor ?? NOBODY)
     this.#say('session unpinned', pins, pin, { age_s: Math.round((now - pin.since) / 100) / 10 })
   }
 

@@ -16,11 +16,14 @@ import type { Route } from '../backend/route.ts'
 import type { UserConfig } from '../config/types.ts'
 import type { AuthQuery } from './auth-query.ts'
 
+/** Who knows the users that the configuration does not know. */
+export type SecretsElsewhere = Pick<AuthQuery, 'lookup' | 'doubt' | 'keyOf' | 'tick' | 'close'>
+
 /** Where secrets come from at present; replaced as a whole when the configuration changes. */
 export interface SecretSources {
   readonly users: ReadonlyMap<string, UserConfig>
-  /** Null: Postgres is not asked. */
-  readonly authQuery: AuthQuery | null
+  /** Null: nobody is asked. */
+  readonly authQuery: SecretsElsewhere | null
 }
 
 const UNKNOWN: SecretAnswer = { secret: null }
@@ -28,7 +31,7 @@ const UNKNOWN: SecretAnswer = { secret: null }
 export class SecretKeeper implements SecretStore {
   readonly #learned = new LearnedKeys()
   #configured: ReadonlyMap<string, Secret>
-  #authQuery: AuthQuery | null
+  #authQuery: SecretsElsewhere | null
 
   constructor(sources: SecretSources) {
     this.#configured = secretsOf(sources.users)

@@ -138,7 +138,7 @@ export class HttpLogins implements Logins {
       : this.#onSecret(knock, answer)
   }
 
-  #onToken(visitor: Visitor, claims: Judged): Outcome {
+  #onToken(visitor: Visitor, claims: Judged): Outcome | Promise<Outcome> {
     return 'sqlstate' in claims ? this.#fail(visitor, claims) : this.#admit(visitor, claims)
   }
 
@@ -165,7 +165,11 @@ export class HttpLogins implements Logins {
       : this.#onChecked(knock, secret, checked)
   }
 
-  #onChecked(knock: Knock, secret: Secret | null, answer: PasswordAnswer | AuthFailure): Outcome {
+  #onChecked(
+    knock: Knock,
+    secret: Secret | null,
+    answer: PasswordAnswer | AuthFailure,
+  ): Outcome | Promise<Outcome> {
     const { secrets } = this.#house
     const { visitor, caller, credentials } = knock
     if ('sqlstate' in answer) return this.#fail(visitor, answer)
@@ -178,12 +182,23 @@ export class HttpLogins implements Logins {
     return this.#admit(visitor, null)
   }
 
-  #admit(visitor: Visitor, claims: Claims | null): Outcome {
+  #admit(visitor: Visitor, claims: Claims | null): Outcome | Promise<Outcome> {
     const house = this.#house
     // Only now: who has not shown that it is this user must not use up the user's places.
     const full = house.isDraining ? shuttingDown() : house.admitUser(visitor)
     if (full !== null) return this.#leave(visitor, full, false)
-    const access = house.route(visitor.database, claims?.loginUser ?? visitor.user)
+    if (house.reroute === null) return this.#seat(visitor, claims, visitor.database)
+    return house
+      .reroute(visitor)
+      .then((to) =>
+        typeof to === 'string' ? this.#seat(visitor, claims, to) : this.#leave(visitor, to, true),
+      )
+  }
+
+  #seat(visitor: Visitor, claims: Claims | null, database: string): Outcome {
+    const house = this.#house
+    if (house.isDraining) return this.#leave(visitor, shuttingDown(), true)
+    const access = house.route(database, claims?.loginUser ?? visitor.user)
     if ('reason' in access) return this.#leave(visitor, access, true)
     if (access.farewell !== null) return this.#leave(visitor, access.farewell, true)
     let isOver = false

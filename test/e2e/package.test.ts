@@ -12,6 +12,7 @@ import { after, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { getPostgres, notRun } from '../support/postgres.ts'
+import { WireClient } from '../support/wire-client.ts'
 
 const run = promisify(execFile)
 const clone = fileURLToPath(new URL('../..', import.meta.url))
@@ -54,6 +55,80 @@ test('a packed pgmux, installed in an empty folder, runs and can be imported', a
     await createPooler({ flags: { mode: 'wrong' } }).catch((e) => console.log(e instanceof ConfigError))`
   const library = await run(process.execPath, ['--input-type=module', '-e', code], { cwd: folder })
   assert.deepEqual(library.stdout.trim().split('\n'), ['function', 'true'])
+})
+
+test('the packed library: its types, and the examples of examples/library', async (t) => {
+  const postgres = await getPostgres()
+  await cp(join(clone, 'examples/library'), join(folder, 'library'), { recursive: true })
+  const tsc = join(clone, 'node_modules/typescript/bin/tsc')
+  const types = ['--typeRoots', join(clone, 'node_modules/@types'), '--types', 'node']
+  const strict = [
+    '--ignoreConfig',
+    '--noEmit',
+    '--strict',
+    '--module',
+    'nodenext',
+    '--target',
+    'esnext',
+    ...types,
+  ]
+  const files = ['users', 'tenants', 'watch'].map((name) => join(folder, 'library', `${name}.ts`))
+  await run(process.execPath, [tsc, ...strict, ...files], { cwd: folder })
+  const started = async (
+    name: string,
+  ): Promise<{ port: number; said: string[]; stop(): Promise<unknown> }> => {
+    const env = { ...process.env, DATABASE_URL: postgres.url, LISTEN: '127.0.0.1:0', SLOW_MS: '0' }
+    const child = spawn(process.execPath, [join(folder, 'library', `${name}.ts`)], {
+      env,
+      stdio: ['ignore', 'pipe', 'inherit'],
+    })
+    t.after(() => child.kill('SIGKILL'))
+    const said: string[] = []
+    const port = new Promise<number>((resolve) => {
+      createInterface({ input: child.stdout }).on('line', (line) => {
+        said.push(line)
+        const found = /^ready on port (\d+)$/.exec(line)
+        if (found !== null) resolve(Number(found[1]))
+      })
+    })
+    const exit = once(child, 'exit')
+    const stop = (): Promise<unknown> => {
+      child.kill('SIGTERM')
+      return exit
+    }
+    return { port: await port, said, stop }
+  }
+  const to = {
+    host: '127.0.0.1',
+    user: postgres.user,
+    password: postgres.password,
+    database: postgres.database,
+  }
+  const users = await started('users')
+  const ann = await WireClient.connect({ ...to, port: users.port, user: 'ann', password: 'green' })
+  assert.equal((await ann.query('select current_user')).rows[0]?.[0], postgres.user)
+  await assert.rejects(
+    WireClient.connect({ ...to, port: users.port, user: 'eve', password: 'green' }),
+    /28P01/,
+  )
+  assert.deepEqual(await users.stop(), [0, null])
+  const tenants = await started('tenants')
+  const globex = await WireClient.connect({ ...to, port: tenants.port, database: 'globex' })
+  assert.equal((await globex.query('select current_database()')).rows[0]?.[0], 'template1')
+  await assert.rejects(
+    WireClient.connect({ ...to, port: tenants.port, database: 'x' }),
+    /there is no tenant "x"/,
+  )
+  assert.deepEqual(await tenants.stop(), [0, null])
+  const watch = await started('watch')
+  const seen = await WireClient.connect({ ...to, port: watch.port })
+  await seen.query('create temp table t (n int)')
+  await seen.query('select 1')
+  await seen.end()
+  assert.deepEqual(await watch.stop(), [0, null])
+  const kinds = watch.said.slice(1).map((line) => (JSON.parse(line) as { what: string }).what)
+  for (const kind of ['in', 'slow', 'pin', 'out'])
+    assert.ok(kinds.includes(kind), `${kind}: ${watch.said.join('\n')}`)
 })
 
 test('the packed pgmux answers the script of docs/from-neon.md, with both drivers', async () => {
