@@ -11,6 +11,8 @@ import type { Shape } from '../sql/shapes.ts'
 const OFTEN = 5
 /** So many texts in a row that were not the one before: its constants change. */
 const CHANGES_MAX = 50
+/** After so many more it is looked again. */
+const RESTS = 10_000
 /** Of one pool; beyond them the oldest go. */
 const TEXTS_MAX = 500
 const NO_EFFECTS = plainEffects(0)
@@ -20,6 +22,8 @@ class Repeated {
   body: Buffer
   count = 1
   changes = 0
+  /** So many more are sent as they are. */
+  rests = 0
   parseKey: number
   /** The knowledge of the database by which it is counted. */
   version: number
@@ -29,6 +33,12 @@ class Repeated {
     this.body = body
     this.parseKey = parseKey
     this.version = version
+  }
+
+  rest(): void {
+    this.rests = RESTS
+    this.changes = 0
+    this.count = 0
   }
 }
 
@@ -55,7 +65,10 @@ export class RepeatedTexts {
       this.#add(shape, new Repeated(ownCopy(src.subarray(start, stop)), parseKey, version))
       return null
     }
-    if (known.changes >= CHANGES_MAX) return null
+    if (known.rests > 0) {
+      known.rests--
+      return null
+    }
     const isSame =
       known.body.length === stop - start &&
       src.compare(known.body, 0, known.body.length, start, stop) === 0 &&
@@ -67,6 +80,7 @@ export class RepeatedTexts {
     }
     this.#drop(known)
     known.changes = isSame ? 0 : known.changes + 1
+    if (known.changes === CHANGES_MAX) known.rest()
     if (!isSame) known.body = ownCopy(src.subarray(start, stop))
     known.parseKey = parseKey
     known.version = version
@@ -74,12 +88,12 @@ export class RepeatedTexts {
     return null
   }
 
-  /** It does worse this way, or may. */
+  /** It does worse this way, or may: for a while it is sent as it is. */
   spoil(shape: Shape): void {
     const known = this.#texts.get(shape)
     if (known === undefined) return
     this.#drop(known)
-    known.changes = CHANGES_MAX
+    known.rest()
   }
 
   #prepare({ body, version, parseKey }: Repeated): Definition | null {
