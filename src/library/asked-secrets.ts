@@ -1,7 +1,8 @@
 // The secrets of users that only the program knows which embeds pgmux: its hook `authenticate` is asked at
 // each login. It remembers nothing and never logs an answer.
 import { type AuthFailure, failure } from '../auth/failure.ts'
-import { type Claim, parseSecret, type SecretAnswer } from '../auth/secrets.ts'
+import { type Claim, parseSecret, type Secret, type SecretAnswer } from '../auth/secrets.ts'
+import { systemRandom } from '../net/random.ts'
 import type { SecretsElsewhere } from '../routing/secret-keeper.ts'
 import { type Answer, askHook } from './asking.ts'
 import type { Hooks } from './hooks.ts'
@@ -14,6 +15,10 @@ export class AskedSecrets implements SecretsElsewhere {
   readonly #timeoutMs: number
   readonly #report: (problem: string, answer: Answer) => void
   #waiting = 0
+  /** Plain passwords come: hashing one takes time, which must not tell who exists. */
+  #hasSeenPlain = false
+  /** Hashes a password ahead of the login (ClientAuthContext.warm). */
+  warm: (user: string, secret: Secret) => Promise<void> = () => Promise.resolve()
 
   constructor(
     ask: NonNullable<Hooks['authenticate']>,
@@ -32,10 +37,18 @@ export class AskedSecrets implements SecretsElsewhere {
     this.#waiting--
     if ('problem' in answer) return this.#failed(answer.problem, answer)
     const { value } = answer
-    if (value === null || value === undefined) return { secret: null }
+    if (value === null || value === undefined) return this.#found(user, null)
     if (typeof value !== 'string')
       return this.#failed(`answered with a ${typeof value}, not a secret`, answer)
-    return { secret: parseSecret(value) }
+    return this.#found(user, parseSecret(value))
+  }
+
+  /** For users that do not exist the same work as for those that do. */
+  async #found(user: string, secret: Secret | null): Promise<SecretAnswer> {
+    if (secret?.kind === 'plain') this.#hasSeenPlain = true
+    const isPlain = secret === null || secret.kind === 'plain'
+    if (this.#hasSeenPlain && isPlain) await this.warm(user, secret ?? nobodys())
+    return { secret }
   }
 
   #failed(problem: string, answer: Answer): SecretAnswer {
@@ -53,6 +66,10 @@ export class AskedSecrets implements SecretsElsewhere {
   tick(): void {}
 
   close(): void {}
+}
+
+function nobodys(): Secret {
+  return { kind: 'plain', password: systemRandom.bytes(16).toString('hex') }
 }
 
 function noAnswer(): AuthFailure {

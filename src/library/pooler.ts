@@ -19,6 +19,7 @@ export class LibraryPooler extends Pooler {
     const hooking = new Hooking(hooks, hookTimeoutMs, log)
     super(config, log, hooking)
     this.#hooking = hooking
+    if (hooking.secrets !== null) hooking.secrets.warm = (user, secret) => this.house.auth.warm(user, secret)
     void this.stopped.then(() => hooking.tell('stop'))
   }
 

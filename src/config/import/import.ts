@@ -133,9 +133,8 @@ function takeAuthUser(ini: Ini, converted: Converted): void {
   converted.lines.push({ path: ['client', 'auth_query', 'user'], value: first, remark })
   if (query !== '')
     converted.lines.push({ path: ['client', 'auth_query', 'query'], value: query, remark: 'auth_query' })
-  const isSaid = / auth_user /
-  const kept = converted.warnings.filter((text) => !isSaid.test(text.replace(': auth_user:', ' auth_user ')))
-  converted.warnings.splice(0, converted.warnings.length, ...kept)
+  for (const list of [converted.warnings, converted.left])
+    list.splice(0, list.length, ...list.filter((text) => !/(^| )auth_user( =|:) |^auth_query = /.test(text)))
 }
 
 /** Who comes in, and where to. */

@@ -200,6 +200,18 @@ describe('what a file becomes', () => {
     ])
   })
 
+  it('auth_user of all databases is the one that asks, of some of them it is missed', () => {
+    const { config, said, yaml } = imported(
+      '[pgbouncer]\nauth_query = select 1, $1\n[databases]\n' +
+        'a = host=x auth_user=ask\nb = host=y auth_user=ask\n',
+    )
+    assert.deepEqual([config.client.authQuery.user, config.client.authQuery.query], ['ask', 'select 1, $1'])
+    assert.doesNotMatch(said.join() + yaml.split('# Without')[1], /auth_user|auth_query/)
+    const some = imported('[pgbouncer]\n[databases]\na = host=x auth_user=ask\nb = host=y\n')
+    assert.equal(some.config.client.authQuery.user, '')
+    assert.match(some.said.join(), /:3: databases\.a: auth_user: one for all/)
+  })
+
   it('names and values that YAML and variables would read otherwise', () => {
     const password = 'a: \'#${HOME} $${x} *&!%@`\\n"{[|>'
     const quoted = password.replaceAll("'", "''")
