@@ -1,5 +1,6 @@
 // The library: `import { createPooler } from 'pgmux'`. It owns no behaviour.
 import { ConfigError, type LoadedConfig, loadConfig, type LoadOptions } from './config/load.ts'
+import type { SetOptions } from './config/set.ts'
 import type { Config } from './config/types.ts'
 import { createLog, type Log } from './observe/log.ts'
 import { type HookOptions, LibraryPooler } from './library/pooler.ts'
@@ -43,8 +44,8 @@ export interface PoolerOptions extends LoadOptions, HookOptions {
  * @throws ConfigError, or an Error of one sentence when a port cannot be opened.
  */
 export async function createPooler(options: PoolerOptions = {}): Promise<LibraryPooler> {
-  const load = (): LoadedConfig => {
-    const loaded = loadConfig(options)
+  const load = (set?: SetOptions): LoadedConfig => {
+    const loaded = loadConfig({ ...options, set })
     refuseEmbedded(loaded.config)
     return options.hooks?.authenticate === undefined ? loaded : asksForSecrets(loaded)
   }

@@ -32,7 +32,7 @@ import { type Gauges, Metrics } from './observe/metrics.ts'
 import { StatsLine } from './observe/stats-line.ts'
 import { Troubles } from './observe/troubles.ts'
 import { Limits } from './pool/limits.ts'
-import { type ReadConfig, type ReloadReport, Reloads } from './reload.ts'
+import { type ReadAgain, type ReloadReport, Reloads, type SetPairs } from './reload.ts'
 import { Hubs } from './routing/hubs.ts'
 import { Insights } from './routing/insights.ts'
 import { PoolEntry, type Wiring } from './routing/pool-entry.ts'
@@ -72,7 +72,7 @@ export class Pooler {
   readonly #certificates: Certificates
   readonly #stats: StatsLine
   #config: Config
-  #reloads: Reloads | null = null
+  readonly #reloads: Reloads
   #authQuery: AuthQuery | null = null
   readonly #hooked: Hooked | null
   readonly #listeners = new Listeners()
@@ -94,6 +94,8 @@ export class Pooler {
     this.#troubles = new Troubles(this.#time, this.#limitedLog)
     this.#troubles.watcher = hooked?.watcher ?? null
     this.#insights.ran = hooked?.ran ?? null
+    const apply = (next: Config): ReloadReport => this.reload(next)
+    this.#reloads = new Reloads({ apply, log, counters: this.#counters })
     this.#certificates = new Certificates({ log, wallClock: Date.now, renew: (side) => this.#renew(side) })
     const marks = this.#certificates.marks(config)
     readUpstreamTls(config)
@@ -106,9 +108,7 @@ export class Pooler {
       hubs: this.#hubs,
     })
     this.#secrets = new SecretKeeper(this.#secretSources())
-    const seen = { version: version(), time: this.#time, counters: this.#databaseCounters, log }
-    const more = { troubles: this.#troubles, limits: this.#limits }
-    const source = new PoolerSource(this, { ...seen, ...more })
+    const source = this.#source()
     this.#consoleDoor = new Console(source)
     this.house = new House({
       random: systemRandom,
@@ -145,6 +145,11 @@ export class Pooler {
     this.#metrics.registerSeries(poolSeries(source))
     const numbers = { totals: () => this.#metrics.totals(), gauges: () => this.gauges() }
     this.#stats = new StatsLine(numbers, log, systemClock.now())
+  }
+
+  #source(): PoolerSource {
+    const seen = { version: version(), time: this.#time, counters: this.#databaseCounters, log: this.#log }
+    return new PoolerSource(this, { ...seen, troubles: this.#troubles, limits: this.#limits })
   }
 
   /** What counts at present. */
@@ -208,20 +213,23 @@ export class Pooler {
   }
 
   /** Where its configuration comes from, for those who want it read again. */
-  readsFrom(read: () => ReadConfig): void {
-    const apply = (config: Config): ReloadReport => this.reload(config)
-    this.#reloads = new Reloads({ read, apply, log: this.#log, counters: this.#counters })
+  readsFrom(read: ReadAgain): void {
+    this.#reloads.read = read
   }
 
   /** Reads the configuration again. @throws what is wrong, after it was logged; then nothing has changed */
   reread(): ReloadReport {
-    if (this.#reloads === null) throw new Error('this configuration was given, not read: call reload(config)')
     return this.#reloads.now()
+  }
+
+  /** The same with options that count until the next time; null: as they stand there. */
+  set(options: SetPairs): ReloadReport {
+    return this.#reloads.set(options)
   }
 
   /** The same for signals: soon, and quietly where it cannot be done. */
   rereadSoon(): void {
-    this.#reloads?.ask()
+    this.#reloads.ask()
   }
 
   /** No server is given to clients of this database (null: of any) until `resume`; free ones are closed. */
@@ -248,7 +256,7 @@ export class Pooler {
     await this.#listeners.open(at, (stream) => this.house.accept(stream))
     try {
       await this.#serverless.open()
-      if (admin.host !== '') this.#admin = await this.#serveAdmin(admin)
+      if (admin.host !== '') this.#admin = await serveHttp(admin, adminHandler(this))
     } catch (error) {
       await this.#serverless.close()
       await this.#listeners.close()
@@ -326,11 +334,6 @@ export class Pooler {
     return takesClients
       ? readiness(this.house, this.router)
       : { ok: false, reason: 'the pooler is shutting down' }
-  }
-
-  #serveAdmin(at: { host: string; port: number }): Promise<Listener> {
-    const handler = adminHandler({ metrics: () => this.metrics(), ready: () => this.ready() })
-    return serveHttp(at, handler)
   }
 
   #tick(): void {

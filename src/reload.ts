@@ -2,6 +2,7 @@
 // counted and logged, and a configuration with a mistake in it changes nothing. It applies nothing itself.
 import type { Changes } from './config/diff.ts'
 import { ConfigError, type LoadedConfig } from './config/load.ts'
+import type { SetOptions } from './config/set.ts'
 import type { Config } from './config/types.ts'
 import type { Counters } from './observe/counters.ts'
 import type { Log } from './observe/log.ts'
@@ -12,9 +13,13 @@ export type ReloadReport = Omit<Changes, 'config'>
 /** What was read, and what is odd about it. */
 export type ReadConfig = Pick<LoadedConfig, 'config' | 'warnings'>
 
+/** Reads file, environment, flags and whatever they name, with what was set over them. @throws ConfigError */
+export type ReadAgain = (set: SetOptions) => ReadConfig
+
+/** Options with their texts; null: as file, environment and flags have it. */
+export type SetPairs = Iterable<readonly [option: string, text: string | null]>
+
 export interface ReloadsParts {
-  /** Reads file, environment, flags and whatever they name. @throws ConfigError */
-  read(): ReadConfig
   /** Takes it over, as a whole or not at all. @throws an error of one sentence */
   apply(config: Config): ReloadReport
   readonly log: Log
@@ -23,7 +28,11 @@ export interface ReloadsParts {
 
 export class Reloads {
   readonly #parts: ReloadsParts
+  /** Null: the configuration was given, not read. */
+  read: ReadAgain | null = null
   #isAsked = false
+  /** What was set since the last reload. */
+  #set: SetOptions = new Map()
 
   constructor(parts: ReloadsParts) {
     this.#parts = parts
@@ -31,7 +40,7 @@ export class Reloads {
 
   /** Soon. Further wishes until then are the same one. */
   ask(): void {
-    if (this.#isAsked) return
+    if (this.#isAsked || this.read === null) return
     this.#isAsked = true
     setImmediate(() => {
       this.#isAsked = false
@@ -43,12 +52,29 @@ export class Reloads {
     })
   }
 
-  /** At once. @throws what is wrong, after it was logged; then nothing has changed. */
+  /** At once; what was set counts no more. @throws what is wrong, after it was logged: nothing has changed */
   now(): ReloadReport {
+    return this.#take(new Map())
+  }
+
+  /** The same with these options over the others, until the next reload. */
+  set(options: SetPairs): ReloadReport {
+    const set = new Map(this.#set)
+    for (const [option, text] of options) {
+      if (text === null) set.delete(option)
+      else set.set(option, text)
+    }
+    return this.#take(set)
+  }
+
+  #take(set: SetOptions): ReloadReport {
     const { log, counters } = this.#parts
+    const { read } = this
+    if (read === null) throw new Error('this configuration was given, not read: call reload(config)')
     try {
-      const { config, warnings } = this.#parts.read()
+      const { config, warnings } = read(set)
       const report = this.#parts.apply(config)
+      this.#set = set
       counters.reloads.add(['ok'])
       for (const warning of warnings) log.warn({}, warning)
       logReport(log, report)

@@ -2,6 +2,7 @@
 // which things start and stop: Postgres first and last.
 import { readFileSync } from 'node:fs'
 import { ConfigError, type LoadedConfig, loadConfig } from '../config/load.ts'
+import type { SetOptions } from '../config/set.ts'
 import type { Config } from '../config/types.ts'
 import { orForever } from '../config/units.ts'
 import { type EmbeddedPostgres, startEmbedded } from '../embedded/embedded.ts'
@@ -16,7 +17,7 @@ const SAME_SIGNAL_MS = 500
 /** @returns the exit code, when everything has stopped. */
 export async function run(given: Arguments): Promise<number> {
   keepYoungGenerationSmall()
-  const load = (): LoadedConfig => loadConfig({ flags: given.flags })
+  const load = (set?: SetOptions): LoadedConfig => loadConfig({ flags: given.flags, set })
   const { config: loaded, warnings } = load()
   const log = createLog(loaded.log)
   for (const warning of warnings) log.warn({}, warning)
@@ -32,7 +33,7 @@ export async function run(given: Arguments): Promise<number> {
     config = inFrontOf(loaded, postgres)
   }
   const pooler = new Pooler(config, log)
-  pooler.readsFrom(() => again(load(), postgres))
+  pooler.readsFrom((set) => again(load(set), postgres))
   try {
     await pooler.start()
   } catch (error) {

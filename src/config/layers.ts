@@ -23,7 +23,7 @@ export interface Flags {
 }
 
 /** A higher rank wins. DATABASE_URL stands below the PGMUX_ variables: it is often there for others. */
-export const RANK = { none: 0, file: 1, databaseUrl: 2, environment: 3, flag: 4 } as const
+export const RANK = { none: 0, file: 1, databaseUrl: 2, environment: 3, flag: 4, set: 5 } as const
 
 export interface Origin {
   rank: number
@@ -198,4 +198,10 @@ export function applyFlags(layers: Layers, flags: Flags): void {
 /** The words for a key that does not exist at `path`. */
 export function unknownKey(path: readonly string[], key: string): string {
   return unknownName(key, keysAt(path) ?? [], 'key')
+}
+
+/** Sets what an operator has set while the process runs. */
+export function applySet(layers: Layers, set: ReadonlyMap<string, string>): void {
+  for (const [option, text] of set)
+    layers.set(option.split('.'), text, { rank: RANK.set, label: `SET ${option}` })
 }

@@ -3,7 +3,7 @@
 
 import type { z } from 'zod'
 import { type Environment, type ParsedDocument, readDocument } from './document.ts'
-import { applyEnvironment, applyFlags, type Flags, Layers, unknownKey } from './layers.ts'
+import { applyEnvironment, applyFlags, applySet, type Flags, Layers, unknownKey } from './layers.ts'
 import { ConfigError, nearestName } from './problems.ts'
 import { resolveConfig } from './resolve.ts'
 import { reasonOf } from './rules.ts'
@@ -19,6 +19,8 @@ export interface LoadOptions {
   /** The YAML file; otherwise `flags.config`, otherwise PGMUX_CONFIG, otherwise none. */
   file?: string | undefined
   flags?: Flags | undefined
+  /** What was set while the process runs, over everything else; texts by option (`pool.size`). */
+  set?: ReadonlyMap<string, string> | undefined
   /** Default: the environment of the process. */
   env?: Environment | undefined
   /** True where people read the log (default: standard output is a terminal). */
@@ -98,7 +100,7 @@ function inOrder(problems: readonly string[]): string[] {
 }
 
 /**
- * Loads the configuration. Order: flag, environment, file, default.
+ * Loads the configuration. Order: what was set, flag, environment, file, default.
  * @throws ConfigError that lists every problem, one per line, each with its place (`config.yaml:12: pool.siz:
  * ...`, `PGMUX_POOL_SIZE: ...`, `--pool-size: ...`) and what is accepted there.
  */
@@ -108,6 +110,7 @@ export function loadConfig(options: LoadOptions = {}): LoadedConfig {
   const layers = new Layers(named, named === '' ? readDocument('', env) : readFile(named, env))
   applyEnvironment(layers, env)
   applyFlags(layers, flags)
+  if (options.set !== undefined) applySet(layers, options.set)
   const config = resolveConfig({ layers, file: named, terminal }, checkShape(layers))
   if (layers.problems.length > 0) throw new ConfigError(inOrder(layers.problems))
   return {

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import { ConfigError } from '../../src/config/problems.ts'
-import { type ConsoleRig, startConsole } from '../support/console.ts'
+import { type ConsoleRig, records, startConsole } from '../support/console.ts'
 import * as m from '../support/messages.ts'
 import { getPostgres } from '../support/postgres.ts'
 import { eventually } from '../support/rig.ts'
@@ -200,8 +200,8 @@ suite('pauses', () => {
     await boss.query(`DISABLE "${postgres.database}"`)
     await assert.rejects(rig.client(), /57P03: database ".*" is disabled/)
     assert.equal((await client.query('select 1')).error, null)
-    const { rows } = await boss.query('SHOW DATABASES')
-    assert.equal(rows.find(([name]) => name === postgres.database)?.at(-1), '1')
+    const [shown] = records(await boss.query(`SHOW DATABASES name="${postgres.database}"`))
+    assert.equal(shown?.disabled, '1')
     await boss.query(`ENABLE "${postgres.database}"`)
     await (await rig.client()).end()
   })

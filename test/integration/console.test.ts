@@ -71,6 +71,7 @@ suite('who may do what', () => {
       'RECONNECT',
       'RELOAD',
       'RESUME',
+      'SET',
       'SHUTDOWN',
       'WAIT_CLOSE',
     ])
@@ -139,6 +140,7 @@ const NEEDED: Readonly<Record<string, string>> = {
   DISABLE: ' x',
   ENABLE: ' x',
   KILL_CLIENT: ' 1',
+  SET: ' a = 1',
 }
 
 /** For each admin command an argument with which it changes nothing. */
@@ -149,6 +151,7 @@ const ARGUMENTS: Readonly<Record<string, string>> = {
   KILL: ' pgmux',
   KILL_CLIENT: ' 0',
   PAUSE: ' pgmux',
+  SET: ' nothing = 1',
   SHUTDOWN: ' nothing',
 }
 
@@ -277,7 +280,7 @@ suite('the protocol', () => {
     assert.equal((await boss.query('rollback')).status, 'I')
     assert.equal((await boss.query("set application_name to 'me'")).error, null)
     assert.equal(boss.parameters.get('application_name'), 'me')
-    assert.equal((await boss.query('set pool_size = 3')).error?.code, '0A000')
+    assert.equal((await boss.query('set pool_size = 3')).error?.code, '22023')
     assert.equal((await boss.query('SHOW FDS')).error?.code, '0A000')
     assert.equal((await boss.query('show datestyle')).rows[0]?.[0], 'ISO, MDY')
   })

@@ -2,13 +2,21 @@
 // the router and the source; the words of errors are PgBouncer's where it has the case.
 import { SHUTDOWN } from '../../frontend/refusals.ts'
 import type { Refusal } from '../../pool/types.ts'
+import { optionsMeant, SetError } from '../../config/set.ts'
 import type { Client } from '../../frontend/client.ts'
 import { isConsole } from '../../frontend/console-door.ts'
 import type { PoolEntry } from '../../routing/pool-entry.ts'
 import type { Router } from '../../routing/router.ts'
 import { idOf, readId } from './ids.ts'
 import { databaseNames } from './show-pools.ts'
-import { type Command, ConsoleError, type ConsoleSource, type Operator, type ShutdownMode } from './types.ts'
+import {
+  type Command,
+  ConsoleError,
+  type ConsoleSource,
+  DEFAULT,
+  type Operator,
+  type ShutdownMode,
+} from './types.ts'
 
 const KILLED: Refusal = {
   severity: 'FATAL',
@@ -174,10 +182,28 @@ function reload({ source }: Operator): void {
   }
 }
 
+/** @param text `name=value`; an empty value: as file, environment and flags have it */
+function set({ source }: Operator, text: string): void {
+  const at = text.indexOf('=')
+  const [name, value] = [text.slice(0, at), text.slice(at + 1)]
+  try {
+    source.set(optionsMeant(name, value === DEFAULT ? null : value))
+  } catch (error) {
+    const { message } = error as Error
+    throw new ConsoleError('22023', message, error instanceof SetError ? error.hint : '')
+  }
+}
+
 type Row = Pick<Command, 'name' | 'takes' | 'help' | 'act'>
 
 const ROWS: readonly Row[] = [
   { name: 'RELOAD', takes: 'nothing', help: 'Read the configuration again', act: reload },
+  {
+    name: 'SET',
+    takes: 'setting',
+    help: 'Give an option another value until the next RELOAD: SET pool.size = 20',
+    act: set,
+  },
   {
     name: 'PAUSE',
     takes: 'database?',

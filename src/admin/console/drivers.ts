@@ -2,7 +2,7 @@
 // client, pings. None of it has a meaning in the console; it is answered where a driver could not go on
 // otherwise. Nothing here changes pgmux.
 import type { Token } from './lexer.ts'
-import { type Command, ConsoleError, type Operator, type Statement } from './types.ts'
+import type { Command, Operator, Statement } from './types.ts'
 
 /** Settings of a client, which have no effect here. */
 const CLIENT_SETTINGS = new Set([
@@ -74,14 +74,8 @@ function setOf(tokens: readonly Token[]): Command | null {
   const isScoped = /^(session|local)$/i.test(tokens[1]?.text ?? '') && tokens.length > 2
   const rest = tokens.slice(isScoped ? 2 : 1)
   const name = (rest[0]?.text ?? '').toLowerCase()
-  const known = CLIENT_SETTINGS.has(name) || /^characteristics$/i.test(rest[0]?.text ?? '')
-  if (!known) {
-    throw new ConsoleError(
-      '0A000',
-      'SET of the options of pgmux is not supported',
-      'Change the configuration and RELOAD it: there it is checked as a whole.',
-    )
-  }
+  // What is none of these is an option of ours, or nothing.
+  if (!CLIENT_SETTINGS.has(name) && !/^characteristics$/i.test(rest[0]?.text ?? '')) return null
   if (name !== 'application_name') return accepted('SET')
   const value = rest.at(-1)?.text ?? ''
   return accepted('SET', { act: (operator: Operator) => operator.setApplicationName(value) })

@@ -4,7 +4,7 @@ import { nearestName } from '../../config/problems.ts'
 import { COMMANDS, NOT_BUILT } from './commands.ts'
 import { driverStatement } from './drivers.ts'
 import { readStatements, type Token } from './lexer.ts'
-import { type Command, ConsoleError, type Filter, type Statement, type Takes } from './types.ts'
+import { type Command, ConsoleError, DEFAULT, type Filter, type Statement, type Takes } from './types.ts'
 
 const BY_NAME: ReadonlyMap<string, Command> = new Map(COMMANDS.map((command) => [command.name, command]))
 const NOT_BUILT_NAMES: ReadonlyMap<string, string> = new Map(NOT_BUILT)
@@ -38,6 +38,8 @@ function resolve(tokens: readonly Token[]): Statement {
     [first, 1],
   ] as const) {
     const command = BY_NAME.get(name)
+    if (command?.takes === 'setting')
+      return driverStatement(tokens, words) ?? { command, argument: settingOf(command, tokens.slice(length)) }
     if (command?.takes === 'filters')
       return { command, argument: '', filters: readFilters(command, tokens.slice(length)) }
     if (command !== undefined) return { command, argument: argumentOf(command, tokens.slice(length)) }
@@ -65,6 +67,16 @@ function argumentOf(command: Command, rest: readonly Token[]): string {
   return token.text
 }
 
+/** `pool.size = 20`, `pool_size TO 20` as `name=value`. */
+function settingOf(command: Command, rest: readonly Token[]): string {
+  const [name, sign, value, ...more] = rest
+  const isSet = sign?.text === '=' || sign?.text.toUpperCase() === 'TO'
+  if (!isSet || value === undefined || value.kind === 'sign' || more.length > 0)
+    throw syntaxError(rest.at(-1)?.text ?? '', command)
+  const isDefault = value.kind === 'word' && value.text.toUpperCase() === 'DEFAULT'
+  return `${name.text.toLowerCase()}=${isDefault ? DEFAULT : value.text}`
+}
+
 /** `user=app state=waiting`, by names of columns. */
 function readFilters(command: Command, rest: readonly Token[]): Filter[] {
   const filters: Filter[] = []
@@ -89,6 +101,7 @@ const NEEDS: Readonly<Record<Takes, string>> = {
   'database?': '[the name of a database]',
   id: 'the id of a client from SHOW CLIENTS',
   'mode?': `[${SHUTDOWN_MODES.join(' | ')}]`,
+  setting: 'option = value (DEFAULT: as the configuration has it)',
   anything: '',
 }
 

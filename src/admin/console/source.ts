@@ -13,6 +13,8 @@ export interface ControlledPooler {
   readonly addresses: { readonly postgres: { readonly port: number } }
   /** Reads the configuration again. @throws with the reason; then nothing has changed. */
   reread(): unknown
+  /** The same with options over it. */
+  set(options: readonly (readonly [option: string, text: string | null])[]): unknown
   drain(timeoutMs: number): Promise<void>
   stopWhenEmpty(): Promise<void>
 }
@@ -57,6 +59,10 @@ export class PoolerSource implements ConsoleSource {
 
   reload(): void {
     this.#pooler.reread()
+  }
+
+  set(options: readonly (readonly [option: string, text: string | null])[]): void {
+    this.#pooler.set(options)
   }
 
   shutdown(mode: ShutdownMode): void {

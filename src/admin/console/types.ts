@@ -44,6 +44,8 @@ export interface ConsoleSource {
   readonly port: number
   /** Reads the configuration again. @throws with the reason in words; then nothing has changed */
   reload(): void
+  /** The same with options over it, until the next reload. @throws as `reload` */
+  set(options: readonly (readonly [option: string, text: string | null])[]): void
   shutdown(mode: ShutdownMode): void
   /** For the log: what an operator did. */
   note(fields: Readonly<Record<string, unknown>>, message: string, level?: 'debug' | 'info'): void
@@ -80,13 +82,16 @@ export interface AveragesView {
 }
 
 /** What a command takes behind its name. */
-export type Takes = 'nothing' | 'filters' | 'database' | 'database?' | 'id' | 'mode?' | 'anything'
+export type Takes = 'nothing' | 'filters' | 'database' | 'database?' | 'id' | 'mode?' | 'setting' | 'anything'
 
 /** Only rows that have this value in this column, by its number, are wanted. */
 export interface Filter {
   readonly column: number
   readonly value: string
 }
+
+/** Stands for no value in the argument of SET: what the configuration says. */
+export const DEFAULT = '\0default'
 
 /** One row of the table of commands. */
 export interface Command {

@@ -64,6 +64,18 @@ describe('commands', () => {
     assert.throws(() => resolveOne('show state; show pools'), /multiple commands/)
   })
 
+  it('SET has an option and a value; settings of clients stay what drivers say', () => {
+    assert.deepEqual(meant("SET Pool.Size = 3; set pool_size to '3'"), [
+      'SET(pool.size=3)',
+      'SET(pool_size=3)',
+    ])
+    assert.deepEqual(meant('set x = DEFAULT'), ['SET(x=\0default)'])
+    assert.equal(resolveAll('SET pool_size = 3')[0]?.command?.role, 'admin')
+    assert.equal(resolveAll("SET application_name = 'x'")[0]?.command?.role, 'stats')
+    for (const wrong of ['SET', 'SET x', 'SET x =', 'SET x 5', 'SET x = 1, 2', 'SET x = 1 2'])
+      assert.match(errorOf(wrong).hint, /^Usage: SET option = value/, wrong)
+  })
+
   it('that are none get the words of PgBouncer, the nearest name and the list', () => {
     const error = errorOf('SHOW CLIENS')
     assert.equal(error.code, '42601')
@@ -82,7 +94,7 @@ describe('commands', () => {
   })
 
   it('that pgmux does not have are refused with what to do instead', () => {
-    for (const text of ['SHOW FDS', 'SUSPEND', 'SET pool_size = 3', 'set session default_pool_size to 3']) {
+    for (const text of ['SHOW FDS', 'SUSPEND']) {
       const error = errorOf(text)
       assert.equal(error.code, '0A000', text)
       assert.notEqual(error.hint, '', text)
