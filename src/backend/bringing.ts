@@ -4,6 +4,7 @@ import { Fate, Reply } from '../pool/replies.ts'
 import type { Definition, NamedStatement } from '../session/statements.ts'
 import type { Settings } from '../session/settings.ts'
 import type { Unnamed, VirtualSession } from '../session/virtual-session.ts'
+import { Touch } from '../sql/effects.ts'
 import { close } from '../wire/messages.ts'
 import { Status } from '../wire/protocol.ts'
 import {
@@ -35,7 +36,10 @@ export class Bringing {
     const { definition } = statement
     if (definition.isLarge || talk.parsedInBatch.has(definition.id)) return definition.name
     if (talk.statements.has(definition.id)) {
-      talk.statements.touch(definition)
+      // Postgres may plan it now, and what it makes of constants stays in the plan.
+      const isOwn = definition.parseKey === 0
+      if (isOwn || (talk.touched & Touch.Reading) === 0) talk.statements.touch(definition)
+      else talk.statements.spoil(definition)
       return definition.name
     }
     const wanted = definition.settings

@@ -33,9 +33,13 @@ export function parseAnswered(talk: Talk, head: number, session: VirtualSession 
   } else if (ref instanceof UnnamedFix) {
     if (session !== undefined) talk.confirmUnnamed(session, ref.version)
   } else if (ref instanceof Brought) ref.onDone()
-  // What was parsed under settings of this transaction is nothing for others: next time it is parsed anew.
-  else if ((head & Fate.Swallow) !== 0 && ref !== BRINGING && (talk.touched & READS_ANEW) === 0)
-    talk.statements.add(ref as Definition)
+  else if ((head & Fate.Swallow) !== 0 && ref !== BRINGING) brought(talk, ref as Definition)
+}
+
+/** What was parsed under settings of this transaction is nothing for others. */
+function brought({ statements, touched }: Talk, definition: Definition): void {
+  if ((touched & READS_ANEW) === 0) statements.add(definition)
+  else statements.spoil(definition)
 }
 
 /** A client's Parse of a name is done, by Postgres or in its place. */

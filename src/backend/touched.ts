@@ -2,7 +2,7 @@
 // is asked at the end of the transaction (read-back.ts). Functions on the talk; they write no bytes.
 import type { VirtualSession } from '../session/virtual-session.ts'
 import { type Effects, Touch } from '../sql/effects.ts'
-import { settingName } from '../sql/settings.ts'
+import { READ_UNSEEN, settingName } from '../sql/settings.ts'
 import type { Framer } from '../wire/framer.ts'
 import { blamed } from './blame.ts'
 import { noteSequences } from './sequences.ts'
@@ -34,14 +34,22 @@ export function noteEffects(talk: Talk, session: VirtualSession | null, effects:
 export function noteBind(talk: Talk, session: VirtualSession | null, effects: Effects, framer: Framer): void {
   if (effects.touches === 0) return
   noteEffects(talk, session, effects)
+  if (session?.once === null)
+    for (const number of effects.boundLocally) noteRead(talk, parameterOf(framer, number))
   for (const number of effects.boundNames) {
     const name = parameterOf(framer, number)
+    noteRead(talk, name)
     if (name === null) talk.touched |= Touch.AnyName
     else if (name.includes('.')) {
       noteName(talk, settingName(name))
       noteNames(talk, session, Touch.NamesCustom, effects.label)
     }
   }
+}
+
+/** A setting of this name is changed, of any where that is not known. */
+function noteRead(talk: Talk, name: string | null): void {
+  if (name === null || READ_UNSEEN.has(settingName(name))) talk.touched |= Touch.Reading
 }
 
 /** A function is called by its number: only those of large objects are known to leave nothing. */

@@ -6,6 +6,8 @@ import type { Definition } from './statements.ts'
 export class ServerStatements {
   readonly #present = new Map<number, Definition>()
   readonly #outgrown = new Set<number>()
+  /** There, but made or planned under settings that nobody knows: they count, and are never used again. */
+  readonly #spoiled = new Set<number>()
   /** Shapes of their results where they were described: as long as a statement is there, it has this one. */
   readonly #shapes = new Map<number, number>()
   #lastUsed = 0
@@ -15,12 +17,12 @@ export class ServerStatements {
   }
 
   has(id: number): boolean {
-    return this.#present.has(id)
+    return this.#present.has(id) && !this.#spoiled.has(id)
   }
 
   /** It is there, and gives what a statement parsed now would give, as far as known. */
   isFresh(id: number): boolean {
-    return this.#present.has(id) && !this.#outgrown.has(id)
+    return this.has(id) && !this.#outgrown.has(id)
   }
 
   /** Shape of what it gives here; 0: not known. */
@@ -38,8 +40,15 @@ export class ServerStatements {
     this.#outgrown.add(id)
   }
 
+  /** It is there, and whoever uses it next makes it anew. */
+  spoil(definition: Definition): void {
+    this.add(definition)
+    this.#spoiled.add(definition.id)
+  }
+
   /** Its ParseComplete came. */
   add(definition: Definition): void {
+    this.#spoiled.delete(definition.id)
     this.#outgrown.delete(definition.id)
     this.#shapes.delete(definition.id)
     this.#present.delete(definition.id)
@@ -56,6 +65,7 @@ export class ServerStatements {
   }
 
   delete(id: number): void {
+    this.#spoiled.delete(id)
     this.#present.delete(id)
     this.#outgrown.delete(id)
     this.#shapes.delete(id)
@@ -63,6 +73,7 @@ export class ServerStatements {
   }
 
   clear(): void {
+    this.#spoiled.clear()
     this.#present.clear()
     this.#outgrown.clear()
     this.#shapes.clear()

@@ -78,7 +78,7 @@ export const TO_ASK =
   Touch.Unknown
 
 /** What is made of a text behind it may be another statement than the known settings would make of it. */
-export const READS_ANEW = Touch.Reading | Touch.Resets | Touch.Unknown
+export const READS_ANEW = Touch.Reading | Touch.Resets
 
 /** What a text may leave behind. */
 export interface Effects {
@@ -90,6 +90,8 @@ export interface Effects {
   readonly customNames: readonly string[]
   /** Numbers of parameters that are names of settings. */
   readonly boundNames: readonly number[]
+  /** The same of settings for the transaction. */
+  readonly boundLocally: readonly number[]
   /** `Touch` bits of what PREPARE stores. */
   readonly prepared: number
   /** How the text begins, without its strings, for logs; '' for a plain one. */
@@ -123,7 +125,8 @@ export function plainEffects(facts: number): Effects {
 }
 
 function simple(facts: number, touches: number, label = ''): Effects {
-  return { facts, touches, customNames: NO_NAMES, boundNames: NO_NUMBERS, prepared: 0, uses: NO_USES, label }
+  const none = { customNames: NO_NAMES, boundNames: NO_NUMBERS, boundLocally: NO_NUMBERS, uses: NO_USES }
+  return { facts, touches, prepared: 0, label, ...none }
 }
 
 /** Longest beginning of a text that is shown, in bytes. */
@@ -177,12 +180,13 @@ export function effectsOf(
   let prepared = 0
   const custom = new Set<string>()
   const bound = new Set<number>()
+  const locally = new Set<number>()
   for (const statement of verdict) {
     touches |= touchesOf(statement, routines, facts)
     for (const { body } of statement.prepared) {
-      if (body !== null) prepared |= touchesOf(body, routines, facts) | names(body, custom, bound)
+      if (body !== null) prepared |= touchesOf(body, routines, facts) | names(body, custom, bound, locally)
     }
-    touches |= names(statement, custom, bound)
+    touches |= names(statement, custom, bound, locally)
   }
   if (((touches | prepared) & (Touch.Unknown | Touch.Defines)) !== 0)
     for (const name of customNamesIn(text.toString('latin1'))) custom.add(name)
@@ -191,6 +195,7 @@ export function effectsOf(
     touches,
     customNames: custom.size === 0 ? NO_NAMES : [...custom],
     boundNames: bound.size === 0 ? NO_NUMBERS : [...bound],
+    boundLocally: locally.size === 0 ? NO_NUMBERS : [...locally],
     prepared,
     uses: nameUses(text, flags, verdict),
     label: labelOf(text),
@@ -204,9 +209,10 @@ export function withAnything(effects: Effects, text: Buffer): Effects {
 }
 
 /** What running it may leave behind, of a text that is a PREPARE: what that has stored. */
-export function storedEffects({ facts, prepared, customNames, boundNames }: Effects): Effects {
+export function storedEffects({ facts, prepared, customNames, boundNames, boundLocally }: Effects): Effects {
   // The arguments of an EXECUTE are not looked at.
-  const touches = prepared | (boundNames.length > 0 ? Touch.AnyName : 0)
+  const reading = boundNames.length + boundLocally.length > 0 ? Touch.Reading : 0
+  const touches = prepared | reading | (boundNames.length > 0 ? Touch.AnyName : 0)
   return { ...simple(facts, touches), customNames }
 }
 
@@ -276,14 +282,15 @@ function isHarmlessCall({ kind, functions }: Statement, routines: Routines | und
 }
 
 /** Collects names of settings. @returns `Touch` bits of the changes */
-function names(statement: Statement, custom: Set<string>, bound: Set<number>): number {
+function names(statement: Statement, custom: Set<string>, bound: Set<number>, locally: Set<number>): number {
   let touches = 0
   for (const { name, parameter, value, isLocal } of statement.settings) {
     const isCustom = name === null ? parameter === 0 || isLocal === true : name.includes('.')
     if (isCustom) touches |= Touch.NamesCustom
-    if (name === null || READ_UNSEEN.has(name)) touches |= Touch.Reading
+    if (name === null ? parameter === 0 : READ_UNSEEN.has(name)) touches |= Touch.Reading
     if (isLocal === true) {
       touches |= Touch.Local
+      if (parameter > 0) locally.add(parameter)
       continue
     }
     if (name?.includes('.') === true) custom.add(name)

@@ -11,6 +11,7 @@ import type { WireClient } from '../support/wire-client.ts'
 const postgres = await getPostgres()
 const stages = await transactionStages(postgres)
 const ONE = { pool: { mode: 'transaction', size: 1 } } as const
+const BOUND = m.bind({ params: ['bytea_output', 'escape'] })
 const ON = 'transform_null_equals = on'
 
 const run = (name: string) => [m.bind({ statement: name }), m.execute(), m.sync()]
@@ -58,6 +59,27 @@ describe('a statement made in a transaction that has changed how texts are read'
     assert.equal(await value(b, parse, ...run('s1')), null)
     assert.equal(await value(a, ...run('s1')), null)
   })
+})
+
+describe('a plan made in a transaction that has changed how constants are told', () => {
+  const ways: readonly (readonly [how: string, messages: Buffer[]])[] = [
+    ['SET LOCAL', [m.query('set local bytea_output = escape')]],
+    ['a name that is bound', [m.parse('select set_config($1, $2, true)'), BOUND, m.execute(), m.sync()]],
+  ]
+  for (const [how, messages] of ways) {
+    it(`is nobody else's: ${how}`, async () => {
+      const rig = await Rig.start(postgres, ONE)
+      await using a = await rig.client()
+      await using b = await rig.client()
+      const parse = m.parse(`select '\\x41ff'::bytea::text, '${how}'`, { name: 's1' })
+      assert.equal((await a.run(parse, m.sync())).error, null)
+      await a.query('begin')
+      assert.equal((await a.run(...messages)).error, null)
+      assert.equal(await value(a, ...run('s1')), 'A\\377')
+      await a.query('commit')
+      assert.equal(await value(b, parse, ...run('s1')), '\\x41ff')
+    })
+  }
 })
 
 describe('a statement parsed in one batch with SET', () => {
