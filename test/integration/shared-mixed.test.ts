@@ -92,6 +92,26 @@ suite('shared servers and the rest', () => {
     await sharing.quiet()
   })
 
+  test('who has another role reads with its rights', async () => {
+    await postgres.admin('create role alone; create table private_to as select 1 as id')
+    const sharing = await SharingRig.start(postgres, 2)
+    const clients = await sharing.clients(8)
+    for (const client of clients.slice(4)) assert.equal((await client.query('set role alone')).error, null)
+    const text = 'select id from private_to where id = $1'
+    const both = [
+      (client: WireClient) => client.query('select id from private_to'),
+      (client: WireClient) => client.run(m.parse(text), m.bind({ params: ['1'] }), m.execute(), m.sync()),
+    ]
+    for (const ask of both)
+      for (let more = 0; more < 8; more++) {
+        const answers = await sharing.together(clients.map((client) => () => ask(client)))
+        for (const [at, answer] of answers.entries())
+          if (at < 4) assert.equal(onlyValue(answer), '1')
+          else assert.equal(answer.error?.code, '42501')
+      }
+    assert.ok(sharing.shared > 0)
+  })
+
   test('a table changes under a shared statement', async () => {
     await postgres.admin('create table changes (id int); insert into changes values (1)')
     const sharing = await SharingRig.start(postgres, 2)

@@ -201,6 +201,8 @@ suite('shared servers', () => {
   })
 })
 
+const remote = postgres.control === null ? postgres.missing : false
+
 suite('cancels and departures on shared servers', () => {
   /** A head that hangs on a lock, with others behind it, all on one lane. */
   async function queue(options: { maxWaitMs: number; count: number }) {
@@ -336,5 +338,20 @@ suite('cancels and departures on shared servers', () => {
     await sharing.free(1)
     for (const [at, answer] of answers.entries()) assert.equal(onlyValue((await answer) as Result), `${at}`)
     assert.equal(sharing.lanesShut('server_lost'), 1)
+  })
+
+  test('kill -9: the head is told, those behind are answered when Postgres is back', {
+    skip: remote,
+  }, async () => {
+    const { sharing, answers } = await queue({ maxWaitMs: 60_000, count: 5 })
+    const [head] = await sharing.rig.backends("wait_event_type = 'Lock'")
+    process.kill(Number(head?.[0]), 'SIGKILL')
+    const [first, ...others] = await Promise.all(answers)
+    // Postgres ends all others, too, and tells those that it can.
+    assert.match(first?.error?.code ?? '', /^(08006|57P02)$/)
+    assert.equal(first?.status, 'I')
+    for (const [at, answer] of others.entries()) assert.equal(onlyValue(answer), `${at + 1}`)
+    assert.equal(sharing.lanesShut('server_lost'), 1)
+    assert.equal(sharing.sentAgain('server_lost'), 4)
   })
 })
