@@ -169,10 +169,14 @@ describe('compose.yaml', () => {
   })
 
   it('Prometheus and Grafana find each other and what is mounted for them', async (t) => {
-    const { scrape_configs: jobs } = parse(read('prometheus/prometheus.yml')) as {
-      scrape_configs: { static_configs: { targets: string[] }[] }[]
+    const prometheus = parse(read('prometheus/prometheus.yml')) as {
+      rule_files: string[]
+      scrape_configs: { job_name: string; static_configs: { targets: string[] }[] }[]
     }
-    assert.deepEqual(jobs[0]!.static_configs[0]!.targets, ['pgmux:6490'])
+    const [job] = prometheus.scrape_configs
+    // The alert rules look for this name.
+    assert.equal(job!.job_name, 'pgmux')
+    assert.deepEqual(job!.static_configs[0]!.targets, ['pgmux:6490'])
     const source = parse(read('grafana/provisioning/datasources/prometheus.yml')) as {
       datasources: { url: string }[]
     }
@@ -180,9 +184,10 @@ describe('compose.yaml', () => {
     const boards = parse(read('grafana/provisioning/dashboards/pgmux.yml')) as {
       providers: { options: { path: string } }[]
     }
-    assert.ok(
-      compose.services.grafana!.volumes!.includes(`./grafana:${boards.providers[0]!.options.path}:ro`),
-    )
+    const { path } = boards.providers[0]!.options
+    assert.ok(compose.services.grafana!.volumes!.includes(`./grafana-dashboard.json:${path}/pgmux.json:ro`))
+    const [rules] = prometheus.rule_files
+    assert.ok(compose.services.prometheus!.volumes!.includes(`./prometheus-alerts.yaml:${rules}:ro`))
     const promtool = findProgram('promtool')
     if (promtool === null) return notRun(t, 'needs promtool (Debian: prometheus)')
     const file = join(root, 'docker/prometheus/prometheus.yml')
