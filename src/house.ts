@@ -52,6 +52,8 @@ export class House implements HouseView {
   readonly clients = new Set<Client>()
   readonly visitors = new Set<Startup>()
   isDraining = false
+  /** Nothing is read from any client. */
+  isSuspended = false
   /** Says to which database a client goes; null: to the one that it names. */
   reroute: Reroute | null = null
   /** It will drain soon: whoever sends clients here had better look for another. */
@@ -196,6 +198,7 @@ export class House implements HouseView {
     const { log, logs } = this.#parts
     log[logs.connections ? 'info' : 'debug'](labels(client.visitor), 'client logged in')
     this.#parts.troubles.watcher?.entered(client.visitor)
+    if (this.isSuspended) client.inbox.suspend(true)
     const { farewell } = client.access
     if (this.isDraining) client.drain()
     else if (farewell !== null) client.drain(farewell)
@@ -246,6 +249,12 @@ export class House implements HouseView {
     this.isDraining = true
     for (const visitor of [...this.visitors]) visitor.drain()
     for (const client of [...this.clients]) client.drain()
+  }
+
+  /** Nothing is read from clients, new ones too, until it is called with false. */
+  suspend(isSuspended: boolean): void {
+    this.isSuspended = isSuspended
+    for (const client of this.clients) client.inbox.suspend(isSuspended)
   }
 
   /** Ends everything now. */

@@ -390,7 +390,7 @@ export class Client implements StreamHandler, Lessee, Waiter<LeasedServer> {
 
   /** Nothing is read from it, for reasons of ours. */
   get isStalled(): boolean {
-    return this.inbox.isServerFull || this.inbox.isHolding || this.watch.blockedSince > 0
+    return this.inbox.isStopped || this.watch.blockedSince > 0
   }
 
   /** It has sent its last, and goes when what it asked for is answered, or then; 0: it has not. */

@@ -18,6 +18,8 @@ export class Inbox {
   isServerFull = false
   /** The client has not taken its last answer: further answers would be kept here. */
   isUnread = false
+  /** An operator has suspended everything. */
+  #isSuspended = false
   #wasFull = false
 
   constructor(stream: ByteStream) {
@@ -93,9 +95,22 @@ export class Inbox {
     this.resume()
   }
 
+  /** Nothing is read until this is called with false. What has been read goes on. */
+  suspend(isSuspended: boolean): void {
+    this.#isSuspended = isSuspended
+    if (isSuspended) this.#stream.pause()
+    else this.resume()
+  }
+
+  /** The client's silence is ours. */
+  get isStopped(): boolean {
+    return this.isServerFull || this.isHolding || this.#isSuspended
+  }
+
   /** The stream is read again, if nothing is against it. */
   resume(): void {
-    if (!this.isServerFull && !this.isUnread && !this.#held.isFull) this.#stream.resume()
+    if (this.isServerFull || this.isUnread || this.#isSuspended || this.#held.isFull) return
+    this.#stream.resume()
   }
 
   #pauseIfFull(): void {

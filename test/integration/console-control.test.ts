@@ -2,6 +2,7 @@
 // never look inside the pooler for what Postgres or a client can tell.
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
+import { setTimeout as pause } from 'node:timers/promises'
 import { ConfigError } from '../../src/config/problems.ts'
 import { type ConsoleRig, records, startConsole } from '../support/console.ts'
 import * as m from '../support/messages.ts'
@@ -191,6 +192,45 @@ suite('pauses', () => {
     await (await second).end()
     for (const command of ['PAUSE', 'KILL', 'DISABLE', 'RECONNECT'])
       assert.match((await boss.query(`${command} pgmux`)).error?.message ?? '', /admin db/)
+  })
+
+  test('SUSPEND reads nothing more, answers when all is answered, and is undone by RESUME', async () => {
+    const rig = await startConsole(postgres, POOL)
+    await using boss = await rig.console()
+    await using other = await rig.console()
+    await using busy = await rig.client()
+    await using idler = await rig.client()
+    await idler.query('begin')
+    busy.send(m.query('select pg_sleep(0.3)'))
+    await eventually(async () => (await other.query('SHOW SERVERS state=active')).rows.length === 2)
+    let isAnswered = false
+    boss.send(m.query('SUSPEND'))
+    const suspended = boss.until().then(() => {
+      isAnswered = true
+    })
+    await eventually(async () => (await other.query('SHOW STATE')).rows[2]?.[1] === 'yes')
+    assert.equal(isAnswered, false, 'something is under way')
+    await busy.until()
+    await suspended
+    assert.equal((await other.query('SUSPEND')).error?.message, 'already suspended/paused')
+    assert.equal((await other.query('PAUSE')).error?.message, 'already suspended/paused')
+    const late = await rig.client()
+    const clients = [busy, idler, late]
+    const received = clients.map((client) => client.bytesReceived)
+    for (const client of clients) client.send(m.query('select 5'))
+    // That nothing comes tells no event.
+    await pause(200)
+    assert.deepEqual(
+      clients.map((client) => client.bytesReceived),
+      received,
+    )
+    assert.equal((await other.query('RESUME')).error, null)
+    for (const client of clients) {
+      const answer = await client.until()
+      assert.ok(answer.some(({ type }) => type === 'D'))
+    }
+    assert.equal((await other.query('SHOW STATE')).rows[0]?.[1], 'yes')
+    await late.end()
   })
 
   test('DISABLE refuses new clients and leaves the others alone', async () => {

@@ -73,6 +73,7 @@ suite('who may do what', () => {
       'RESUME',
       'SET',
       'SHUTDOWN',
+      'SUSPEND',
       'WAIT_CLOSE',
     ])
     await using viewer = await rig.console(STATS)
@@ -153,6 +154,7 @@ const ARGUMENTS: Readonly<Record<string, string>> = {
   PAUSE: ' pgmux',
   SET: ' nothing = 1',
   SHUTDOWN: ' nothing',
+  SUSPEND: ' nothing',
 }
 
 suite('what it shows', () => {

@@ -41,5 +41,4 @@ export const COMMANDS: readonly Command[] = [...SHOWS, ...CONTROL_COMMANDS]
 /** Known elsewhere, refused here: the name, and what to do instead. */
 export const NOT_BUILT: readonly (readonly [name: string, instead: string])[] = [
   ['SHOW FDS', 'It shows secrets. Start a second pgmux on the same machine to take over.'],
-  ['SUSPEND', 'It served to hand sockets to a new process. Use PAUSE.'],
 ]

@@ -58,7 +58,7 @@ async function pause(operator: Operator, name: string): Promise<void> {
   refuseInDrain(source)
   known(source, name, 'pause')
   const isPaused = name === '' ? router.gates.isAllPaused : router.gates.isPaused(name)
-  if (isPaused) throw new ConsoleError('55000', 'already suspended/paused')
+  if (isPaused || source.house.isSuspended) throw new ConsoleError('55000', 'already suspended/paused')
   router.pause(which(name))
   try {
     await operator.wait(() => serversLeft(router, name) === 0)
@@ -69,11 +69,30 @@ async function pause(operator: Operator, name: string): Promise<void> {
   }
 }
 
+/** Answers when nothing is under way for a client that needs no more of it. */
+async function suspend(operator: Operator): Promise<void> {
+  const { house, router } = operator.source
+  refuseInDrain(operator.source)
+  if (house.isSuspended || router.gates.isAllPaused)
+    throw new ConsoleError('55000', 'already suspended/paused')
+  house.suspend(true)
+  try {
+    await operator.wait(() => ![...house.clients].some(({ isOwed }) => isOwed))
+  } catch (error) {
+    house.suspend(false)
+    throw error
+  }
+}
+
 function resume(operator: Operator, name: string): void {
   const { source } = operator
   const { router } = source
   refuseInDrain(source)
   known(source, name, 'resume')
+  if (name === '' && source.house.isSuspended) {
+    source.house.suspend(false)
+    if (!router.gates.isAllPaused) return
+  }
   const isPaused = name === '' ? router.gates.isAllPaused : router.gates.paused.has(name)
   if (!isPaused && name === '') {
     const byName = [...router.gates.paused].sort().join(', ')
@@ -210,7 +229,13 @@ const ROWS: readonly Row[] = [
     help: 'Let clients wait, close servers as they become free; answers when none is left',
     act: pause,
   },
-  { name: 'RESUME', takes: 'database?', help: 'Undo PAUSE and KILL', act: resume },
+  { name: 'RESUME', takes: 'database?', help: 'Undo PAUSE, SUSPEND and KILL', act: resume },
+  {
+    name: 'SUSPEND',
+    takes: 'nothing',
+    help: 'Read nothing more from clients; answers when what they have asked for is answered',
+    act: suspend,
+  },
   {
     name: 'RECONNECT',
     takes: 'database?',

@@ -18,9 +18,10 @@ function* memory(): Generator<Value[]> {
 
 function* state({ source }: Operator): Generator<Value[]> {
   const { isAllPaused } = source.router.gates
-  yield ['active', isAllPaused || source.house.isDraining ? 'no' : 'yes']
+  const { isDraining, isSuspended } = source.house
+  yield ['active', isAllPaused || isDraining || isSuspended ? 'no' : 'yes']
   yield ['paused', isAllPaused ? 'yes' : 'no']
-  yield ['suspended', 'no']
+  yield ['suspended', isSuspended ? 'yes' : 'no']
 }
 
 /** PgBouncer's names that exporters read here, and ours. */

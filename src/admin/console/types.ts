@@ -23,6 +23,8 @@ export interface ConsoleHouse {
   readonly visitors: { readonly size: number }
   readonly cancelKeys: CancelKeys
   readonly isDraining: boolean
+  readonly isSuspended: boolean
+  suspend(isSuspended: boolean): void
   onRefused(visitor: Visitor, refusal: Refusal): void
 }
 
