@@ -133,11 +133,12 @@ export class Lane implements Lessee, LaneEvents, WorksOff {
     return true
   }
 
-  /** Brings a statement that is of use but not needed: none that clients have named goes for it. */
+  /** Brings a statement that is of use but not needed: none that a client has named goes for it. */
   bringIfRoom(definition: Definition, shape: Shape): void {
     const { talk, parts } = this.server as Server
-    const isThere = talk.statements.has(definition.id)
-    if (isThere || talk.statements.size < parts.route.maxPreparedStatements) this.bring(definition, shape)
+    const max = parts.route.maxPreparedStatements
+    const goes = talk.statements.has(definition.id) ? null : talk.statements.surplus(max - 1)
+    if (goes === null || goes.references === 0) this.bring(definition, shape)
   }
 
   /** After each event of the server. @returns false: the lease is over */

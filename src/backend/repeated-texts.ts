@@ -25,14 +25,11 @@ class Repeated {
   /** So many more are sent as they are. */
   rests = 0
   parseKey: number
-  /** The knowledge of the database by which it is counted. */
-  version: number
   definition: Definition | null = null
 
-  constructor(body: Buffer, parseKey: number, version: number) {
+  constructor(body: Buffer, parseKey: number) {
     this.body = body
     this.parseKey = parseKey
-    this.version = version
   }
 
   rest(): void {
@@ -45,6 +42,8 @@ class Repeated {
 export class RepeatedTexts {
   readonly #registry: Registry
   readonly #texts = new Map<Shape, Repeated>()
+  /** The knowledge of the database under which all of them were prepared. */
+  #version = 0
 
   constructor(registry: Registry) {
     this.#registry = registry
@@ -60,9 +59,10 @@ export class RepeatedTexts {
     version: number,
     [src, start, stop]: readonly [Buffer, number, number],
   ): Definition | null {
+    if (version !== this.#version) this.#forgetAll(version)
     const known = this.#texts.get(shape)
     if (known === undefined) {
-      this.#add(shape, new Repeated(ownCopy(src.subarray(start, stop)), parseKey, version))
+      this.#add(shape, new Repeated(ownCopy(src.subarray(start, stop)), parseKey))
       return null
     }
     if (known.rests > 0) {
@@ -73,19 +73,26 @@ export class RepeatedTexts {
       known.body.length === stop - start &&
       src.compare(known.body, 0, known.body.length, start, stop) === 0 &&
       known.parseKey === parseKey
-    if (isSame && known.version === version) {
+    if (isSame) {
       known.changes = 0
       if (known.definition === null && ++known.count > OFTEN) known.definition = this.#prepare(known)
       return known.definition
     }
     this.#drop(known)
-    known.changes = isSame ? 0 : known.changes + 1
-    if (known.changes === CHANGES_MAX) known.rest()
-    if (!isSame) known.body = ownCopy(src.subarray(start, stop))
+    known.body = ownCopy(src.subarray(start, stop))
     known.parseKey = parseKey
-    known.version = version
     known.count = 1
+    if (++known.changes === CHANGES_MAX) known.rest()
     return null
+  }
+
+  /** Something in the database is another now, and what was prepared may be, too. */
+  #forgetAll(version: number): void {
+    this.#version = version
+    for (const known of this.#texts.values()) {
+      this.#drop(known)
+      known.count = 0
+    }
   }
 
   /** It does worse this way, or may: for a while it is sent as it is. */
@@ -96,8 +103,8 @@ export class RepeatedTexts {
     known.rest()
   }
 
-  #prepare({ body, version, parseKey }: Repeated): Definition | null {
-    const key = `repeated\0${version}\0${parseKey}\0${body.toString('latin1')}`
+  #prepare({ body, parseKey }: Repeated): Definition | null {
+    const key = `repeated\0${this.#version}\0${parseKey}\0${body.toString('latin1')}`
     // Found by nobody else, and gone with its last use: the key of its settings is not its own.
     return this.#registry.acquireAs(
       key,

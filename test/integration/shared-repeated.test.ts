@@ -2,9 +2,11 @@
 // and run by name: nobody may see that, whatever is bound, described or wrong, and however the tables change.
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
+import { Lane } from '../../src/backend/lane.ts'
 import type { Server } from '../../src/backend/server.ts'
 import * as m from '../support/messages.ts'
 import { getPostgres } from '../support/postgres.ts'
+import { eventually } from '../support/rig.ts'
 import { SharingRig } from '../support/sharing.ts'
 import type { WireClient } from '../support/wire-client.ts'
 
@@ -77,6 +79,27 @@ suite('a text that is sent again and again', () => {
       if (at < 5 || at > 8) assert.deepEqual(rows, [[`word ${at + 1}`, `${at + 1}`]])
     }
     await sharing.quiet()
+  })
+
+  test('takes the place of what nobody uses any more', async (t) => {
+    const bring = t.mock.method(Lane.prototype, 'bring')
+    const sharing = await SharingRig.start(postgres, 2, { pool: { maxPreparedStatements: 3 } })
+    const clients = await sharing.clients(8)
+    const texts = ['select 1 as a', 'select 1 as b', 'select 1 as c', 'select 1 as d', 'select 1 as e']
+    for (const text of texts) {
+      await repeat(sharing, clients, exchange(text, {}))
+      // As when somebody makes a table, past pgmux: the servers keep what they have.
+      sharing.insight.doubt(false)
+      await using asker = await sharing.client()
+      await eventually(
+        async () => (await asker.query('select 1')).error === null && sharing.insight.isCurrent,
+      )
+    }
+    assert.ok(bring.mock.callCount() > 3, 'there were more than fit')
+    bring.mock.resetCalls()
+    await repeat(sharing, clients, exchange(WORDS, { params: ['1'] }))
+    assert.ok(bring.mock.callCount() > 0, 'the last one found a place')
+    assert.ok(prepared(sharing) <= 2 * 3)
   })
 
   test('whose constants change is not prepared', async () => {
