@@ -29,7 +29,9 @@ export function gaugesOf(house: House, router: Router): Gauges {
 }
 
 /** Could a client get a server now? */
-export function readiness(house: House, router: Router): { ok: boolean; reason: string } {
+export function readiness(house: House, router: Router, isOpen: boolean): { ok: boolean; reason: string } {
+  const isEnding = house.isDraining || house.isEndNear || !isOpen
+  if (isEnding) return { ok: false, reason: 'the pooler is shutting down' }
   if (house.isShortOfMemory) return { ok: false, reason: 'memory is nearly used up' }
   let failure = ''
   for (const { pool } of router.entries()) {

@@ -8,16 +8,16 @@ import { systemClock } from './net/clock.ts'
 import { localAddresses } from './net/interfaces.ts'
 import { serverTls } from './net/tls-server.ts'
 import type { Refusal } from './pool/types.ts'
-import { clientTlsOf } from './routing/precedence.ts'
+import { clientTlsOf, partOf } from './routing/precedence.ts'
 
 /** Of this machine, for all configurations. */
 const ADDRESSES = localAddresses(systemClock)
 
 /** @throws CertificateError */
 export function rulesOf(config: Config): HouseRules {
-  const { client, databases, users } = config
+  const { client, databases, users, workers } = config
   return {
-    limits: client,
+    limits: { ...client, maxUnauthenticated: partOf(client.maxUnauthenticated, workers) },
     databases,
     users,
     logs: config.log,

@@ -4,15 +4,24 @@ import type { ClientAuthContext } from './auth/client-auth.ts'
 import type { Access, Arrival, Gate } from './auth/access.ts'
 import type { AuthFailure } from './auth/failure.ts'
 import type { SecretStore } from './auth/secrets.ts'
-import type { ClientConfig, DatabaseConfig, UserConfig } from './config/types.ts'
+import type { ClientConfig } from './config/types.ts'
 import { CancelKeys } from './frontend/cancel-keys.ts'
 import type { Client } from './frontend/client.ts'
 import { type ConsoleDoor, type ConsoleVisit, isConsole } from './frontend/console-door.ts'
+import type { Fellows } from './frontend/fellows.ts'
+import { add, GuestBook, type GuestRules, isFull } from './frontend/guest-book.ts'
 import { outOfMemory, TOKEN_ENDED, tooManyClients } from './frontend/refusals.ts'
 import { Startup } from './frontend/startup.ts'
 import { tellDefault } from './frontend/told.ts'
 import { type Entrance, TRY_AGAIN_LATER } from './frontend/web-entrance.ts'
-import type { DefaultChange, House as HouseView, PoolAccess, Reroute, Visitor } from './frontend/types.ts'
+import type {
+  DefaultChange,
+  House as HouseView,
+  PoolAccess,
+  Reroute,
+  Verdict,
+  Visitor,
+} from './frontend/types.ts'
 import { reportHandlerError } from './net/handler-errors.ts'
 import type { Counters } from './observe/counters.ts'
 import type { Log } from './observe/log.ts'
@@ -24,10 +33,8 @@ import type { SecurableStream, TlsSettings } from './wire/byte-stream.ts'
 import { errorResponse } from './wire/error-response.ts'
 
 /** What a reload replaces. */
-export interface HouseRules {
+export interface HouseRules extends GuestRules {
   readonly limits: ClientConfig
-  readonly databases: ReadonlyMap<string, DatabaseConfig>
-  readonly users: ReadonlyMap<string, UserConfig>
   readonly access: Access
   readonly tls: TlsSettings | null
   /** Which comings and goings are worth a line of level info. */
@@ -45,6 +52,8 @@ export interface HouseParts extends HouseRules {
   route(database: string, user: string): PoolAccess | Refusal
   readonly console: ConsoleDoor
   readonly memory: MemoryWatch
+  /** Null: this process does all the work. */
+  readonly fellows: Fellows | null
 }
 
 export class House implements HouseView {
@@ -61,16 +70,14 @@ export class House implements HouseView {
   /** Told when the last client or visitor has gone. */
   onEmpty: (() => void) | null = null
   #parts: HouseParts
-  readonly #byDatabase = new Map<string, number>()
-  readonly #byUser = new Map<string, number>()
-  readonly #byAddress = new Map<string, number>()
+  readonly #guests: GuestBook
   /** Visitors by their address. */
   readonly #atDoor = new Map<string, number>()
-  #admitted = 0
 
   constructor(parts: HouseParts) {
     this.#parts = parts
-    this.cancelKeys = new CancelKeys(parts.random)
+    this.cancelKeys = new CancelKeys(parts.random, parts.fellows)
+    this.#guests = new GuestBook(() => this.#parts)
   }
 
   get random(): Random {
@@ -143,39 +150,59 @@ export class House implements HouseView {
     return this.#parts.access.judge(arrival)
   }
 
-  admit(visitor: Visitor): Refusal | null {
+  admit(visitor: Visitor): Verdict {
     // Whoever has to look why the house is full must get in. The console has a limit of its own.
     if (isConsole(visitor.database)) return null
     if (this.isShortOfMemory) return outOfMemory()
-    const { limits } = this
     const { address } = visitor
-    if (isFull(this.#admitted, limits.maxConnections)) return tooManyClients('client.max_connections')
-    if (isFull(this.#byAddress.get(address), limits.maxPerAddress))
-      return tooManyClients('client.max_per_address')
-    this.#admitted++
-    add(this.#byAddress, address, 1)
-    return null
+    const full = this.#guests.enter(address)
+    const { fellows } = this.#parts
+    if (full !== null || fellows === null) return refusalOf(full)
+    return fellows.enter(address).then((fullForAll) => {
+      if (fullForAll !== null) this.#guests.leave(address)
+      return refusalOf(fullForAll)
+    })
   }
 
-  admitUser(visitor: Visitor): Refusal | null {
-    if (isConsole(visitor.database)) return null
-    const { limits } = this
-    const { databases, users } = this.#parts
-    const database = databases.get(visitor.database) ?? databases.get('*')
-    const perDatabase = database?.maxClients ?? limits.maxPerDatabase
-    const perUser = users.get(visitor.user)?.maxClients ?? limits.maxPerUser
-    if (isFull(this.#byDatabase.get(visitor.database), perDatabase))
-      return tooManyClients('client.max_per_database')
-    if (isFull(this.#byUser.get(visitor.user), perUser)) return tooManyClients('client.max_per_user')
-    this.#countUser(visitor, 1)
-    return null
+  admitUser({ database, user }: Visitor): Verdict {
+    if (isConsole(database)) return null
+    const full = this.#guests.enterUser(database, user)
+    const { fellows } = this.#parts
+    if (full !== null || fellows === null) return refusalOf(full)
+    return fellows.enterUser(database, user).then((fullForAll) => {
+      if (fullForAll !== null) this.#guests.leaveUser(database, user)
+      return refusalOf(fullForAll)
+    })
   }
 
   dismiss(visitor: Visitor, hadLoggedIn: boolean): void {
     if (isConsole(visitor.database)) return
-    this.#admitted--
-    add(this.#byAddress, visitor.address, -1)
-    if (hadLoggedIn) this.#countUser(visitor, -1)
+    this.#guests.leave(visitor.address)
+    this.#parts.fellows?.leave(visitor.address)
+    if (hadLoggedIn) this.dismissUser(visitor)
+  }
+
+  dismissUser({ database, user }: Visitor): void {
+    if (isConsole(database)) return
+    this.#guests.leaveUser(database, user)
+    this.#parts.fellows?.leaveUser(database, user)
+  }
+
+  cancel(pid: number, key: Buffer, onOver: () => void): void {
+    const { fellows } = this.#parts
+    if (fellows === null || this.cancelKeys.isOwn(pid)) this.cancelOwn(pid, key, onOver)
+    else void fellows.cancel(pid, key).finally(onOver)
+  }
+
+  /** One for a client of this process, wherever it came in. */
+  cancelOwn(pid: number, key: Buffer, onOver: () => void): void {
+    const target = this.cancelKeys.find(pid, key)
+    if (target === null) {
+      onOver()
+      return
+    }
+    this.counters.cancels++
+    target.cancelRequest(onOver)
   }
 
   /** Nobody comes in until it is well again. */
@@ -297,26 +324,15 @@ export class House implements HouseView {
   #tellIfEmpty(): void {
     if (this.clients.size === 0 && this.visitors.size === 0) this.onEmpty?.()
   }
+}
 
-  #countUser(visitor: Visitor, by: 1 | -1): void {
-    add(this.#byDatabase, visitor.database, by)
-    add(this.#byUser, visitor.user, by)
-  }
+function refusalOf(full: string | null): Refusal | null {
+  return full === null ? null : tooManyClients(full)
 }
 
 /** Seconds, with one digit behind the point. */
 function age(ms: number): number {
   return Math.round(ms / 100) / 10
-}
-
-function isFull(count: number | undefined, max: number): boolean {
-  return max > 0 && (count ?? 0) >= max
-}
-
-function add(counts: Map<string, number>, key: string, by: number): void {
-  const count = (counts.get(key) ?? 0) + by
-  if (count === 0) counts.delete(key)
-  else counts.set(key, count)
 }
 
 function labels(visitor: Visitor): { client: string; user: string; database: string } {

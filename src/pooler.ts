@@ -12,14 +12,14 @@ import { Certificates, type Side } from './certificates.ts'
 import { changesBetween } from './config/diff.ts'
 import type { Config, PoolMode } from './config/types.ts'
 import { databaseRemoved, SHUTDOWN } from './frontend/refusals.ts'
-import { type Hooked, serverEvents } from './server-events.ts'
+import { type Hooked, serverEvents, tellInternalErrors } from './server-events.ts'
 import { gaugesOf, readiness, untilQuiet } from './health.ts'
 import { House } from './house.ts'
 import { farewellsOf, rulesOf } from './house-rules.ts'
 import { type Addresses, Listeners } from './listeners.ts'
+import type { Membership } from './membership.ts'
 import { systemClock } from './net/clock.ts'
 import { FineTick } from './net/fine-tick.ts'
-import { setHandlerErrorReporter } from './net/handler-errors.ts'
 import { serveHttp } from './net/http.ts'
 import type { Listener } from './net/listen.ts'
 import { systemRandom } from './net/random.ts'
@@ -27,7 +27,7 @@ import { Counters } from './observe/counters.ts'
 import { DatabaseCounters } from './observe/database-counters.ts'
 import type { Log } from './observe/log.ts'
 import { LimitedLog } from './observe/log-limit.ts'
-import { MemoryWatch } from './observe/memory-watch.ts'
+import { MemoryWatch, readMemory } from './observe/memory-watch.ts'
 import { type Gauges, Metrics } from './observe/metrics.ts'
 import { StatsLine } from './observe/stats-line.ts'
 import { Troubles } from './observe/troubles.ts'
@@ -54,10 +54,11 @@ export class Pooler {
   readonly house: House
   readonly router: Router
   readonly #log: Log
+  readonly #membership: Membership | null
   readonly #limitedLog: LimitedLog
   readonly #counters = new Counters()
-  readonly #metrics = new Metrics()
-  readonly #databaseCounters = new DatabaseCounters(this.#metrics)
+  readonly numbers = new Metrics()
+  readonly #databaseCounters = new DatabaseCounters(this.numbers)
   readonly #time = { now: systemClock.now() }
   readonly #troubles: Troubles
   readonly #work = new PasswordWork()
@@ -65,7 +66,7 @@ export class Pooler {
   readonly #machinery = { clock: systemClock, random: systemRandom, time: this.#time, work: this.#work }
   readonly #auth = new ClientAuthContext(systemRandom, this.#work)
   readonly #secrets: SecretKeeper
-  readonly #consoleDoor: Console
+  readonly consoleDoor: Console
   readonly #limits: Limits
   readonly #insights = new Insights()
   readonly #hubs: Hubs
@@ -85,11 +86,13 @@ export class Pooler {
   /** Resolves when it has stopped, whoever wished it. */
   readonly stopped = this.#end.promise
 
-  /** @param hooked what a program decides that embeds it */
-  constructor(config: Config, log: Log, hooked: Hooked | null = null) {
+  /** @param hooked what a program decides that embeds it @param membership of one of several processes */
+  constructor(given: Config, log: Log, hooked: Hooked | null = null, membership: Membership | null = null) {
+    const config = membership !== null || given.workers === 1 ? given : { ...given, workers: 1 }
     this.#config = config
     this.#hooked = hooked
     this.#log = log
+    this.#membership = membership
     this.#limitedLog = new LimitedLog(log, systemClock)
     this.#troubles = new Troubles(this.#time, this.#limitedLog)
     this.#troubles.watcher = hooked?.watcher ?? null
@@ -99,7 +102,7 @@ export class Pooler {
     this.#certificates = new Certificates({ log, wallClock: Date.now, renew: (side) => this.#renew(side) })
     const marks = this.#certificates.marks(config)
     readUpstreamTls(config)
-    this.#limits = new Limits(sharedLimitsOf(config))
+    this.#limits = membership?.limits(sharedLimitsOf(config)) ?? new Limits(sharedLimitsOf(config))
     const warn = (message: string): void =>
       this.#limitedLog.write('warn', 'listening', { fields: {}, message })
     this.#hubs = new Hubs({ ...this.#machinery, shared: this.#limits, warn })
@@ -109,7 +112,7 @@ export class Pooler {
     })
     this.#secrets = new SecretKeeper(this.#secretSources())
     const source = this.#source()
-    this.#consoleDoor = new Console(source)
+    this.consoleDoor = new Console(source)
     this.house = new House({
       random: systemRandom,
       time: this.#time,
@@ -120,8 +123,9 @@ export class Pooler {
       log,
       troubles: this.#troubles,
       route: (database, user) => this.router.get(database, user),
-      console: this.#consoleDoor,
-      memory: new MemoryWatch(),
+      console: this.consoleDoor,
+      memory: new MemoryWatch(readMemory, config.workers),
+      fellows: membership?.fellows ?? null,
     })
     this.house.reroute = hooked?.reroute ?? null
     this.#serverless = new Endpoint({
@@ -134,22 +138,19 @@ export class Pooler {
       warn: (error, message) => this.#limitedLog.write('warn', message, { fields: { error }, message }),
     })
     warmUsers(this.#auth, config.users, config.users.keys())
-    setHandlerErrorReporter((error, where) => {
-      this.#counters.errors.add(['XX000', 'internal_error'])
-      this.#troubles.add({ code: 'XX000', reason: 'internal_error', message: `${where}: ${error.message}` })
-      log.error({ where, error: error.stack ?? error.message }, 'internal error: one connection was closed')
-    })
-    this.#metrics.registerCounters(() => this.#counters)
-    this.#metrics.registerGauges(() => this.gauges())
+    tellInternalErrors({ log, counters: this.#counters, troubles: this.#troubles })
+    this.numbers.registerCounters(() => this.#counters)
+    this.numbers.registerGauges(() => this.gauges())
     this.#certificates.follow(config, marks)
-    this.#metrics.registerSeries(poolSeries(source))
-    const numbers = { totals: () => this.#metrics.totals(), gauges: () => this.gauges() }
+    this.numbers.registerSeries(poolSeries(source))
+    const numbers = { totals: () => this.numbers.totals(), gauges: () => this.gauges() }
     this.#stats = new StatsLine(numbers, log, systemClock.now())
   }
 
   #source(): PoolerSource {
     const seen = { version: version(), time: this.#time, counters: this.#databaseCounters, log: this.#log }
-    return new PoolerSource(this, { ...seen, troubles: this.#troubles, limits: this.#limits })
+    const more = { troubles: this.#troubles, limits: this.#limits, membership: this.#membership }
+    return new PoolerSource(this, { ...seen, ...more })
   }
 
   /** What counts at present. */
@@ -181,7 +182,7 @@ export class Pooler {
     this.#limits.configure(sharedLimitsOf(next))
     const farewellOf = farewellsOf(next, report)
     this.house.dismissAll(farewellOf)
-    this.#consoleDoor.dismissAll(farewellOf)
+    this.consoleDoor.dismissAll(farewellOf)
     for (const [entry] of places) if (entry.farewell !== null) entry.evict()
     return report
   }
@@ -256,7 +257,8 @@ export class Pooler {
     await this.#listeners.open(at, (stream) => this.house.accept(stream))
     try {
       await this.#serverless.open()
-      if (admin.host !== '') this.#admin = await serveHttp(admin, adminHandler(this))
+      const isAlone = this.#membership === null
+      if (admin.host !== '' && isAlone) this.#admin = await serveHttp(admin, adminHandler(this))
     } catch (error) {
       await this.#serverless.close()
       await this.#listeners.close()
@@ -310,7 +312,7 @@ export class Pooler {
     this.#hubs.close()
     this.#secrets.close()
     this.#certificates.close()
-    this.#consoleDoor.close(SHUTDOWN)
+    this.consoleDoor.close(SHUTDOWN)
     if (this.#ticker !== null) clearInterval(this.#ticker)
     await this.#admin?.close()
     this.#end.resolve()
@@ -325,22 +327,19 @@ export class Pooler {
   }
 
   metrics(): Promise<string> {
-    return this.#metrics.text()
+    return this.numbers.text()
   }
 
   /** Could a client get a server now? */
   ready(): { ok: boolean; reason: string } {
-    const takesClients = !this.house.isDraining && !this.house.isEndNear && this.#listeners.isOpen
-    return takesClients
-      ? readiness(this.house, this.router)
-      : { ok: false, reason: 'the pooler is shutting down' }
+    return readiness(this.house, this.router, this.#listeners.isOpen)
   }
 
   #tick(): void {
     const now = systemClock.now()
     this.#time.now = now
     this.house.tick(now)
-    this.#consoleDoor.tick(now)
+    this.consoleDoor.tick(now)
     this.#serverless.tick(now)
     this.#secrets.tick(now)
     this.#limitedLog.tick()
@@ -358,6 +357,7 @@ export class Pooler {
 
   #makePool(database: string, user: string, place: Place): PoolEntry {
     const log = this.#log.child({ database, user })
+    const told = { log, troubles: this.#troubles, counters: this.#counters, membership: this.#membership }
     return new PoolEntry({
       database,
       user,
@@ -373,7 +373,7 @@ export class Pooler {
         warn: (message) => log.warn({}, message),
       },
       watchFine: (dispatch, isWanted) => this.#fineTick.watch(dispatch, isWanted),
-      ...serverEvents({ database, user }, { log, troubles: this.#troubles, counters: this.#counters }),
+      ...serverEvents({ database, user }, told),
       onDefault: (entry, change) => this.house.followDefault(entry, change),
     })
   }

@@ -89,7 +89,7 @@ export class Reloads {
 }
 
 /** One line: what is another now, and what waits for the next start. */
-function logReport(log: Log, report: ReloadReport): void {
+export function logReport(log: Log, report: ReloadReport): void {
   const { changed, needsRestart, databases, users } = report
   const all = {
     changed,

@@ -28,13 +28,9 @@ const UPPER = [...CORE, 'backend', 'frontend', 'config', 'observe', 'net']
 
 /** What the composition root is made of, besides folders. */
 const BESIDES = [
-  'house.ts',
-  'house-rules.ts',
-  'health.ts',
-  'reload.ts',
-  'listeners.ts',
-  'certificates.ts',
+  ...['house.ts', 'house-rules.ts', 'health.ts', 'reload.ts', 'listeners.ts', 'certificates.ts'],
   'server-events.ts',
+  'membership.ts',
 ]
 
 /** Folder (or file) below src/ -> what it may import, besides itself. */
@@ -58,13 +54,15 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   'health.ts': ['house.ts', 'observe', 'routing'],
   'reload.ts': ['config', 'observe'],
   'house-rules.ts': [...UPPER, 'house.ts', 'reload.ts', 'routing'],
+  'membership.ts': ['admin', 'backend', 'frontend', 'pool'],
   'listeners.ts': ['config/types.ts', 'net', 'wire'],
   'certificates.ts': ['config/types.ts', 'observe', 'util'],
   'pooler.ts': [...UPPER, ...BESIDES, 'routing', 'serverless', 'admin', 'embedded'],
-  'server-events.ts': [...UPPER, 'routing'],
+  'server-events.ts': [...UPPER, 'routing', 'membership.ts'],
   library: [...UPPER, 'routing', 'pooler.ts', 'server-events.ts', 'reload.ts'],
   'index.ts': ['pooler.ts', 'listeners.ts', 'reload.ts', 'library', 'config', 'observe', 'util'],
-  cli: [...UPPER, 'routing', 'embedded', 'pooler.ts', 'serverless/jwks.ts'],
+  workers: [...UPPER, 'routing', 'admin', 'listeners.ts', 'membership.ts', 'pooler.ts', 'reload.ts'],
+  cli: [...UPPER, 'routing', 'embedded', 'admin', 'pooler.ts', 'serverless/jwks.ts', 'workers'],
   'main.ts': [...UPPER, 'routing', 'embedded', 'pooler.ts', 'cli'],
 }
 
@@ -193,6 +191,8 @@ describe('imports', () => {
       }
     }
     visit('src/main.ts')
+    // Started as a process of its own.
+    visit('src/cli/worker.ts')
     visit('src/index.ts')
     const dead = sources.filter((file) => !reached.has(file.path))
     check(dead.map((file) => `${file.path}:1: nothing that runs imports this file; use it or delete it`))

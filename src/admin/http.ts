@@ -13,12 +13,17 @@ export interface AdminResponse {
   end(body?: string): unknown
 }
 
+interface Readiness {
+  readonly ok: boolean
+  readonly reason: string
+}
+
 /** What the handler asks the pooler. */
 export interface AdminSource {
   /** Prometheus' text format. */
   metrics(): Promise<string>
   /** Whether a client could get a server now; `reason` says why not. */
-  ready(): { ok: boolean; reason: string }
+  ready(): Readiness | Promise<Readiness>
 }
 
 interface Answer {
@@ -50,7 +55,7 @@ async function answer(source: AdminSource, path: string): Promise<Answer> {
   if (path === '/metrics') return { status: 200, type: METRICS_TYPE, body: await source.metrics() }
   if (path === '/healthz') return json(200, { ok: true })
   if (path === '/readyz') {
-    const { ok, reason } = source.ready()
+    const { ok, reason } = await source.ready()
     return ok ? json(200, { ok }) : json(503, { ok, reason })
   }
   return json(404, { error: 'not found: /metrics, /healthz and /readyz are here' })

@@ -321,6 +321,11 @@ export class Dispatch implements Sharing, LaneOwner {
   #feedStarving(now: number): void {
     const { pool } = this.#parts
     if (this.lanes.length === 0 || pool.idle.length > 0) return
+    if (pool.shared.isPressed(pool) && now - this.#fedAt > STARVING_MS) {
+      this.#fedAt = now
+      this.lanes.at(-1)?.shut('others_wait')
+      return
+    }
     const { first } = pool.waiting
     const queued = this.#queued
     // Those who can share wait, too, and so may a lane.

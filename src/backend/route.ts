@@ -69,6 +69,8 @@ export interface ServerOwner {
   onLeak(server: Server, what: string): void
   onReleased(server: Server): void
   onClosed(server: Server, reason: string): void
+  /** Its connection is over, too: Postgres does not have it any more. */
+  onGone(server: Server): void
   /** A server told another value of a parameter that nobody can set (server_version, in_hot_standby). */
   onFact(name: string, value: string): void
   /** The default of a setting has changed for servers of this baseline. */

@@ -53,6 +53,7 @@ export class Server implements LeasedServer, StreamHandler, LoginEvents, AnswerE
   lessee: Lessee | null = null
   /** Its lessee, while it works for several clients at once. */
   lane: Lane | null = null
+  isConnected = false // Until Postgres has closed as well.
   #stream: SecurableStream | null = null
   #login: Login | null
   #framer = new Framer(SERVER_RULES, WHOLE_MAX, PREFIX_MAX)
@@ -61,7 +62,7 @@ export class Server implements LeasedServer, StreamHandler, LoginEvents, AnswerE
   #isHolding = false
   #lastWords: Buffer | null = null
   #isGone = false
-  readonly #cancels: Cancels
+  readonly cancels: Cancels
 
   constructor(parts: ServerParts, baseline: string, extra: ReadonlyMap<string, string> | null = null) {
     this.parts = parts
@@ -69,7 +70,7 @@ export class Server implements LeasedServer, StreamHandler, LoginEvents, AnswerE
     this.talk = new Talk(parts.time, parts.clock)
     this.#answers = new Answers(this.talk, this)
     if (parts.route.mode !== 'session') this.talk.channels = new VirtualChannels(this)
-    this.#cancels = new Cancels(this.talk, parts.route, (isCertain) => this.#onCancelOver(isCertain))
+    this.cancels = new Cancels(this.talk, parts.route, (isCertain) => this.#onCancelOver(isCertain))
     this.idleSince = parts.time.now
     this.deadline = parts.time.now + parts.route.connectTimeoutMs
     parts.counters.serverOpens++
@@ -97,10 +98,11 @@ export class Server implements LeasedServer, StreamHandler, LoginEvents, AnswerE
     const { route, table } = this.parts
     this.#login = null
     this.#stream = result.stream
+    this.isConnected = true
     result.stream.handler = this
     this.parameters = this.talk.parameters = result.parameters
     this.pid = this.talk.pid = result.pid
-    this.#cancels.target = { pid: result.pid, key: result.key, isEncrypted: result.stream.peer.encrypted }
+    this.cancels.target = { pid: result.pid, key: result.key, isEncrypted: result.stream.peer.encrypted }
     this.talk.reported = carriedOf(result.parameters)
     this.talk.settings = this.talk.loginSettings = table.of(this.talk.reported)
     this.out = new Output(result.stream, this.parts.counters)
@@ -166,7 +168,7 @@ export class Server implements LeasedServer, StreamHandler, LoginEvents, AnswerE
     const undoing = undoingOf(this.parts.route.mode, this.talk, this.lessee?.session)
     this.#dropLessee()
     this.resume()
-    this.#cancels.exchangeEnded() // One not sent yet is wanted by nobody now.
+    this.cancels.exchangeEnded() // One not sent yet is wanted by nobody now.
     leave(this, how, undoing)
     this.settle()
   }
@@ -194,7 +196,7 @@ export class Server implements LeasedServer, StreamHandler, LoginEvents, AnswerE
   // ---- cancel ----
 
   cancel(onOver: () => void): void {
-    this.#cancels.ask(this.#isHolding, onOver)
+    this.cancels.ask(this.#isHolding, onOver)
   }
 
   #onCancelOver(isCertain: boolean): void {
@@ -238,7 +240,7 @@ export class Server implements LeasedServer, StreamHandler, LoginEvents, AnswerE
     const loss = this.lessee === null ? null : lossOf(this, reason, this.#lastWords, this.isMidMessage)
     const { lessee } = this
     if (lessee !== null) this.#dropLessee() // Before its login is over there is nothing to drop it from.
-    this.#cancels.serverGone()
+    this.cancels.serverGone()
     this.parts.counters.closes.add([reason])
     this.parts.owner.onClosed(this, reason)
     if (loss !== null) lessee?.onServerLost(loss)
@@ -248,9 +250,9 @@ export class Server implements LeasedServer, StreamHandler, LoginEvents, AnswerE
   tick(now: number): void {
     if (this.#login !== null && now > this.deadline) this.#login.timeOut()
     else if (this.deadline > 0 && now > this.deadline) this.#gone('Postgres did not answer in time')
-    this.#cancels.tick(now)
+    this.cancels.tick(now)
     this.talk.channels?.tick(now)
-    if (!this.#isGone && isOverdue(this, now)) this.#cancels.want()
+    if (!this.#isGone && isOverdue(this, now)) this.cancels.want()
   }
 
   // ---- the stream ----
@@ -291,7 +293,9 @@ export class Server implements LeasedServer, StreamHandler, LoginEvents, AnswerE
   }
 
   onClose(reason: string): void {
+    this.isConnected = false
     this.#gone(reason)
+    this.parts.owner.onGone(this)
   }
 
   onLastWords(bytes: Buffer): void {
@@ -332,7 +336,7 @@ export class Server implements LeasedServer, StreamHandler, LoginEvents, AnswerE
 
   onExchangeEnd(): void {
     this.talk.exchangeEnded(this.parts.counters)
-    this.#cancels.exchangeEnded()
+    this.cancels.exchangeEnded()
   }
 
   onBlock(): boolean {
@@ -357,7 +361,7 @@ export class Server implements LeasedServer, StreamHandler, LoginEvents, AnswerE
   settle(): void {
     if (this.#isGone) return
     const { talk, lessee } = this
-    this.#cancels.settle()
+    this.cancels.settle()
     if (this.leaving !== null) {
       settleLeaving(this, this.#framer.atBoundary)
       this.out.flush()
@@ -371,7 +375,7 @@ export class Server implements LeasedServer, StreamHandler, LoginEvents, AnswerE
       this.#isHolding = false
       lessee.onServerContinue()
       if (this.lessee !== lessee) return
-      this.#cancels.settle()
+      this.cancels.settle()
     }
     if (isReadBackDue(talk, lessee.session)) readBack(this, lessee.session)
     if (endsOverPins(this, lessee)) return
@@ -387,7 +391,7 @@ export class Server implements LeasedServer, StreamHandler, LoginEvents, AnswerE
 
   /** Clean and free: back to the pool. */
   release(): void {
-    this.#cancels.exchangeEnded() // What a client left behind has ended by itself.
+    this.cancels.exchangeEnded() // What a client left behind has ended by itself.
     if (isUsedUp(this.talk, this.parts.route)) this.isRetired = true
     this.talk.lostSetup = false
     this.leaving = null

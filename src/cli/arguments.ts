@@ -19,6 +19,7 @@ Options
   --listen HOST:PORT         where clients connect (127.0.0.1:6432)
   --mode MODE                transaction, session or statement
   --pool-size N              servers for each database and user (20)
+  --workers N                processes that share the work (1)
   --serverless HOST:PORT|off where WebSocket and HTTP clients connect (127.0.0.1:6480)
   --admin HOST:PORT|off      metrics and health (127.0.0.1:6490)
   --log-level LEVEL          debug, info, warn or error
@@ -52,6 +53,7 @@ const OPTIONS = {
   listen: { type: 'string' },
   mode: { type: 'string' },
   'pool-size': { type: 'string' },
+  workers: { type: 'string' },
   serverless: { type: 'string' },
   admin: { type: 'string' },
   'log-level': { type: 'string' },

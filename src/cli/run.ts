@@ -8,11 +8,15 @@ import { orForever } from '../config/units.ts'
 import { type EmbeddedPostgres, startEmbedded } from '../embedded/embedded.ts'
 import { createLog, type Log } from '../observe/log.ts'
 import { Pooler } from '../pooler.ts'
+import { Crew } from '../workers/crew.ts'
 import type { Arguments } from './arguments.ts'
 import { keepYoungGenerationSmall } from './heap.ts'
 
 /** npm passes on a signal that the terminal has sent to us as well: within this time it is the same one. */
 const SAME_SIGNAL_MS = 500
+
+/** One process, or several that look like one. */
+type Running = Pooler | Crew
 
 /** @returns the exit code, when everything has stopped. */
 export async function run(given: Arguments): Promise<number> {
@@ -32,7 +36,7 @@ export async function run(given: Arguments): Promise<number> {
     })
     config = inFrontOf(loaded, postgres)
   }
-  const pooler = new Pooler(config, log)
+  const pooler = config.workers > 1 ? new Crew(config, log) : new Pooler(config, log)
   pooler.readsFrom((set) => again(load(set), postgres))
   try {
     await pooler.start()
@@ -111,7 +115,7 @@ function openFilesMax(): number | null {
 }
 
 /** One line for each listener, and a connection string that works. */
-function announce(pooler: Pooler, postgres: EmbeddedPostgres | null): void {
+function announce(pooler: Running, postgres: EmbeddedPostgres | null): void {
   const { addresses, config } = pooler
   const lines: string[] = []
   if (postgres !== null) {
@@ -122,7 +126,10 @@ function announce(pooler: Pooler, postgres: EmbeddedPostgres | null): void {
     )
   }
   const { host, port } = addresses.postgres
-  lines.push(`clients: ${shown(host)}:${port}, ${config.pool.mode} mode, ${config.pool.size} servers a pool`)
+  const work = config.workers > 1 ? `, ${config.workers} workers` : ''
+  lines.push(
+    `clients: ${shown(host)}:${port}, ${config.pool.mode} mode, ${config.pool.size} servers a pool${work}`,
+  )
   if (addresses.unixSocket !== '') lines.push(`clients: ${addresses.unixSocket}`)
   if (addresses.admin !== null) {
     lines.push(
@@ -147,7 +154,7 @@ function exampleUser({ upstream, users, client }: Config): string {
 }
 
 /** With the password only where it is one of our own making, for a Postgres on this machine. */
-function connectionString(pooler: Pooler, postgres: EmbeddedPostgres | null): string {
+function connectionString(pooler: Running, postgres: EmbeddedPostgres | null): string {
   const { config, addresses } = pooler
   const host = shown(addresses.postgres.host === '0.0.0.0' ? '127.0.0.1' : addresses.postgres.host)
   const user = encodeURIComponent(exampleUser(config) || 'USER')
@@ -172,7 +179,7 @@ function watch(postgres: EmbeddedPostgres, log: Log, isStopping: () => boolean):
 }
 
 async function stop(
-  pooler: Pooler,
+  pooler: Running,
   signals: Signals,
   how: 'drain' | 'now' | 'failed',
   log: Log,
@@ -187,7 +194,7 @@ async function stop(
 }
 
 /** Who sends clients here looks at /readyz now and then: until it has, they still get in. */
-async function lastOrders(pooler: Pooler, signals: Signals, delayMs: number): Promise<void> {
+async function lastOrders(pooler: Running, signals: Signals, delayMs: number): Promise<void> {
   pooler.house.isEndNear = true
   const { promise: over, resolve } = Promise.withResolvers<void>()
   const timer = setTimeout(resolve, delayMs)
@@ -199,9 +206,9 @@ async function lastOrders(pooler: Pooler, signals: Signals, delayMs: number): Pr
 class Signals {
   readonly first: Promise<'drain' | 'now'>
   readonly now: Promise<void>
-  #pooler: Pooler | null = null
+  #pooler: Running | null = null
   /** What came before there was anybody to obey, in that order. */
-  readonly #early: ((pooler: Pooler) => void)[] = []
+  readonly #early: ((pooler: Running) => void)[] = []
 
   constructor() {
     const first = Promise.withResolvers<'drain' | 'now'>()
@@ -228,12 +235,12 @@ class Signals {
   }
 
   /** From now on. What came during the start is done now: the files may have changed since they were read. */
-  obey(pooler: Pooler): void {
+  obey(pooler: Running): void {
     this.#pooler = pooler
     for (const wish of this.#early.splice(0)) wish(pooler)
   }
 
-  #tell(wish: (pooler: Pooler) => void): void {
+  #tell(wish: (pooler: Running) => void): void {
     if (this.#pooler === null) this.#early.push(wish)
     else wish(this.#pooler)
   }

@@ -23,7 +23,8 @@ export interface Changes {
 }
 
 /** Sockets that are open, and the Postgres of our own that runs, are as they are. */
-export const AT_START: RegExp = /^(listen\.|embedded\.|(admin|serverless)\.(host|port)$|log\.format$)/
+export const AT_START: RegExp =
+  /^(workers$|listen\.|embedded\.|(admin|serverless)\.(host|port)$|log\.format$)/
 
 /** No option of its own: an example that is printed at the start. */
 const SHOWN_ONLY = /\.shown_dbname$/
@@ -104,6 +105,7 @@ export function changesBetween(before: Config, after: Config): Changes {
   return {
     config: {
       ...after,
+      workers: before.workers,
       listen: before.listen,
       embedded: before.embedded,
       serverless: {

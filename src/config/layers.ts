@@ -14,6 +14,7 @@ export interface Flags {
   listen?: string | undefined
   mode?: string | undefined
   poolSize?: string | undefined
+  workers?: string | undefined
   /** HOST:PORT or `off` */
   serverless?: string | undefined
   admin?: string | undefined
@@ -180,6 +181,7 @@ export function applyFlags(layers: Layers, flags: Flags): void {
     ['--upstream', ['upstream', 'url'], flags.upstream],
     ['--mode', ['pool', 'mode'], flags.mode],
     ['--pool-size', ['pool', 'size'], flags.poolSize],
+    ['--workers', ['workers'], flags.workers],
     ['--log-level', ['log', 'level'], flags.logLevel],
     ['--log-format', ['log', 'format'], flags.logFormat],
     ['--ephemeral', ['embedded', 'ephemeral'], flags.ephemeral],

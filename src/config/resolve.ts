@@ -216,6 +216,7 @@ export function resolveConfig(context: ResolveContext, file: FileConfig): Config
   const users = resolveUsers(context, file, upstream)
   checkListeners(context, file)
   return {
+    workers: file.workers,
     listen: {
       hosts: namesIn(listen.host) as [string, ...string[]],
       port: listen.port,

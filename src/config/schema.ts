@@ -283,6 +283,7 @@ const user = z.strictObject(
 
 export const fileSchema = z.strictObject(
   {
+    workers: option(integer(1, 64), 1, 'Processes that share the work; 1: one process does it all'),
     listen,
     client,
     upstream,

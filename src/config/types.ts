@@ -368,6 +368,8 @@ export interface EmbeddedConfig {
 }
 
 export interface Config {
+  /** Processes behind the ports; 1: the one that was started. */
+  workers: number
   listen: ListenConfig
   client: ClientConfig
   upstream: UpstreamConfig

@@ -21,15 +21,25 @@ export interface CancelKey {
 const TRIES = 100
 const SLAB_BYTES = 4096
 
+/** Which of several processes makes the keys. */
+export interface KeyMaker {
+  readonly number: number
+  readonly count: number
+}
+
+const ALONE: KeyMaker = { number: 0, count: 1 }
+
 export class CancelKeys {
   readonly #random: Random
+  readonly #maker: KeyMaker
   readonly #byPid = new Map<number, { readonly key: Buffer; target: Cancellable | null }>()
 
   #slab = Buffer.alloc(0)
   #used = 0
 
-  constructor(random: Random) {
+  constructor(random: Random, maker: KeyMaker | null = null) {
     this.#random = random
+    this.#maker = maker ?? ALONE
   }
 
   get size(): number {
@@ -40,7 +50,7 @@ export class CancelKeys {
   issue(length: number): CancelKey {
     for (let tries = 0; tries < TRIES; tries++) {
       // Positive: pg_basebackup and others take the number for a signed one.
-      const pid = this.#random.bytes(4).readUInt32BE() & 0x7fff_ffff
+      const pid = numberOf(this.#maker, this.#random.bytes(4).readUInt32BE() & 0x7fff_ffff)
       if (pid === 0 || this.#byPid.has(pid)) continue
       const key = this.#keep(this.#random.bytes(length))
       this.#byPid.set(pid, { key, target: null })
@@ -70,6 +80,11 @@ export class CancelKeys {
     if (entry !== undefined) entry.target = target
   }
 
+  /** Was it, or could it have been, issued here? */
+  isOwn(pid: number): boolean {
+    return makerOf(pid, this.#maker.count) === this.#maker.number
+  }
+
   revoke(pid: number): void {
     this.#byPid.delete(pid)
   }
@@ -81,4 +96,21 @@ export class CancelKeys {
       return null
     return entry.target
   }
+}
+
+/** The lowest bits say who has made it: as few as are needed, the others stay a matter of chance. */
+function numberOf({ number, count }: KeyMaker, random: number): number {
+  const mask = maskOf(count)
+  return (random & ~mask) | number
+}
+
+/** Which of so many processes has issued this number. */
+export function makerOf(pid: number, count: number): number {
+  return pid & maskOf(count)
+}
+
+function maskOf(count: number): number {
+  let mask = 0
+  while (mask + 1 < count) mask = mask * 2 + 1
+  return mask
 }

@@ -15,7 +15,7 @@ import { Encryption } from './encryption.ts'
 import { badReplication, loginFailed, shuttingDown, timedOut, tlsFailed } from './refusals.ts'
 import { Proof } from './proof.ts'
 import { replicationOf } from './replication.ts'
-import type { House, Visitor } from './types.ts'
+import type { House, Verdict, Visitor } from './types.ts'
 import {
   type Entrance,
   FAREWELL_MS,
@@ -188,17 +188,11 @@ export class Startup implements StreamHandler {
 
   #onCancel(pid: number, key: Buffer): void {
     this.#isOver = true
-    const target = this.#house.cancelKeys.find(pid, key)
-    const close = (): void => {
+    // As Postgres: no answer, and closed only when the request can hit nothing any more.
+    this.#house.cancel(pid, key, () => {
       this.#stream.end()
       this.#house.onVisitorOver(this)
-    }
-    // As Postgres: no answer, and closed only when the request can hit nothing any more.
-    if (target === null) close()
-    else {
-      this.#house.counters.cancels++
-      target.cancelRequest(close)
-    }
+    })
   }
 
   #onStartup(request: StartupRequest): void {
@@ -229,11 +223,33 @@ export class Startup implements StreamHandler {
     }
     const gate = this.#gate(parameters)
     if (gate === null) return
-    const refusal = this.#house.admit(this.#visitor)
-    if (refusal !== null) {
-      this.#refuse(refusal)
+    const visitor = this.#visitor
+    this.#await(this.#house.admit(visitor), {
+      onYes: () => this.#onAdmitted(gate),
+      onGone: () => this.#house.dismiss(visitor, false),
+    })
+  }
+
+  /** The house may have to ask other processes: nothing is read meanwhile. */
+  #await(verdict: Verdict, told: { onYes(): void; onGone(): void }): void {
+    if (!(verdict instanceof Promise)) {
+      if (verdict === null) told.onYes()
+      else this.#refuse(verdict)
       return
     }
+    const stream = this.#stream
+    stream.pause()
+    verdict
+      .then((refusal) => {
+        if (!this.#isOver) {
+          stream.resume()
+          this.#await(refusal, told)
+        } else if (refusal === null) told.onGone()
+      })
+      .catch((thrown: Error) => stream.destroy(`internal error: ${thrown.message}`))
+  }
+
+  #onAdmitted(gate: Gate): void {
     this.#isAdmitted = true
     // Without a password, what came behind the startup packet may be the first request already.
     const early = this.#bytes
@@ -287,14 +303,15 @@ export class Startup implements StreamHandler {
   #onProved(last: Buffer, early: Buffer, claims: Claims | null): void {
     if (claims !== null) this.#visitor = { ...this.#visitor, claims }
     // Only now: who has not shown that it is this user must not use up the user's places, nor learn of them.
-    const refusal = this.#house.admitUser(this.#visitor)
-    if (refusal !== null) {
-      this.#refuse(refusal)
-      return
-    }
-    this.#hasLoggedIn = true
-    this.#stream.write(last)
-    this.#enter(early)
+    const visitor = this.#visitor
+    this.#await(this.#house.admitUser(visitor), {
+      onYes: () => {
+        this.#hasLoggedIn = true
+        this.#stream.write(last)
+        this.#enter(early)
+      },
+      onGone: () => this.#house.dismissUser(visitor),
+    })
   }
 
   #enter(early: Buffer): void {

@@ -92,6 +92,9 @@ export type ClientHouse = Pick<House, 'time' | 'limits' | 'onRefused' | 'onLeft'
 /** A name of a database, or why the client cannot stay. Never rejects. */
 export type Reroute = (client: Visitor) => Promise<string | Refusal>
 
+/** Why a client may not come in; null: it may. A promise never rejects. */
+export type Verdict = Refusal | null | Promise<Refusal | null>
+
 /** The process, as a client that comes in sees it. */
 export interface House {
   readonly random: Random
@@ -109,13 +112,17 @@ export interface House {
   judge(arrival: Arrival): Gate | AuthFailure
   readonly secrets: SecretStore
   /** Counts a client that has said who it is. @returns why it may not come in. */
-  admit(client: Visitor): Refusal | null
+  admit(client: Visitor): Verdict
   /** Counts it for its user and database, once it has shown that it may. @returns why it may not come in. */
-  admitUser(client: Visitor): Refusal | null
+  admitUser(client: Visitor): Verdict
   /** A client that was admitted has gone. */
   dismiss(client: Visitor, hadLoggedIn: boolean): void
   /** Says to which database a client that has logged in goes; null: to the one that it names. */
   readonly reroute: Reroute | null
+  /** One that was counted for its user is not, after all. */
+  dismissUser(client: Visitor): void
+  /** A cancel request. `onOver`: it can hit nothing any more. */
+  cancel(pid: number, key: Buffer, onOver: () => void): void
   /** The pool for a client that has logged in. */
   route(database: string, user: string): PoolAccess | Refusal
   /** Takes a client that wants the console. @returns why it may not come in; null: it is in. */

@@ -1,7 +1,8 @@
 // Owns accepting connections on TCP ports and Unix sockets. Must never die of, or spin on, a failing accept.
 import { chmodSync, chownSync, lstatSync, readFileSync, unlinkSync } from 'node:fs'
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net'
-import { PlainSocket, acceptPlain } from './plain-socket.ts'
+import { doorKey, handedDoors, type RawHandle } from './handed.ts'
+import { acceptHandles, PlainSocket, acceptPlain } from './plain-socket.ts'
 import { KEEPALIVE_MS } from './dial.ts'
 import { reportHandlerError } from './handler-errors.ts'
 import { errorCode, errorWords } from './peer.ts'
@@ -60,18 +61,40 @@ export async function listen(
     accept(socket, unix, onStream)
   }
   const server = createServer({ allowHalfOpen: true }, onSocket)
+  await open(server, options)
+  // Node's own way costs a third of a login more.
+  acceptPlain(server, unix ? null : { keepaliveMs }, (connection) => accept(connection, unix, onStream))
+  return listenerOf(server)
+}
+
+/** The port, or the socket in the place of one that nobody listens on any more. */
+async function open(server: Server, options: ListenOptions): Promise<void> {
   try {
     await bind(server, options)
   } catch (error) {
-    if (!unix || errorCode(error as Error) !== 'EADDRINUSE') throw listenError(error as Error, options)
+    const isTaken = 'path' in options && errorCode(error as Error) === 'EADDRINUSE'
+    if (!isTaken) throw listenError(error as Error, options)
     await removeStale(options.path)
     await bind(server, options).catch((again: Error) => {
       throw listenError(again, options)
     })
   }
   server.on('error', acceptErrorReporter(options))
-  // Node's own way costs a third of a login more.
-  acceptPlain(server, unix ? null : { keepaliveMs }, (connection) => accept(connection, unix, onStream))
+}
+
+/**
+ * Accepts connections for other processes: each is given out as libuv has made it, and belongs to whoever it
+ * is given to.
+ * @throws Error as `listen`
+ */
+export async function listenForOthers(
+  options: ListenOptions,
+  onHandle: (handle: RawHandle) => void,
+): Promise<Listener> {
+  const server = createServer({ allowHalfOpen: true })
+  await open(server, options)
+  const wishes = 'path' in options ? null : { keepaliveMs: options.keepaliveMs ?? KEEPALIVE_MS }
+  acceptHandles(server, wishes, onHandle)
   return listenerOf(server)
 }
 
@@ -98,7 +121,9 @@ export function bind(server: Server, options: ListenOptions): Promise<void> {
       resolve()
     })
     const backlog = options.backlog ?? BACKLOG
-    if ('path' in options) {
+    const doors = handedDoors()
+    if (doors !== null) doors.bind(server, doorKey(options), backlog)
+    else if ('path' in options) {
       server.listen({ path: options.path, backlog })
       const fail = (error: Error): void => {
         server.close()

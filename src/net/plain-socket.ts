@@ -4,6 +4,7 @@
 import { type Server, Socket } from 'node:net'
 import { getSystemErrorName } from 'node:util'
 import { canWriteDirectly } from './direct-write.ts'
+import type { RawHandle } from './handed.ts'
 import type { PeerName } from './peer.ts'
 import { type Bytes, Reads } from './shared-read.ts'
 
@@ -99,6 +100,23 @@ export function acceptPlain(
       if (wishes !== null && !INHERITS) tell(connection.handle, wishes)
       onAccepted(connection)
     }
+  }
+}
+
+/** Has a bound server give out the handles of connections, and does nothing more with them. */
+export function acceptHandles(
+  server: Server,
+  wishes: TcpWishes | null,
+  onAccepted: (handle: RawHandle) => void,
+): void {
+  const owner = server as unknown as { _handle: (Handle & { onconnection: OnConnection }) | null }
+  const listener = owner._handle
+  if (listener === null) return
+  if (wishes !== null && INHERITS) tell(listener, wishes)
+  const original = listener.onconnection
+  listener.onconnection = function (error, handle) {
+    if (error !== 0 || handle === undefined) original.call(this, error, handle)
+    else onAccepted(handle as RawHandle)
   }
 }
 

@@ -47,10 +47,13 @@ export class MemoryWatch {
   /** It is nearly used up: nobody new should come in. */
   isShort = false
   readonly #read: () => MemoryReading
+  readonly #workers: number
   #nextAt = 0
 
-  constructor(read: () => MemoryReading = readMemory) {
+  /** @param workers processes like this one that share the memory */
+  constructor(read: () => MemoryReading = readMemory, workers = 1) {
     this.#read = read
+    this.#workers = workers
   }
 
   /**
@@ -61,7 +64,8 @@ export class MemoryWatch {
   tick(now: number, most: number): boolean {
     if (now < this.#nextAt) return false
     this.#nextAt = now + EVERY_MS
-    const { rss, limit, heap, heapLimit } = this.#read()
+    const { rss: own, limit, heap, heapLimit } = this.#read()
+    const rss = own * this.#workers
     // A limit of the operator's is meant as it stands; a container that reaches its own is killed.
     const use = Math.max(most > 0 ? (rss / most) * SHORT : rss / limit, heap / heapLimit)
     const before = this.isShort

@@ -2,7 +2,16 @@
 // register them and are read when somebody scrapes, so that the hot path only adds to plain fields.
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { setImmediate } from 'node:timers/promises'
-import { Counter, collectDefaultMetrics, Gauge, type Metric, Registry } from 'prom-client'
+import {
+  type Aggregator,
+  Counter,
+  collectDefaultMetrics,
+  Gauge,
+  type Metric,
+  type MetricObjectWithValues,
+  type MetricValue,
+  Registry,
+} from 'prom-client'
 import { Counters, type LabelledCounts, TIME_BOUNDS_MS, type TimeHistogram } from './counters.ts'
 import { type Sample, type Series, seriesText } from './exposition.ts'
 
@@ -28,9 +37,17 @@ export interface Gauges {
 
 /** So long the metrics are written at a time. */
 const TURN_MS = 3
+const EXPIRY = 'pgmux_tls_certificate_expiry_timestamp_seconds'
+const DELAY = 'pgmux_event_loop_delay_seconds'
+/** What is not added up over processes: the largest says it. */
+const OF_ONE = new Set([EXPIRY, DELAY])
+
 const DELAY_RESOLUTION_MS = 20
 const DELAY_QUANTILES = [0.5, 0.9, 0.99]
 const NANO = 1e-9
+
+/** All metrics of a process, as prom-client writes them down. */
+export type MetricValues = (MetricObjectWithValues<MetricValue<string>> & { aggregator: Aggregator })[]
 
 type LabelledTotal = { labels: Record<string, string>; value: number }
 
@@ -106,6 +123,12 @@ export class Metrics {
       turn = performance.now()
     }
     return `${parts.join('\n\n')}\n`
+  }
+
+  /** The same in the form in which several processes' metrics are added up (`summed-metrics.ts`). */
+  json(): Promise<MetricValues> {
+    this.#total = this.totals()
+    return this.#registry.getMetricsAsJSON() as Promise<MetricValues>
   }
 
   /** The counters of all owners, those that are gone included. */
@@ -281,8 +304,7 @@ export class Metrics {
     this.#gauge('pgmux_servers', 'Connections to Postgres, by state', ['state'], (gauge) => {
       for (const read of this.#gauges) addStates(gauge, read().servers)
     })
-    const expiry = 'pgmux_tls_certificate_expiry_timestamp_seconds'
-    this.#gauge(expiry, 'When a certificate of ours ends', ['file'], (gauge) => {
+    this.#gauge(EXPIRY, 'When a certificate of ours ends', ['file'], (gauge) => {
       for (const read of this.#gauges)
         for (const [file, end] of read().certificates ?? []) gauge.set({ file }, end)
     })
@@ -299,7 +321,7 @@ export class Metrics {
 
   #defineDelay(): void {
     const help = 'How late the event loop was since the last scrape'
-    this.#gauge('pgmux_event_loop_delay_seconds', help, ['quantile'], (gauge) => {
+    this.#gauge(DELAY, help, ['quantile'], (gauge) => {
       for (const quantile of DELAY_QUANTILES) {
         gauge.set({ quantile: String(quantile) }, this.#delay.percentile(quantile * 100) * NANO)
       }
@@ -312,6 +334,7 @@ export class Metrics {
     new Gauge({
       name,
       help,
+      aggregator: OF_ONE.has(name) ? 'max' : 'sum',
       labelNames,
       registers: [this.#registry],
       collect() {

@@ -10,6 +10,8 @@ export interface AnyPool {
   readonly size: number
   readonly idle: readonly PooledServer[]
   readonly waiting: { readonly size: number; readonly first: { readonly waitingSince: number } | null }
+  /** Its servers count for no pool's size. */
+  readonly isOutside?: boolean
   serve(): void
   evict(reason: string): boolean
 }
@@ -94,16 +96,28 @@ export class Limits {
   /**
    * Room for one more server of this pool, if need be by closing an idle one of another; else the pool
    * starves.
+   * @param _isReserve it would be one of the pool's reserve
    */
-  makeRoom(pool: AnyPool): boolean {
-    const hasRoom = this.makeRoomOutside(pool)
+  makeRoom(pool: AnyPool, _isReserve = false): boolean {
+    const hasRoom = this.#makeRoom(pool)
     if (hasRoom) this.#starving.delete(pool)
-    else this.#starving.add(pool)
+    else this.starve(pool)
     return hasRoom
   }
 
-  /** The same for a server of a client's own, for which nobody waits. */
-  makeRoomOutside(pool: AnyPool): boolean {
+  protected starve(pool: AnyPool): void {
+    this.#starving.add(pool)
+  }
+
+  /** The same for a server of a client's own, for which nobody waits for long. */
+  askOutside(pool: AnyPool, answer: (hasRoom: boolean) => void): void {
+    answer(this.#makeRoom(pool))
+  }
+
+  /** A connection is closed here and not yet by Postgres (+1), or by both (-1): for places that are lent. */
+  countLeaving(_pool: AnyPool, _by: 1 | -1): void {}
+
+  #makeRoom(pool: AnyPool): boolean {
     for (;;) {
       const rivals = this.#bindingPools(pool)
       if (rivals === null) return true
@@ -122,6 +136,17 @@ export class Limits {
       if (own === null || (waiter.waitingSince < own.waitingSince && other.size < pool.size)) return true
     }
     return false
+  }
+
+  /** Somebody in another process has waited for so long that this pool's next free server is for them. */
+  isPressed(_pool: AnyPool): boolean {
+    return false
+  }
+
+  /** A server that this pool has free goes to one that it owes it to. */
+  giveUp(pool: AnyPool): void {
+    pool.evict('its place is owed to another pool')
+    this.serveStarving()
   }
 
   /** A place may have become free: the pools that starve try again, in turn. */

@@ -41,7 +41,7 @@ export class Pool<S extends PooledServer> {
   lastFailure: OpenFailure | null = null
   /** Since when none has succeeded. */
   failingSince = 0
-  readonly #shared: Limits
+  readonly shared: Limits
   readonly #clock: Clock
   readonly #open: OpenServer<S>
   readonly #backoff: Backoff
@@ -54,11 +54,11 @@ export class Pool<S extends PooledServer> {
     this.database = parts.database
     this.user = parts.user
     this.limits = parts.limits
-    this.#shared = parts.shared
+    this.shared = parts.shared
     this.#clock = parts.clock
     this.#open = parts.open
     this.#backoff = new Backoff(parts.random)
-    this.#shared.add(this)
+    this.shared.add(this)
   }
 
   /** Servers that exist or are being opened. */
@@ -105,7 +105,7 @@ export class Pool<S extends PooledServer> {
   /** A client does not want a server any more. */
   leave(waiter: Waiter<S>): void {
     this.waiting.remove(waiter)
-    this.#shared.notStarving(this)
+    this.shared.notStarving(this)
     if (this.idle.length > 0) this.#offerPlace(false)
   }
 
@@ -115,7 +115,7 @@ export class Pool<S extends PooledServer> {
     move(server, 'idle')
     server.idleSince = this.#clock.now()
     this.#keep(server)
-    const reason = reasonToRetire(this, server, this.#shared)
+    const reason = reasonToRetire(this, server, this.shared)
     if (reason !== null) this.#drop(server, reason)
     if (this.waiting.size > 0) this.serve()
     this.#offerPlace(reason !== null)
@@ -144,7 +144,7 @@ export class Pool<S extends PooledServer> {
     }
     if (isHopeless) this.refuseAll(failure.refusal, server.baseline)
     this.serve()
-    this.#shared.serveStarving()
+    this.shared.serveStarving()
   }
 
   /** An idle server has answered `test`. */
@@ -159,7 +159,7 @@ export class Pool<S extends PooledServer> {
     this.#forget(server)
     move(server, 'closed')
     this.serve()
-    this.#shared.serveStarving()
+    this.shared.serveStarving()
   }
 
   /** Grants and opens what can be granted and opened. Safe to call at any time. */
@@ -230,7 +230,7 @@ export class Pool<S extends PooledServer> {
     const before = this.idle.length
     for (let index = before - 1; index >= 0; index--) {
       const server = this.idle[index]
-      const reason = reasonToRetire(this, server, this.#shared) ?? reasonIdle(this, server, now)
+      const reason = reasonToRetire(this, server, this.shared) ?? reasonIdle(this, server, now)
       if (reason !== null) this.#drop(server, reason)
     }
     const unseen = this.testing.size === 0 ? unseenFor(this.limits.leakCheckMs, this.idle, now) : null
@@ -253,14 +253,13 @@ export class Pool<S extends PooledServer> {
 
   /** To the pools that starve, if there is one: a server was closed, or the idle ones are not wanted here. */
   #offerPlace(isClosed: boolean): void {
-    if (this.#shared.isAnyStarving && (isClosed || this.waiting.size === 0)) this.#shared.serveStarving()
+    if (this.shared.isAnyStarving && (isClosed || this.waiting.size === 0)) this.shared.serveStarving()
   }
 
   #grantAll(): void {
     while (this.waiting.size > 0 && this.idle.length > 0 && !this.isPaused) {
-      if (this.#shared.isAnyStarving && this.#shared.owesTo(this)) {
-        this.evict('its place is owed to another pool')
-        this.#shared.serveStarving()
+      if (this.shared.isAnyStarving && this.shared.owesTo(this)) {
+        this.shared.giveUp(this)
         continue
       }
       const waiter = nextWaiter(this.waiting, this.idle)
@@ -357,7 +356,7 @@ export class Pool<S extends PooledServer> {
     if (surplus > this.idle.length) return false
     for (let count = 0; count < surplus; count++) this.evict('another baseline is wanted')
     if (surplus > 1) this.#hasFreedPlaces = true
-    return this.#shared.makeRoom(this)
+    return this.shared.makeRoom(this, reserve > 0)
   }
 
   #openOne(baseline: string): void {
@@ -367,7 +366,7 @@ export class Pool<S extends PooledServer> {
   #keepMinimum(now: number): void {
     const { size, minSize, maxLogins } = this.limits
     if (this.size >= Math.min(size, minSize) || this.opening.size >= maxLogins) return
-    if (this.#backoff.isOver(now) && this.#shared.hasRoom(this)) this.#openOne('')
+    if (this.#backoff.isOver(now) && this.shared.hasRoom(this)) this.#openOne('')
   }
 
   /** Closes an idle server. */
@@ -393,6 +392,6 @@ export class Pool<S extends PooledServer> {
   refuseAll(refusal: Refusal, baseline: string | null = null): void {
     const all = this.waiting.takeAll((one) => baseline === null || one.baseline === baseline)
     for (const waiter of all) waiter.onRefuse(refusal)
-    this.#shared.notStarving(this)
+    this.shared.notStarving(this)
   }
 }

@@ -56,6 +56,7 @@ export interface HubGauges {
  */
 class Place implements AnyPool {
   readonly idle = []
+  readonly isOutside = true
   readonly hub: Hub
   readonly members = new Set<HubMember>()
   /** Through whose route it was connected last. */

@@ -18,20 +18,12 @@ import type { Hub } from '../backend/hub.ts'
 import type { Insight } from '../backend/insight.ts'
 import { Pool } from '../pool/pool.ts'
 import type { OpenFailure, PoolLimits, Refusal } from '../pool/types.ts'
+import { OwnServers } from './own-servers.ts'
 import { type Settings, SettingsTable } from '../session/settings.ts'
 import { Registry } from '../session/statements.ts'
 import type { HubMember, Hubs } from './hubs.ts'
 import { type PinPolicy, PoolPins } from './pool-pins.ts'
 import { remember } from './remember.ts'
-
-/** A replication connection does not wait: the server of another may take days to become free. */
-const NO_ROOM: Refusal = {
-  severity: 'FATAL',
-  code: '53300',
-  message: 'no place is free for a server of its own, which a replication connection needs',
-  hint: 'Raise pool.max_servers, or max_servers of the database or user.',
-  reason: 'replication_no_room',
-}
 
 /** A pool without clients and servers is forgotten after so long. */
 const FORGET_MS = 60_000
@@ -79,8 +71,9 @@ export class PoolEntry implements PoolAccess, ServerOwner, HubMember {
   readonly counters: Counters
   readonly pins: PoolPins
   readonly sharing: Dispatch | null
-  /** Servers of single clients (replication). */
-  readonly own = new Set<Server>()
+  readonly #own: OwnServers
+  /** Closed by us, and not yet by Postgres. */
+  readonly #leaving = new Set<Server>()
   clients = 0
   /** It gets no new clients. */
   isLeaving = false
@@ -125,6 +118,8 @@ export class PoolEntry implements PoolAccess, ServerOwner, HubMember {
       random: parts.machinery.random,
       open: (baseline) => new BackendServer(this.#serverParts, baseline),
     })
+    const { shared } = parts
+    this.#own = new OwnServers({ pool: this.pool, shared, server: () => this.#serverParts })
     this.sharing = this.mode === 'session' ? null : this.#dispatch()
   }
 
@@ -238,43 +233,12 @@ export class PoolEntry implements PoolAccess, ServerOwner, HubMember {
   }
 
   openOwn(parameters: ReadonlyMap<string, string>, events: OwnServerEvents): { cancel(): void } {
-    const { shared } = this.#parts
-    if (!shared.makeRoomOutside(this.pool)) {
-      events.onFailed(NO_ROOM)
-      return { cancel: () => {} }
-    }
-    let isWanted = true
-    const finish = (server: Server): void => {
-      if (this.own.delete(server)) shared.countOutside(this.pool, -1)
-    }
-    const owner: ServerOwner = {
-      onOpened: (server) => {
-        if (!isWanted || server.settings === null) server.close('not wanted any more')
-        else {
-          server.state = 'active'
-          events.onReady(server, { parameters: server.parameters, settings: server.settings })
-        }
-      },
-      onOpenFailed: (server, failure) => {
-        finish(server)
-        if (isWanted) events.onFailed(failure.refusal)
-      },
-      onTested: () => {},
-      onLeak: () => {},
-      onReleased: (server) => server.close('its client has gone'),
-      onClosed: finish,
-      onFact: () => {},
-      onDefault: () => {},
-    }
-    const route: Route = { ...this.#wiring.route, mode: 'session' }
-    const server = new BackendServer({ ...this.#serverParts, route, owner }, '', parameters)
-    this.own.add(server)
-    shared.countOutside(this.pool, 1)
-    return {
-      cancel: () => {
-        isWanted = false
-      },
-    }
+    return this.#own.open(parameters, events)
+  }
+
+  /** Servers of single clients (replication). */
+  get own(): ReadonlySet<Server> {
+    return this.#own.all
   }
 
   // ---- for servers ----
@@ -291,6 +255,7 @@ export class PoolEntry implements PoolAccess, ServerOwner, HubMember {
   }
 
   onOpenFailed(server: Server, failure: OpenFailure): void {
+    this.#leaves(server)
     this.#parts.onServerFailed(server, failure)
     this.pool.openFailed(server, failure)
   }
@@ -310,8 +275,19 @@ export class PoolEntry implements PoolAccess, ServerOwner, HubMember {
   }
 
   onClosed(server: Server, reason: string): void {
+    this.#leaves(server)
     this.#parts.onServerClosed(server, reason)
     this.pool.closed(server)
+  }
+
+  #leaves(server: Server): void {
+    if (!server.isConnected) return
+    this.#leaving.add(server)
+    this.#parts.shared.countLeaving(this.pool, 1)
+  }
+
+  onGone(server: Server): void {
+    if (this.#leaving.delete(server)) this.#parts.shared.countLeaving(this.pool, -1)
   }
 
   onFact(name: string, value: string): void {

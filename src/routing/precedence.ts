@@ -24,20 +24,25 @@ export function clientTlsOf(config: Config, database: string): TlsMode {
   return TLS_MODES.indexOf(own) > TLS_MODES.indexOf(mode) ? own : mode
 }
 
-/** The sizes and times of one pool. */
+/** What each of several processes may have of a limit that nobody counts for all. 0: no limit. */
+export function partOf(limit: number, workers: number): number {
+  return limit === 0 ? 0 : Math.max(1, Math.floor(limit / workers))
+}
+
+/** The sizes and times of one pool; of what nobody counts over all processes, the part of one. */
 export function poolLimitsOf(config: Config, database: string, user: string): PoolLimits {
-  const { pool } = config
+  const { pool, workers } = config
   const ofDatabase = databaseOf(config, database)
   const ofUser = config.users.get(user)
   const queryWaitTimeoutMs =
     ofUser?.queryWaitTimeoutMs ?? ofDatabase?.queryWaitTimeoutMs ?? pool.queryWaitTimeoutMs
   return {
     size: ofUser?.poolSize ?? ofDatabase?.poolSize ?? pool.size,
-    minSize: ofDatabase?.minPoolSize ?? pool.minSize,
+    minSize: Math.ceil((ofDatabase?.minPoolSize ?? pool.minSize) / workers),
     reserveSize: ofUser?.reserveSize ?? ofDatabase?.reserveSize ?? pool.reserveSize,
     reserveTimeoutMs: pool.reserveTimeoutMs || Number.POSITIVE_INFINITY,
-    maxLogins: pool.maxLogins,
-    maxWaiting: pool.maxWaiting,
+    maxLogins: Math.ceil(pool.maxLogins / workers),
+    maxWaiting: partOf(pool.maxWaiting, workers),
     queryWaitTimeoutMs: queryWaitTimeoutMs || Number.POSITIVE_INFINITY,
     serverLifetimeMs: ofDatabase?.serverLifetimeMs ?? pool.serverLifetimeMs,
     serverRoundRobin: pool.serverRoundRobin,
@@ -55,7 +60,7 @@ export function pinPolicyOf(config: Config, database: string, user: string): Pin
   return {
     actions: { ...session.pins, ...ofDatabase?.pins, ...ofUser?.pins },
     listensVirtually: session.listen === 'virtual' && session.maxChannels > 0,
-    maxPinned: ofUser?.maxPinned ?? ofDatabase?.maxPinned ?? session.maxPinned,
+    maxPinned: partOf(ofUser?.maxPinned ?? ofDatabase?.maxPinned ?? session.maxPinned, config.workers),
     maxPinTimeMs: ofUser?.maxPinTimeMs ?? ofDatabase?.maxPinTimeMs ?? session.maxPinTimeMs,
   }
 }

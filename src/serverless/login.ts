@@ -90,12 +90,18 @@ export class HttpLogins implements Logins {
     const problem = 'sqlstate' in gate ? gate : this.#problemOf(caller, gate, token)
     if ('sqlstate' in gate || problem !== null)
       return this.#refuse(visitor, loginFailed(problem ?? wrongPassword(user), 'not_allowed'))
-    const full = house.admit(visitor)
-    if (full !== null) return this.#refuse(visitor, full)
-    const outcome = this.#prove({ visitor, caller, credentials, gate }, token)
+    const goOn = (full: Refusal | null): Outcome | Promise<Outcome> =>
+      full === null ? this.#begin({ visitor, caller, credentials, gate }, token) : this.#refuse(visitor, full)
+    const verdict = house.admit(visitor)
+    return verdict instanceof Promise ? verdict.then(goOn) : goOn(verdict)
+  }
+
+  /** It is counted from here on. */
+  #begin(knock: Knock, token: string | null): Outcome | Promise<Outcome> {
+    const outcome = this.#prove(knock, token)
     return outcome instanceof Promise
       ? outcome.catch((thrown: Error) => {
-          house.dismiss(visitor, false)
+          this.#house.dismiss(knock.visitor, false)
           throw thrown
         })
       : outcome
@@ -185,7 +191,14 @@ export class HttpLogins implements Logins {
   #admit(visitor: Visitor, claims: Claims | null): Outcome | Promise<Outcome> {
     const house = this.#house
     // Only now: who has not shown that it is this user must not use up the user's places.
-    const full = house.isDraining ? shuttingDown() : house.admitUser(visitor)
+    const verdict = house.isDraining ? shuttingDown() : house.admitUser(visitor)
+    return verdict instanceof Promise
+      ? verdict.then((full) => this.#onVerdict(visitor, claims, full))
+      : this.#onVerdict(visitor, claims, verdict)
+  }
+
+  #onVerdict(visitor: Visitor, claims: Claims | null, full: Refusal | null): Outcome | Promise<Outcome> {
+    const house = this.#house
     if (full !== null) return this.#leave(visitor, full, false)
     if (house.reroute === null) return this.#seat(visitor, claims, visitor.database)
     return house

@@ -154,6 +154,7 @@ export class PoolerWorld implements UserWorld {
       troubles: new Troubles(this.time, { write: () => {} }),
       route: () => this.entry,
       console: { enter: () => null },
+      fellows: null,
       memory: new MemoryWatch(() => ({ rss: 0, limit: 1, heap: 0, heapLimit: 1 })),
     })
     this.crowd = new RequestCrowd(this, SILENT)

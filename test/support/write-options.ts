@@ -20,6 +20,8 @@ function inYaml({ fallback, path }: OptionInfo): string {
 
 /** The keys of one section, each below its meaning. */
 function keysOf(section: string): string {
+  const [first] = own.filter(({ path }) => path[0] === section)
+  if (first?.path.length === 1) return `# ${first.description}\n${section}: ${inYaml(first)}\n`
   const lines = [`${section}:`]
   let below: readonly string[] = [section]
   for (const option of own.filter(({ path }) => path[0] === section)) {
@@ -45,7 +47,7 @@ function rowOf(option: OptionInfo): string {
 function writeSample(): void {
   let text = readFileSync(pathOf('config.yaml'), 'utf8')
   for (const section of sections) {
-    const body = new RegExp(`^${section}:\\n(?:  .*\\n)+`, 'm')
+    const body = new RegExp(`^${section}:\\n(?:  .*\\n)+|^# .*\\n${section}: .*\\n`, 'm')
     if (!body.test(text)) throw new Error(`config.yaml has no section "${section}:"; write its head by hand`)
     text = text.replace(body, () => keysOf(section))
   }
@@ -55,7 +57,7 @@ function writeSample(): void {
 function writeTables(): void {
   let text = readFileSync(pathOf('docs/configuration.md'), 'utf8')
   for (const section of new Set(OPTIONS.map((option) => option.path[0]!))) {
-    const rows = new RegExp(`(?:^\\| \`${section}\\.[a-z_.<>]+\` \\|.*\\n)+`, 'm')
+    const rows = new RegExp(`(?:^\\| \`${section}(?:\\.[a-z_.<>]+)?\` \\|.*\\n)+`, 'm')
     if (!rows.test(text)) throw new Error(`docs/configuration.md has no table of "${section}"`)
     const written = OPTIONS.filter(({ path }) => path[0] === section).map((option) => `${rowOf(option)}\n`)
     text = text.replace(rows, () => written.join(''))

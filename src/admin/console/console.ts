@@ -8,6 +8,7 @@ import { backendKeyData, parameterStatus, READY_IDLE } from '../../wire/messages
 import { toText } from '../../wire/startup.ts'
 import { Averages } from './averages.ts'
 import { TOLD } from './drivers.ts'
+import { Elsewhere } from './elsewhere.ts'
 import { ConsoleSession, notAllowed, type SessionHost } from './session.ts'
 import type { ConsoleSource, Role } from './types.ts'
 
@@ -18,6 +19,8 @@ const LIKE_POSTGRES = '13.0'
 export class Console implements ConsoleDoor, SessionHost {
   readonly source: ConsoleSource
   readonly averages: Averages
+  /** For the clients of other processes. */
+  readonly elsewhere = new Elsewhere(() => this)
   readonly #sessions = new Set<ConsoleSession>()
 
   constructor(source: ConsoleSource) {
@@ -88,6 +91,7 @@ export class Console implements ConsoleDoor, SessionHost {
 
   tick(now: number): void {
     this.averages.tick(now)
+    this.elsewhere.tick()
     for (const session of this.#sessions) session.tick(now)
   }
 }

@@ -189,9 +189,9 @@ const MODES: Readonly<Record<string, ShutdownMode>> = {
   WAIT_FOR_CLIENTS: 'wait for clients',
 }
 
-function reload({ source }: Operator): void {
+async function reload({ source }: Operator): Promise<void> {
   try {
-    source.reload()
+    await source.reload()
   } catch (error) {
     throw new ConsoleError(
       'F0000',
@@ -202,11 +202,11 @@ function reload({ source }: Operator): void {
 }
 
 /** @param text `name=value`; an empty value: as file, environment and flags have it */
-function set({ source }: Operator, text: string): void {
+async function set({ source }: Operator, text: string): Promise<void> {
   const at = text.indexOf('=')
   const [name, value] = [text.slice(0, at), text.slice(at + 1)]
   try {
-    source.set(optionsMeant(name, value === DEFAULT ? null : value))
+    await source.set(optionsMeant(name, value === DEFAULT ? null : value))
   } catch (error) {
     const { message } = error as Error
     throw new ConsoleError('22023', message, error instanceof SetError ? error.hint : '')

@@ -3,12 +3,19 @@
 
 const ids = new WeakMap<object, number>()
 let last = 0
+/** So many processes give numbers, and this is which of them. */
+let maker = { number: 0, count: 1 }
+
+/** Numbers of this process and of the others with which it shares the work are different ones. */
+export function shareIds(number: number, count: number): void {
+  maker = { number, count }
+}
 
 /** The number of a client or server; no two things ever have the same. */
 export function idOf(thing: object): number {
   let id = ids.get(thing)
   if (id === undefined) {
-    id = ++last
+    id = ++last * maker.count + maker.number
     ids.set(thing, id)
   }
   return id

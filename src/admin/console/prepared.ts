@@ -2,7 +2,7 @@
 // owns them and runs nothing.
 import { type Column, Format, type Value } from '../../wire/rows.ts'
 import { resolveOne } from './resolve.ts'
-import { ConsoleError, type Operator, type Statement } from './types.ts'
+import { ConsoleError, type Statement } from './types.ts'
 
 /** Postgres compares names up to here. */
 const NAME_MAX = 63
@@ -94,11 +94,11 @@ export function columnsOf({ command }: Statement): readonly Column[] {
 }
 
 /** The rows that are wanted of its result. */
-export function* rowsOf(
-  { command, filters = [] }: Statement,
-  operator: Operator,
+export function* wantedOf(
+  { filters = [] }: Statement,
+  rows: Iterable<readonly Value[]>,
 ): Generator<readonly Value[]> {
-  for (const row of command?.rows?.(operator) ?? [])
+  for (const row of rows)
     if (filters.every(({ column, value }) => String(row[column] ?? '') === value)) yield row
 }
 

@@ -25,7 +25,8 @@ import {
   rowDescription,
 } from '../../wire/rows.ts'
 import { Fields, Inbox, type Message } from './messages.ts'
-import { columnsOf, type Portal, Prepared, rowsOf } from './prepared.ts'
+import { columnsOf, type Portal, Prepared, wantedOf } from './prepared.ts'
+import { actInAll, rowsOfAll } from './everywhere.ts'
 import { resolveAll } from './resolve.ts'
 import {
   type AveragesView,
@@ -311,7 +312,7 @@ export class ConsoleSession implements StreamHandler, ConsoleClient {
     if (command.rows === undefined) {
       if (!portal.isDone) await this.#act(portal, operator, argument)
     } else {
-      portal.rest ??= rowsOf(portal.statement, operator)
+      portal.rest ??= wantedOf(portal.statement, await rowsOfAll(command, operator))
       for (let count = 0; !portal.isDone; count++) {
         if (max > 0 && count === max) return this.#say(PORTAL_SUSPENDED)
         const row = portal.rest.next()
@@ -329,7 +330,7 @@ export class ConsoleSession implements StreamHandler, ConsoleClient {
   async #act(portal: Portal, operator: Operator, argument: string): Promise<void> {
     const { command } = portal.statement
     portal.isDone = true
-    await command?.act?.(operator, argument)
+    if (command !== null) await actInAll(command, operator, argument)
     if (command === null || command.role !== 'admin') return
     const fields = { user: this.visitor.user, client: this.visitor.address }
     operator.source.note(fields, `console: ${`${command.name} ${argument}`.trimEnd()}`)

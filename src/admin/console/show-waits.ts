@@ -16,7 +16,7 @@ const HEADER = 5
 /** Why nobody in a pool gets a server. */
 interface Cause {
   /** From a closed list. */
-  readonly reason: 'paused' | 'host_down' | 'login' | 'checked' | 'limit' | 'pool_full'
+  readonly reason: 'paused' | 'host_down' | 'login' | 'checked' | 'limit' | 'pool_full' | 'other_workers'
   readonly cause: string
   readonly advice: string
   readonly holder: Holder | null
@@ -87,6 +87,11 @@ function causeOf(source: ConsoleSource, entry: PoolEntry): Cause {
   if (pool.testing.size > 0) {
     const cause = `${pool.testing.size} servers are being checked after a long rest`
     return { reason: 'checked', cause, advice: 'Wait.', holder: null }
+  }
+  if (!isFull && source.fellows !== null) {
+    const cause = `this worker has ${pool.size} servers of the pool, other workers have the other places`
+    const advice = 'Raise pool.size, or see in SHOW SERVERS who has them.'
+    return { reason: 'other_workers', cause, advice, holder: null }
   }
   const holders = holdersOf([entry])
   const cause = `all ${pool.size} servers of the pool are in use: ${countStates(holders)}`

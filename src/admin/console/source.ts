@@ -3,7 +3,7 @@ import type { Config } from '../../config/types.ts'
 import { orForever } from '../../config/units.ts'
 import type { Log } from '../../observe/log.ts'
 import type { Router } from '../../routing/router.ts'
-import type { ConsoleHouse, ConsoleSource, ShutdownMode } from './types.ts'
+import type { ConsoleFellows, ConsoleHouse, ConsoleSource, ShutdownMode } from './types.ts'
 
 /** The pooler, as far as the console needs it. */
 export interface ControlledPooler {
@@ -19,6 +19,14 @@ export interface ControlledPooler {
   stopWhenEmpty(): Promise<void>
 }
 
+/** Where the others are asked who share the work. */
+interface Shared {
+  readonly console: ConsoleFellows
+  reload(): Promise<void>
+  set(options: readonly (readonly [option: string, text: string | null])[]): Promise<void>
+  shutdown(mode: ShutdownMode): void
+}
+
 export class PoolerSource implements ConsoleSource {
   readonly version: string
   readonly time: { readonly now: number }
@@ -27,11 +35,16 @@ export class PoolerSource implements ConsoleSource {
   readonly limits: ConsoleSource['limits']
   readonly #pooler: ControlledPooler
   readonly #log: Log
+  readonly #membership: Shared | null
 
   constructor(
     pooler: ControlledPooler,
-    parts: Pick<ConsoleSource, 'version' | 'time' | 'counters' | 'troubles' | 'limits'> & { log: Log },
+    parts: Pick<ConsoleSource, 'version' | 'time' | 'counters' | 'troubles' | 'limits'> & {
+      log: Log
+      membership: Shared | null
+    },
   ) {
+    this.#membership = parts.membership
     this.#pooler = pooler
     this.version = parts.version
     this.time = parts.time
@@ -57,16 +70,23 @@ export class PoolerSource implements ConsoleSource {
     return this.#pooler.addresses.postgres.port
   }
 
-  reload(): void {
+  get fellows(): ConsoleFellows | null {
+    return this.#membership?.console ?? null
+  }
+
+  reload(): void | Promise<void> {
+    if (this.#membership !== null) return this.#membership.reload()
     this.#pooler.reread()
   }
 
-  set(options: readonly (readonly [option: string, text: string | null])[]): void {
+  set(options: readonly (readonly [option: string, text: string | null])[]): void | Promise<void> {
+    if (this.#membership !== null) return this.#membership.set(options)
     this.#pooler.set(options)
   }
 
   shutdown(mode: ShutdownMode): void {
-    if (mode === 'wait for clients') void this.#pooler.stopWhenEmpty()
+    if (this.#membership !== null) this.#membership.shutdown(mode)
+    else if (mode === 'wait for clients') void this.#pooler.stopWhenEmpty()
     else void this.#pooler.drain(mode === 'now' ? 0 : orForever(this.config.shutdown.timeoutMs))
   }
 

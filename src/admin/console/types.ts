@@ -45,12 +45,22 @@ export interface ConsoleSource {
   /** Port for clients. */
   readonly port: number
   /** Reads the configuration again. @throws with the reason in words; then nothing has changed */
-  reload(): void
+  reload(): void | Promise<void>
   /** The same with options over it, until the next reload. @throws as `reload` */
-  set(options: readonly (readonly [option: string, text: string | null])[]): void
+  set(options: readonly (readonly [option: string, text: string | null])[]): void | Promise<void>
+  /** The other processes that share the work; null: there are none. */
+  readonly fellows: ConsoleFellows | null
   shutdown(mode: ShutdownMode): void
   /** For the log: what an operator did. */
   note(fields: Readonly<Record<string, unknown>>, message: string, level?: 'debug' | 'info'): void
+}
+
+/** The processes that share the work, as the console of one of them sees them. */
+export interface ConsoleFellows {
+  /** The rows of this command in each of them, this one first. */
+  rows(command: string): Promise<readonly Value[][][]>
+  /** Runs it in all of them. `done` rejects with a ConsoleError. */
+  act(command: string, argument: string): { readonly done: Promise<void>; abandon(): void }
 }
 
 /** Who gave a command, and what the command may do with them. */

@@ -206,7 +206,7 @@ function putPeer(into: Converted, id: string, said: Said): void {
   if (!/^[1-9]\d{0,4}$/.test(id)) throw new ImportError(`${said.place}: a peer has a number, from 1 to 65535`)
   for (const [key, value] of pairsOf(said, PEER_KEYS))
     readValue(PEER_KEYS.find((each) => each.name === key)!, value, said.place)
-  into.left.push(`[peers] ${id}: cancel keys are those of one process`)
+  into.left.push(`[peers] ${id}: cancel keys are known to the processes of one pgmux only`)
 }
 
 /** The last word on each key. */

@@ -21,7 +21,8 @@ const AT_ONCE = '1ms'
 const NO_FILES = 'the log goes to standard output; the service manager keeps it'
 const SYSTEM_TCP = 'Node cannot set it; the system can (`net.ipv4.tcp_keepalive_*`)'
 const LOOKED_UP = 'a name is looked up by the system for each new connection'
-const ONE_PROCESS = 'cancel keys are those of one process'
+const ONE_PROCESS =
+  '`workers` shares a port among processes of one pgmux; cancel keys are known to these only'
 
 const POOLING: readonly Setting[] = [
   word(POOL_MODES, {

@@ -1,7 +1,7 @@
 // Cancel keys: unique, spread over all there are, and found by the whole key only.
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import { CancelKeys, KEY_LONG, KEY_SHORT } from '../../../src/frontend/cancel-keys.ts'
+import { CancelKeys, KEY_LONG, KEY_SHORT, makerOf } from '../../../src/frontend/cancel-keys.ts'
 import { systemRandom } from '../../../src/net/random.ts'
 
 const MANY = process.env.LONG ? 1_000_000 : 100_000
@@ -51,5 +51,22 @@ describe('cancel keys', () => {
       assert.equal(keys.find(pid, key), null)
     }
     assert.equal(keys.size, 0)
+  })
+
+  it('of several processes say whose they are, and nothing else', () => {
+    for (const count of [2, 3, 5, 64]) {
+      for (const number of [0, count - 1]) {
+        const keys = new CancelKeys(systemRandom, { number, count })
+        const numbers = Array.from({ length: 1000 }, () => keys.issue(KEY_SHORT).pid)
+        assert.equal(new Set(numbers).size, 1000)
+        for (const pid of numbers) {
+          assert.ok(pid > 0 && pid <= 0x7fff_ffff && keys.isOwn(pid))
+          assert.equal(makerOf(pid, count), number)
+        }
+        // Of 31 bits as few as are needed are not chance.
+        const fixed = numbers.reduce((same, pid) => same & ~(pid ^ (numbers[0] as number)), 0x7fff_ffff)
+        assert.equal(fixed, 2 ** Math.ceil(Math.log2(count)) - 1)
+      }
+    }
   })
 })
