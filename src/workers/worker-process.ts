@@ -35,6 +35,7 @@ export class WorkerProcess {
   /** When it was given one last, as a place in their order. */
   lastGiven = 0
   readonly #process: ChildProcess
+  readonly #neverBegan = Promise.withResolvers<never>()
 
   constructor(id: number, number: number, events: WorkerEvents) {
     this.id = id
@@ -45,12 +46,18 @@ export class WorkerProcess {
       serialization: 'advanced',
     })
     this.line = new Line(this.#process, events.handlers)
-    this.#process.once('exit', (code, signal) => {
+    const end = (how: string): void => {
       this.isReady = false
-      events.onExit(this, signal ?? `status ${code}`)
+      events.onExit(this, how)
+    }
+    this.#process.once('exit', (code, signal) => end(signal ?? `status ${code}`))
+    this.#process.on('error', (error) => {
+      // Of one that has begun `exit` tells. One that the system has no room for never begins.
+      if (this.pid !== 0) return
+      this.#neverBegan.reject(error)
+      end(error.message)
     })
-    // It could not be started, or a signal could not be sent: `exit` or nothing follows.
-    this.#process.on('error', () => {})
+    this.#neverBegan.promise.catch(() => {})
   }
 
   get pid(): number {
@@ -59,7 +66,8 @@ export class WorkerProcess {
 
   /** Resolves when it takes clients. @throws why it cannot */
   async start(start: Omit<Start, 'number'>): Promise<void> {
-    await this.line.ask('start', { ...start, number: this.number })
+    const asked = this.line.ask('start', { ...start, number: this.number })
+    await Promise.race([asked, this.#neverBegan.promise])
     this.isReady = true
   }
 
