@@ -1,14 +1,8 @@
 // The command line: arguments, signals, exit codes, and what is printed. It owns the life of the process; the
 // pooler itself is in pooler.ts.
-import { check } from './cli/check.ts'
-import { importFile } from './cli/import.ts'
-import { HELP, parseArguments, UsageError } from './cli/arguments.ts'
-import { run } from './cli/run.ts'
-import { status } from './cli/status.ts'
-import { top } from './cli/top.ts'
-import { tunnel } from './cli/tunnel.ts'
-import { ConfigError } from './config/load.ts'
-import { ImportError } from './config/import/import.ts'
+import { type Arguments, HELP, parseArguments, UsageError } from './cli/arguments.ts'
+import { ConfigError } from './config/problems.ts'
+import { ImportError } from './config/import/ini.ts'
 import { version } from './util/version.ts'
 
 /** Time for the last lines to be written. */
@@ -17,16 +11,29 @@ const LAST_LINES_MS = 1000
 // Whoever reads what we print may stop to, and its disk may be full: no reason to end.
 for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {})
 
+/** @returns the exit code. Loads what the command needs and nothing else. */
+async function command(given: Arguments): Promise<number> {
+  switch (given.command) {
+    case 'check':
+      return (await import('./cli/check.ts')).check(given)
+    case 'import':
+      return (await import('./cli/import.ts')).importFile(given.target)
+    case 'status':
+      return (await import('./cli/status.ts')).status(given)
+    case 'top':
+      return (await import('./cli/top.ts')).top(given)
+    case 'tunnel':
+      return (await import('./cli/tunnel.ts')).tunnel(given)
+    default:
+      return (await import('./cli/run.ts')).run(given)
+  }
+}
+
 async function main(): Promise<void> {
   const given = parseArguments(process.argv.slice(2))
   if (given.command === 'help') process.stdout.write(HELP)
   else if (given.command === 'version') process.stdout.write(`pgmux ${version()}\n`)
-  else if (given.command === 'check') process.exitCode = await check(given)
-  else if (given.command === 'import') process.exitCode = importFile(given.target)
-  else if (given.command === 'status') process.exitCode = await status(given)
-  else if (given.command === 'top') process.exitCode = await top(given)
-  else if (given.command === 'tunnel') process.exitCode = await tunnel(given)
-  else process.exitCode = await run(given)
+  else process.exitCode = await command(given)
 }
 
 main().then(

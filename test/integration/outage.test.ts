@@ -55,6 +55,12 @@ describe('a Postgres that stops and starts', { skip: control === null ? postgres
     await Promise.all(clients.map((client) => client.query('select 1')))
     for (const stop of ['stopFast', 'stopImmediate'] as const) {
       let since = 0
+      // Nobody's session is being read back: who loses a server then has lost its session.
+      await eventually(async () => {
+        const idle = await WireClient.connect(direct(postgres))
+        await idle.end()
+        return rig.test.pooler.gauges().servers.active === 0
+      })
       await outage(stop, async () => {
         for (const client of clients) client.send(m.query('select 5'))
         // Several logins fail before Postgres is back.

@@ -32,18 +32,9 @@ import { insightOfModel, teachLitter, teachNonces } from './statements.ts'
 /** Changes something in the pooler on purpose; called for each server that has logged in. */
 export type Plant = (server: Server, world: PoolerWorld) => void
 
-const FAULTS = [
-  'kill',
-  'crash',
-  'reset',
-  'outage',
-  'refuseDial',
-  'slow',
-  'cancel',
-  'die',
-  'lazy',
-  'choke',
-] as const
+const SERVERS = ['kill', 'crash', 'reset', 'outage', 'refuseDial', 'slow'] as const
+const CLIENTS = ['cancel', 'die', 'lazy', 'choke'] as const
+const FAULTS = [...SERVERS, ...CLIENTS]
 export type Fault = (typeof FAULTS)[number] | 'reload'
 
 const TICK_MS = 50
@@ -90,7 +81,7 @@ export class PoolerWorld implements UserWorld {
     this.mode = random.pick<PoolMode>(['transaction', 'transaction', 'transaction', 'session', 'statement'])
     this.poolSize = isSmall ? random.pick([1, 1, 2]) : random.between(1, 4)
     this.#chunks = random.pick(isSmall ? [20, 300, 1e9, 1e9] : [1, 7, 60, 1000, 1e9])
-    const latency = this.#chunks === 1 ? random.pick([0, 1]) : random.pick([0, 0, 2, 10])
+    const latency = random.pick(this.#chunks === 1 ? [0, 1] : [0, 0, 2, 10])
     // Two dozen clients, a few bytes in ten milliseconds: they would wait for longer than they may.
     this.#latency = this.#chunks < 60 && seed % 4 === 3 ? 0 : latency
     this.#dialMs = random.pick([5, 60])
