@@ -30,6 +30,12 @@ it('a new default reaches idle clients without a value of their own, and nobody 
         " WHERE usename = $1 AND pid <> pg_backend_pid() AND backend_type = 'client backend'",
       [user],
     )
+    // Their ends have been read: nobody is given one of them any more.
+    await waitFor(async () => {
+      await postgres.admin('SELECT 1')
+      const { idle, active } = pooler.pooler.gauges().servers
+      return idle + active === 0
+    })
     assert.equal((await setter.query('SHOW TimeZone')).rows[0]?.[0], 'America/Lima')
     const told = await follower.until('S')
     assert.deepEqual(

@@ -13,7 +13,7 @@ import { type Result, WireClient } from '../support/wire-client.ts'
 const CLIENTS = CHOPS ? 20 : 500
 const TENANTS = 50
 const SERVERS = 8
-const STATEMENTS = process.env.LONG === '1' ? 1_000_000 : CHOPS ? 2000 : 15_000
+const STATEMENTS = process.env.LONG === '1' ? 1_000_000 : CHOPS ? 2000 : 10_000
 const PASSWORD = 'of the application'
 /** Rows of tenant n: n of them, so that a mistake shows in their number, too. */
 const MINE = "select tenant, current_setting('app.tenant', true) from papers"

@@ -203,7 +203,8 @@ describe('the end of the pooler', () => {
   })
 
   it('who never says what it wants is closed in time, and told so', async () => {
-    const rig = await rigWith({ client: { loginTimeoutMs: 300 } })
+    // Long enough for all to have come in.
+    const rig = await rigWith({ client: { loginTimeoutMs: 1500 } })
     const talks = await Promise.all(Array.from({ length: 50 }, () => Talk.open(rig)))
     assert.equal(rig.test.pooler.house.visitors.size, 50)
     assert.match(await rig.test.pooler.metrics(), /^pgmux_websockets 50$/m)

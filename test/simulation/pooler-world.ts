@@ -80,7 +80,7 @@ export class PoolerWorld implements UserWorld {
     if (seed % 12 === 1 || seed % 12 === 8) this.faults.add('reload')
     this.mode = random.pick<PoolMode>(['transaction', 'transaction', 'transaction', 'session', 'statement'])
     this.poolSize = isSmall ? random.pick([1, 1, 2]) : random.between(1, 4)
-    this.#chunks = random.pick(isSmall ? [20, 300, 1e9, 1e9] : [1, 7, 60, 1000, 1e9])
+    this.#chunks = random.pick(isSmall ? [20, 300, 1e9, 1e9, 1e9] : [1, 7, 60, 1000, 1e9])
     const latency = random.pick(this.#chunks === 1 ? [0, 1] : [0, 0, 2, 10])
     // Two dozen clients, a few bytes in ten milliseconds: they would wait for longer than they may.
     this.#latency = this.#chunks < 60 && seed % 4 === 3 ? 0 : latency
@@ -225,8 +225,8 @@ export class PoolerWorld implements UserWorld {
     const { random } = this
     this.#startTicks()
     const isReading = this.seed % 4 === 3
-    const length = this.isSmall ? random.between(1, isReading ? 4 : 3) : random.pick([3, 8, 15])
-    const most = this.isSmall ? (isReading ? 10 : 3) : isReading ? 24 : 8
+    const length = this.isSmall ? random.between(1, isReading ? 3 : 2) : random.pick([3, 8, 15])
+    const most = this.isSmall ? (isReading ? 7 : 3) : isReading ? 24 : 8
     for (let id = 1, count = random.between(this.isSmall && isReading ? 4 : 1, most); id <= count; id++) {
       const script = writeScript(id, random.fork(), { mode: this.mode, length, isReading })
       this.#invited++

@@ -16,10 +16,10 @@ const SEEDS = Number(process.env.SEEDS ?? 2000)
 const IS_SMALL = process.env.SMALL !== undefined
 const ONE = process.env.SEED === undefined ? null : Number(process.env.SEED)
 /** Where nobody says how many seeds: stop after so long, but not before so many. */
-const BUDGET_MS = process.env.SEEDS === undefined ? 8_000 : Number.POSITIVE_INFINITY
-const LEAST = 100
+const BUDGET_MS = process.env.SEEDS === undefined ? 4_000 : Number.POSITIVE_INFINITY
+const LEAST = 40
 /** Small worlds, each of another seed. */
-const SMALL = Number(process.env.SEEDS ?? 2000)
+const SMALL = Number(process.env.SEEDS ?? 2500)
 /** Most are found within 200; a name in flight when its server is lost, and used again, is rarer. */
 const PLANTED_SEEDS = 1000
 

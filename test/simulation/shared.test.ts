@@ -10,10 +10,10 @@ import { PoolerWorld } from './pooler-world.ts'
 import { FOUND_BY, PLANTED_SHARED } from './shared-plants.ts'
 
 const SEEDS = Number(process.env.SEEDS ?? 1000)
-const BUDGET_MS = process.env.SEEDS === undefined ? 5000 : Number.POSITIVE_INFINITY
-const LEAST = 50
+const BUDGET_MS = process.env.SEEDS === undefined ? 3000 : Number.POSITIVE_INFINITY
+const LEAST = 20
 /** Small worlds; with those of pooler.test.ts there are 5,000 of them. */
-const SMALL = Number(process.env.SEEDS ?? 3000)
+const SMALL = Number(process.env.SEEDS ?? 2500)
 const PLANTED_SEEDS = 400
 
 /** The n-th seed of a world in which reads share servers (pooler-world.ts, pooler-limits.ts). */

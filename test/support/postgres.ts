@@ -6,7 +6,8 @@ import { existsSync } from 'node:fs'
 import { get } from 'node:http'
 import { after, type TestContext } from 'node:test'
 import { Client } from 'pg'
-import { SETTINGS, startEmbedded } from '../../src/embedded/embedded.ts'
+import { SETTINGS } from '../../src/embedded/embedded.ts'
+import { startCopied } from './template.ts'
 
 /** What a test wants of its server. */
 export interface PostgresOptions {
@@ -97,12 +98,7 @@ export function notRun(t: TestContext, reason: string): void {
 
 async function embedded(options: PostgresOptions): Promise<TestPostgres> {
   const native = process.env.PGMUX_TEST_BINARIES
-  const server = await startEmbedded({
-    dataDir: '',
-    ephemeral: true,
-    settings: options.settings ?? {},
-    ...(native ? { native } : {}),
-  })
+  const server = await startCopied({ native: native || undefined, settings: options.settings ?? {} })
   const control: PostgresControl = {
     get pid() {
       return server.pid

@@ -41,6 +41,7 @@ export interface Ini {
 
 const SECTIONS = ['pgbouncer', 'databases', 'users', 'peers']
 /** PgBouncer's other place for its console is a word of its own there, and both are here. */
+const PORT_MAX = 65_535
 const RESERVED = ['pgbouncer', 'pgmux']
 
 /** Puts entries in their sections. @throws ImportError */
@@ -230,12 +231,15 @@ function readValue({ name, reads }: Setting, text: string, place: string): Read 
   if (reads === 'text' || reads === 'file') return text
   if (reads === 'atoi') {
     const number = readAtoi(text)
-    if (name === 'port' && (number < 1 || number > 65_535))
-      throw new ImportError(`${at}expects a number from 1 to 65535`)
+    if (name === 'port' && (number < 1 || number > PORT_MAX))
+      throw new ImportError(`${at}expects a number from 1 to ${PORT_MAX}`)
     return number
   }
   const read =
     reads === 'integer' ? readInteger(text) : reads === 'seconds' ? readSeconds(text) : readWord(text, reads)
+  // PgBouncer would listen elsewhere, or nowhere.
+  if (name === 'listen_port' && typeof read === 'number' && (read < 0 || read > PORT_MAX))
+    throw new ImportError(`${at}expects a number from 0 to ${PORT_MAX}`)
   if (read !== null) return read
   const wanted =
     reads === 'integer' ? 'a whole number' : reads === 'seconds' ? 'seconds' : `one of ${reads.join(', ')}`

@@ -127,6 +127,7 @@ describe('a broken file is one sentence with its place', () => {
       'x.ini:2: the database name "pgbouncer" is the console\'s',
     ],
     ['[databases]\na = host=b port=x\n[pgbouncer]', 'x.ini:2: port: expects a number from 1 to 65535'],
+    ['[pgbouncer]\nlisten_port = -1', 'x.ini:2: listen_port: expects a number from 0 to 65535'],
     ['[pgbouncer]\nauth_type = hba\n', 'x.ini:2: auth_type hba needs auth_hba_file'],
     ['[pgbouncer]\n[peers]\nx = host=a\n', 'x.ini:3: a peer has a number, from 1 to 65535'],
   ]
