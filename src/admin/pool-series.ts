@@ -63,7 +63,6 @@ function ofPools(source: ConsoleSource): Series[] {
     const values = (): Sample[] => overPools(source, {}, number, aggregator)
     return { name: `pgmux_pool_${name}`, help, type: 'gauge', aggregator, values }
   }
-  const { time } = source
   return [
     gauge('clients', 'Clients that are in, waiting or not', ({ clients }) => clients),
     gauge('clients_waiting', 'Clients that wait for a server', ({ pool }) => pool.waiting.clients),
@@ -76,7 +75,7 @@ function ofPools(source: ConsoleSource): Series[] {
     gauge(
       'max_wait_seconds',
       'How long the client that waits longest has waited',
-      ({ pool }) => (pool.waiting.first === null ? 0 : (time.now - pool.waiting.first.waitingSince) / 1000),
+      ({ pool }) => (pool.waiting.first === null ? 0 : pool.waitedBy(pool.waiting.first) / 1000),
       'max',
     ),
     gauge(

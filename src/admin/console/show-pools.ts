@@ -21,7 +21,8 @@ function* pools({ source, sessions }: Operator): Generator<Value[]> {
       if (server.talk.cancels > 0) cancelled++
     }
     const first = pool.waiting.first
-    const [maxWait, maxWaitUs] = first === null ? [0, 0] : secondsAndMicros(now - first.waitingSince)
+    const [maxWait, maxWaitUs] =
+      first === null ? [0, 0] : secondsAndMicros(Math.max(0, now - first.waitingSince))
     yield [
       ...[entry.database, entry.user, entry.clients - waiting, pool.waiting.clients, 0, 0],
       ...[pool.active.size + own.size - cancelled, cancels, cancelled, pool.idle.length, 0],
