@@ -14,6 +14,7 @@ import type { Framer } from '../wire/framer.ts'
 import type { Insight } from './insight.ts'
 import { Lane, type LaneOwner } from './lane.ts'
 import { Fit, fitOf, isFree, suits } from './lane-fit.ts'
+import { LaneFairness, STARVING_MS } from './lane-fairness.ts'
 import { LaneWaiter } from './lane-waiter.ts'
 import { learn } from './preparing.ts'
 import { RepeatedTexts } from './repeated-texts.ts'
@@ -30,11 +31,6 @@ const QUICK_MS = 0.3
 const WINDOW_MS = 250
 /** So many windows in a row in which a server for each would have done. */
 const CALM_MAX = 4
-/** Who cannot share and waits for longer gets the server of a lane. */
-const STARVING_MS = 20
-/** The same where lanes have no more than their part, and how often at most. */
-const LONG_MS = 100
-
 const NO_EFFECTS = plainEffects(0)
 
 /** What it is made of. */
@@ -58,6 +54,7 @@ export class Dispatch implements Sharing, LaneOwner {
   readonly #waiting = new Map<Sharer, Wanted>()
   readonly #reading = new Reading()
   readonly #repeated: RepeatedTexts
+  readonly #fairness: LaneFairness
   /** What was offered last. */
   #shape: Shape | null = null
   #statement: NamedStatement | null = null
@@ -68,12 +65,11 @@ export class Dispatch implements Sharing, LaneOwner {
   #peak = 0
   #windowEnd = 0
   #calm = 0
-  /** When a lane went for others last. */
-  #fedAt = 0
 
   constructor(parts: DispatchParts) {
     this.#parts = parts
     this.#repeated = new RepeatedTexts(parts.registry)
+    this.#fairness = new LaneFairness(parts.pool)
   }
 
   // ---- for clients ----
@@ -170,8 +166,8 @@ export class Dispatch implements Sharing, LaneOwner {
       session.unnamedVersion++
       session.unnamedEffects = NO_EFFECTS
       session.unnamedShape = shape
-      const { version } = this.#parts.insight
-      definition = this.#repeated.find(shape, session.settings, version, [bytes, textStart, bindStart])
+      this.#repeated.follow(this.#parts.insight.version)
+      definition = this.#repeated.find(shape, session.settings, bytes, this.#reading)
     } else if (form === Form.Named) {
       of = this.#statement
       definition = this.#statement?.definition ?? null
@@ -222,7 +218,10 @@ export class Dispatch implements Sharing, LaneOwner {
     const lane = new Lane(this, session.settings, registry, clock)
     this.lanes.push(lane)
     if (this.lanes.length === 1) this.#parts.watch(this, true)
-    const waiter = new LaneWaiter(lane, baseline, (isGranted) => {
+    // Where all share there would be nobody behind whom it could wait.
+    const isLast = !this.lanes.some(({ server }) => server !== null)
+    const isUrgent = isLast && !this.#fairness.isAnybodyOwed
+    const waiter = new LaneWaiter(lane, { baseline, isUrgent }, (isGranted) => {
       this.#queued = null
       if (!isGranted) this.#forget(lane)
     })
@@ -314,41 +313,13 @@ export class Dispatch implements Sharing, LaneOwner {
     this.#look()
   }
 
-  /**
-   * Somebody whom no lane serves has waited for long: a lane goes. Sooner where it does nothing, or lanes
-   * have more than their part.
-   */
+  /** Somebody whom no lane serves has waited for long: a lane goes. */
   #feedStarving(now: number): void {
-    const { pool } = this.#parts
-    if (this.lanes.length === 0 || pool.idle.length > 0) return
-    if (pool.shared.isPressed(pool) && now - this.#fedAt > STARVING_MS) {
-      this.#fedAt = now
-      this.lanes.at(-1)?.shut('others_wait')
-      return
-    }
-    const { first } = pool.waiting
     const queued = this.#queued
     // Those who can share wait, too, and so may a lane.
-    const strangers = pool.waiting.size - this.#waiting.size - (queued === null ? 0 : 1)
-    if (first === null || (strangers <= 0 && !this.#isAnyStranded(now))) return
-    if (first === queued) {
-      // Whoever stands behind it comes first: then it can be seen for how long.
-      pool.leave(queued)
-      queued.onLeave()
-      return
-    }
-    const unused = this.lanes.find((lane) => lane.isOpen && lane.depth === 0)
-    const held = this.lanes.filter(({ server }) => server !== null)
-    const others = pool.active.size - held.length
-    const isMuch = held.length > pool.limits.size / 2
-    const patience = others === 0 ? 0 : isMuch ? STARVING_MS : LONG_MS
-    const isDue = pool.waitedBy(first) > patience && now - this.#fedAt > patience
-    const lane = unused ?? (isDue ? held.at(-1) : undefined)
-    if (lane === undefined) return
-    this.#fedAt = now
-    // It is for whoever is first: the next lane would like it better as it is.
-    first.passedOver = Number.MAX_SAFE_INTEGER
-    lane.shut('others_wait')
+    const strangers = this.#parts.pool.waiting.size - this.#waiting.size - (queued === null ? 0 : 1)
+    const isAnyStranger = strangers > 0 || this.#isAnyStranded(now)
+    this.#fairness.due(this.lanes, { isAnyStranger, queued }, now)?.shut('others_wait')
   }
 
   /** Who has waited for longest to share finds no lane, and there may be none for it. */

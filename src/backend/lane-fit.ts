@@ -20,6 +20,8 @@ export function suits(lane: Lane, { session, baseline }: Sharer): boolean {
  */
 export function fitOf(lane: Lane, statement: NamedStatement | null, shape: Shape): number {
   const { server } = lane
+  // Since it began to wait, perhaps: what held up one lane must not hold up the next.
+  if (shape.refusal !== null) return Fit.Never
   if (statement === null || server === null) return Fit.Now
   const { definition } = statement
   const { statements } = server.talk

@@ -8,6 +8,7 @@ import type { Server } from './server.ts'
 
 export class LaneWaiter implements Waiter<LeasedServer> {
   readonly isOurs = true
+  readonly isUrgent: boolean
   readonly baseline: string
   readonly wantedSettings: Settings
   lastServer: LeasedServer | null = null
@@ -17,9 +18,15 @@ export class LaneWaiter implements Waiter<LeasedServer> {
   readonly #lane: Lane
   readonly #then: (isGranted: boolean) => void
 
-  constructor(lane: Lane, baseline: string, then: (isGranted: boolean) => void) {
+  /** @param isUrgent nobody can share until it has a server */
+  constructor(
+    lane: Lane,
+    { baseline, isUrgent }: { baseline: string; isUrgent: boolean },
+    then: (isGranted: boolean) => void,
+  ) {
     this.#lane = lane
     this.baseline = baseline
+    this.isUrgent = isUrgent
     this.wantedSettings = lane.session.settings
     this.#then = then
   }

@@ -43,6 +43,8 @@ export class Lane implements Lessee, LaneEvents, WorksOff {
   server: Server | null = null
   /** When the first exchange in flight became the first, in ms of a fine clock; 0: nothing is in flight. */
   headSince = 0
+  /** While nothing is in flight: since when. */
+  restsSince = 0
   #state: number = State.Opening
   readonly #owner: LaneOwner
   readonly #clock: () => number
@@ -110,8 +112,14 @@ export class Lane implements Lessee, LaneEvents, WorksOff {
     const now = this.#clock()
     // What came together was worked off together.
     if (answers.lastShape !== null) this.#owner.onRan(this, answers.lastShape, now - this.headSince, ended)
-    this.headSince = this.depth > 0 ? now : 0
+    this.#nowRuns(now)
     this.#owner.onLaneRoom(this)
+  }
+
+  #nowRuns(now: number): void {
+    const isAny = this.depth > 0
+    this.headSince = isAny ? now : 0
+    if (!isAny) this.restsSince = now
   }
 
   /** Brings a statement to the server; what stands behind it must not wait for that for long either. */
@@ -120,7 +128,7 @@ export class Lane implements Lessee, LaneEvents, WorksOff {
     this.#brought = shape
     prepareShared(this.server as Server, definition, (isThere) => {
       if (!isThere) shape.forbid('it cannot be prepared')
-      this.headSince = this.depth > 0 ? this.#clock() : 0
+      this.#nowRuns(this.#clock())
       this.#owner.onLaneRoom(this)
     })
   }
@@ -146,6 +154,7 @@ export class Lane implements Lessee, LaneEvents, WorksOff {
     const { talk } = this.server as Server
     if (this.#state === State.Opening && talk.unconfirmed === 0 && !talk.isResetting) {
       this.#state = State.Open
+      this.restsSince = this.#clock()
       this.#owner.onLaneOpen(this)
     } else if (this.#state === State.Shut && talk.replies.size === 0) {
       this.session.isLane = false

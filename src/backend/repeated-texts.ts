@@ -17,8 +17,14 @@ const RESTS = 10_000
 const TEXTS_MAX = 500
 const NO_EFFECTS = plainEffects(0)
 
+/** Where the text of a Parse of the unnamed statement begins in its exchange, and where the Parse ends. */
+interface ParsePlace {
+  readonly textStart: number
+  readonly bindStart: number
+}
+
 class Repeated {
-  /** Of its Parse, behind the name. */
+  /** Of its Parse, behind the name; replaced as a whole, since a definition may keep it. */
   body: Buffer
   count = 1
   changes = 0
@@ -49,17 +55,26 @@ export class RepeatedTexts {
     this.#registry = registry
   }
 
+  /** What is known of the database; where that is new, all that was prepared may mean something else now. */
+  follow(version: number): void {
+    if (version === this.#version) return
+    this.#version = version
+    for (const known of this.#texts.values()) {
+      this.#drop(known)
+      known.count = 0
+    }
+  }
+
   /**
-   * The statement to run in place of a Parse with the body `src[start..stop)`; null: it is sent as it is.
-   * @param version of what is known of the database
+   * The statement to run in place of the Parse that `src` begins with; null: it is sent as it is. `follow`
+   * must have been told of the database before.
    */
   find(
     shape: Shape,
     { parseKey }: Settings,
-    version: number,
-    [src, start, stop]: readonly [Buffer, number, number],
+    src: Buffer,
+    { textStart: start, bindStart: stop }: ParsePlace,
   ): Definition | null {
-    if (version !== this.#version) this.#forgetAll(version)
     const known = this.#texts.get(shape)
     if (known === undefined) {
       this.#add(shape, new Repeated(ownCopy(src.subarray(start, stop)), parseKey))
@@ -86,15 +101,6 @@ export class RepeatedTexts {
     return null
   }
 
-  /** Something in the database is another now, and what was prepared may be, too. */
-  #forgetAll(version: number): void {
-    this.#version = version
-    for (const known of this.#texts.values()) {
-      this.#drop(known)
-      known.count = 0
-    }
-  }
-
   /** It does worse this way, or may: for a while it is sent as it is. */
   spoil(shape: Shape): void {
     const known = this.#texts.get(shape)
@@ -106,10 +112,7 @@ export class RepeatedTexts {
   #prepare({ body, parseKey }: Repeated): Definition | null {
     const key = `repeated\0${this.#version}\0${parseKey}\0${body.toString('latin1')}`
     // Found by nobody else, and gone with its last use: the key of its settings is not its own.
-    return this.#registry.acquireAs(
-      key,
-      (id) => new Definition(id, ownCopy(body), NO_EFFECTS, { key, parseKey: 0 }),
-    )
+    return this.#registry.acquireAs(key, (id) => new Definition(id, body, NO_EFFECTS, { key, parseKey: 0 }))
   }
 
   #add(shape: Shape, text: Repeated): void {

@@ -84,8 +84,10 @@ export class Pool<S extends PooledServer> {
       waiter.onRefuse(tooManyWaiting(this.limits.maxWaiting))
       return null
     }
-    waiter.waitingSince = this.#clock.now()
-    waiter.waitDeadline = waiter.waitingSince + this.limits.queryWaitTimeoutMs
+    const now = this.#clock.now()
+    // Who goes in front has those behind it to speak for, too.
+    waiter.waitingSince = waiter.isUrgent === true ? (this.waiting.first?.waitingSince ?? now) : now
+    waiter.waitDeadline = now + this.limits.queryWaitTimeoutMs
     waiter.passedOver = 0
     this.waiting.push(waiter)
     this.serve()

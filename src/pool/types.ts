@@ -51,6 +51,8 @@ export interface Waiter<S extends PooledServer> {
   readonly wantedSettings: Settings | null
   /** Not a client, but of the pooler's own: not counted among those who wait. */
   readonly isOurs?: boolean
+  /** It stands for many clients, and goes in front. */
+  readonly isUrgent?: boolean
   /** The server it used last. */
   lastServer: S | null
   /** When it joined the queue. */

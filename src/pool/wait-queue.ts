@@ -1,4 +1,5 @@
-// The clients of one pool that wait for a server, first come first served. Owns their order; grants nothing.
+// The clients of one pool that wait for a server, first come first served but for who stands for many. Owns
+// their order; grants nothing.
 import type { PooledServer, Waiter } from './types.ts'
 
 export class WaitQueue<S extends PooledServer> {
@@ -22,7 +23,10 @@ export class WaitQueue<S extends PooledServer> {
   }
 
   push(waiter: Waiter<S>): void {
+    const all = waiter.isUrgent === true ? [...this.#waiters] : []
+    for (const other of all) this.#waiters.delete(other)
     this.#waiters.add(waiter)
+    for (const other of all) this.#waiters.add(other)
   }
 
   has(waiter: Waiter<S>): boolean {

@@ -84,8 +84,7 @@ suite('the listening server', () => {
   })
 
   test('counts among the servers: without a place a client keeps its server', async () => {
-    // A server that is shared is never free while its clients go on (docs/design/listen.md).
-    const pool = { mode: 'transaction', size: 2, maxServers: 1, sharing: { isOn: false } } as const
+    const pool = { mode: 'transaction', size: 2, maxServers: 1 } as const
     const rig = await startConsole(postgres, { pool })
     const { pooler } = rig.test
     await using boss = await rig.console()
@@ -108,9 +107,8 @@ suite('the listening server', () => {
       while (!isOver) assert.equal((await other.query('select 1')).error, null)
     })
     pooler.reload(merge(pooler.config, { pool: { ...pool, maxServers: 2 } }))
-    // It asks for a place every three seconds, and gets one where a server is free at that moment: mostly at
-    // once, sometimes later.
-    await eventually(() => pooler.gauges().listening?.subscribers === 1, 40_000)
+    // It asks for a place every three seconds.
+    await eventually(() => pooler.gauges().listening?.subscribers === 1, 20_000)
     assert.deepEqual((await isListening()).sort(), [false, true])
     isOver = true
     await Promise.all(busy)

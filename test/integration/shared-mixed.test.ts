@@ -61,6 +61,26 @@ suite('shared servers and the rest', () => {
     })
   }
 
+  test('another pool that waits for a place under a full limit gets one', async () => {
+    const users = new Map([postgres.user, 'guest'].map((name) => [name, { secret: postgres.password }]))
+    const sharing = await SharingRig.start(postgres, 1, { pool: { maxServers: 1 }, users })
+    await sharing.warm((client) => client.query('select 1 as mixed'))
+    const before = sharing.shared
+    const readers = await busy(sharing, 24)
+    await eventually(() => sharing.shared > before + 50)
+    for (let at = 0; at < 3; at++) {
+      const from = readers.reads
+      await using guest = await sharing.client({ user: 'guest' })
+      assert.equal(onlyValue(await guest.query('select 2')), '2')
+      // Not when the readers happen to pause.
+      assert.ok(readers.reads - from < 1500, `turn ${at} came after ${readers.reads - from} reads`)
+    }
+    const { reads } = readers
+    assert.equal([...sharing.rig.test.pooler.router.entries()].length, 2)
+    await eventually(() => readers.reads > reads + 50)
+    await readers.stop()
+  })
+
   test('clients with other settings are not forgotten, and see their own', async () => {
     await postgres.admin('create schema if not exists one')
     await postgres.admin('create schema if not exists two')

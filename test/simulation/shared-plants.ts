@@ -147,7 +147,7 @@ export const PLANTED_SHARED: Record<string, PlantedBug> = {
 export const FOUND_BY: Readonly<Record<string, number>> = {
   'a cancel of what has not begun goes to Postgres': 2075,
   'what is sent again is answered twice': 583,
-  'the unnamed statement of another client is believed to be there': 8691,
+  'the unnamed statement of another client is believed to be there': 2751,
   'what was sent to a server that is lost is forgotten': 203,
   'what stands behind a slow head is forgotten': 203,
 }

@@ -18,8 +18,9 @@ class Case {
   send(count: number, text: string, settings = plain, version = 1): Definition | null {
     const bytes = Buffer.from(`before${text}\0\0\0behind`)
     let found = null
+    this.texts.follow(version)
     for (let more = 0; more < count; more++)
-      found = this.texts.find(shape, settings, version, [bytes, 6, bytes.length - 6])
+      found = this.texts.find(shape, settings, bytes, { textStart: 6, bindStart: bytes.length - 6 })
     return found
   }
 }
@@ -68,7 +69,10 @@ describe('texts that come again and again', () => {
     assert.notEqual(one.send(6, 'select 1'), null)
     const bytes = Buffer.from('select 2\0\0\0')
     for (let number = 0; number < 500; number++)
-      one.texts.find(new Shape(Buffer.from(`${number}`), number), plain, 1, [bytes, 0, bytes.length])
+      one.texts.find(new Shape(Buffer.from(`${number}`), number), plain, bytes, {
+        textStart: 0,
+        bindStart: bytes.length,
+      })
     assert.equal(one.registry.size, 0)
     assert.equal(one.send(1, 'select 1'), null)
   })

@@ -39,6 +39,14 @@ describe('wait queue', () => {
     assert.equal(queue.size, 3)
   })
 
+  it('has in front who stands for many, the last of them first', () => {
+    const queue = new WaitQueue<PooledServer>()
+    queue.push(waiter('a'))
+    for (const name of ['x', 'y']) queue.push({ ...waiter(name), isUrgent: true })
+    queue.push(waiter('b'))
+    assert.equal(names(queue.all()), 'yxab')
+  })
+
   it('gives null when nobody waits', () => {
     const queue = new WaitQueue<PooledServer>()
     assert.equal(queue.first, null)
