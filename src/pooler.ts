@@ -6,8 +6,9 @@ import { ClientAuthContext } from './auth/client-auth.ts'
 import { PasswordWork } from './auth/password-work.ts'
 import { Console } from './admin/console/console.ts'
 import { PoolerSource } from './admin/console/source.ts'
-import { adminHandler } from './admin/http.ts'
+import { LocalDesk } from './admin/dashboard/local-desk.ts'
 import { poolSeries } from './admin/pool-series.ts'
+import { AdminPort } from './admin/port.ts'
 import { Certificates, type Side } from './certificates.ts'
 import { changesBetween } from './config/diff.ts'
 import type { Config, PoolMode } from './config/types.ts'
@@ -20,8 +21,6 @@ import { type Addresses, Listeners } from './listeners.ts'
 import type { Membership } from './membership.ts'
 import { systemClock } from './net/clock.ts'
 import { FineTick } from './net/fine-tick.ts'
-import { serveHttp } from './net/http.ts'
-import type { Listener } from './net/listen.ts'
 import { systemRandom } from './net/random.ts'
 import { Counters } from './observe/counters.ts'
 import { DatabaseCounters } from './observe/database-counters.ts'
@@ -78,7 +77,8 @@ export class Pooler {
   readonly #hooked: Hooked | null
   readonly #listeners = new Listeners()
   readonly #serverless: Endpoint
-  #admin: Listener | null = null
+  readonly desk = new LocalDesk(this)
+  readonly #admin = new AdminPort(this, this.desk)
   #ticker: NodeJS.Timeout | null = null
   #addresses: Addresses | null = null
   #stopping: Promise<void> | null = null
@@ -257,8 +257,7 @@ export class Pooler {
     await this.#listeners.open(at, (stream) => this.house.accept(stream))
     try {
       await this.#serverless.open()
-      const isAlone = this.#membership === null
-      if (admin.host !== '' && isAlone) this.#admin = await serveHttp(admin, adminHandler(this))
+      if (this.#membership === null) await this.#admin.open(admin)
     } catch (error) {
       await this.#serverless.close()
       await this.#listeners.close()
@@ -268,7 +267,7 @@ export class Pooler {
     this.#addresses = {
       postgres: { host: at.hosts[0], port },
       unixSocket,
-      admin: this.#admin === null ? null : { host: admin.host, port: this.#admin.port },
+      admin: this.#admin.address,
       serverless: this.#serverless.address,
     }
     this.#ticker = setInterval(() => this.#tick(), TICK_MS)
@@ -314,7 +313,7 @@ export class Pooler {
     this.#certificates.close()
     this.consoleDoor.close(SHUTDOWN)
     if (this.#ticker !== null) clearInterval(this.#ticker)
-    await this.#admin?.close()
+    await this.#admin.close()
     this.#end.resolve()
   }
 
@@ -340,6 +339,8 @@ export class Pooler {
     this.#time.now = now
     this.house.tick(now)
     this.consoleDoor.tick(now)
+    this.desk.tick(now)
+    this.#admin.tick(now)
     this.#serverless.tick(now)
     this.#secrets.tick(now)
     this.#limitedLog.tick()

@@ -61,7 +61,8 @@ async function answer(source: AdminSource, path: string): Promise<Answer> {
   return json(404, { error: 'not found: /metrics, /healthz and /readyz are here' })
 }
 
-function pathOf(url: string): string {
+/** The path of a request, without what is asked behind it. */
+export function pathOf(url: string): string {
   const query = url.indexOf('?')
   return query < 0 ? url : url.slice(0, query)
 }

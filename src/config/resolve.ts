@@ -248,6 +248,7 @@ export function resolveConfig(context: ResolveContext, file: FileConfig): Config
       port: admin.port,
       users: namesIn(admin.users),
       statsUsers: namesIn(admin.stats_users),
+      dashboard: admin.dashboard,
     },
     log: {
       level: log.level,

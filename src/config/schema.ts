@@ -371,6 +371,11 @@ export const fileSchema = z.strictObject(
         'Users who may do everything in the console (database `pgmux`), with commas between them',
       ),
       stats_users: option(text, '', 'Users who may look at everything there, and change nothing'),
+      dashboard: option(
+        choice('auto', 'password', 'off'),
+        'auto',
+        'A page at the admin port; auto: who is on this machine may look without a password',
+      ),
     }),
     log: section({
       level: option(

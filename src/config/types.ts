@@ -350,6 +350,8 @@ export interface AdminConfig {
   users: readonly string[]
   /** Who may look at everything there. */
   statsUsers: readonly string[]
+  /** Who needs no password to look at it: who is on this machine, or nobody. */
+  dashboard: 'auto' | 'password' | 'off'
 }
 
 export interface LogConfig {

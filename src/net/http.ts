@@ -3,6 +3,8 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import { reportHandlerError } from './handler-errors.ts'
 import { bind, type Listener, listenError, listenerOf } from './listen.ts'
 
+export type { IncomingMessage as HttpRequest, ServerResponse as HttpResponse }
+
 /** Answers one request. An exception, or a rejected promise, becomes a 500 without its text. */
 export type HttpHandler = (request: IncomingMessage, response: ServerResponse) => void | Promise<void>
 

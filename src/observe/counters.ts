@@ -63,6 +63,13 @@ export class LabelledCounts {
     return this.#counts.get(labels.join(SEPARATOR)) ?? 0
   }
 
+  /** Of all labels. */
+  get total(): number {
+    let total = 0
+    for (const count of this.#counts.values()) total += count
+    return total
+  }
+
   *entries(): Generator<{ labels: string[]; count: number }> {
     for (const [key, count] of this.#counts) yield { labels: key.split(SEPARATOR), count }
   }

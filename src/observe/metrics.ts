@@ -139,6 +139,12 @@ export class Metrics {
     return total
   }
 
+  /** The counters of each owner; those of owners that are gone together. */
+  *owners(): Generator<Counters> {
+    yield this.#retired
+    for (const read of this.#counters) yield read()
+  }
+
   /** Stops measuring. */
   close(): void {
     this.#delay.disable()

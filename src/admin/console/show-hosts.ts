@@ -13,7 +13,8 @@ function stateOf(entries: readonly PoolEntry[]): 'up' | 'down' | 'unknown' {
   return entries.some(({ pool }) => pool.lastFailure !== null) ? 'down' : 'unknown'
 }
 
-function* hosts({ source }: Operator): Generator<Value[]> {
+/** A row for each database. */
+export function* hosts({ source }: Pick<Operator, 'source'>): Generator<Value[]> {
   const counters = new Map(source.counters.entries())
   for (const name of databaseNames(source)) yield hostOf(source, name, counters.get(name))
 }

@@ -14,7 +14,7 @@ import type { Command, ConsoleSource, Operator } from './types.ts'
 const HEADER = 5
 
 /** Why nobody in a pool gets a server. */
-interface Cause {
+export interface Cause {
   /** From a closed list. */
   readonly reason: 'paused' | 'host_down' | 'login' | 'checked' | 'limit' | 'pool_full' | 'other_workers'
   readonly cause: string
@@ -49,11 +49,15 @@ function* waits({ source }: Operator): Generator<Value[]> {
 
 function holderRow(holder: Holder | null, now: number): Value[] {
   if (holder === null) return [null, null, null, null, null]
-  const { client, state, since, pins, statement } = holder
-  const shown = pins === '' ? state : `${state} (${pins})`
+  const { client, since, statement } = holder
   const seconds = Math.max(0, Math.round((now - since) / 1000))
   const address = client === null ? null : client.visitor.address || 'unix'
-  return [client === null ? null : idOf(client), address, shown, seconds, statement]
+  return [client === null ? null : idOf(client), address, stateInWords(holder), seconds, statement]
+}
+
+/** What it does, with the reasons of its pins. */
+export function stateInWords({ state, pins }: Holder): string {
+  return pins === '' ? state : `${state} (${pins})`
 }
 
 /** What a client waits with, without its constants; '' where no text is at hand. */
@@ -71,7 +75,8 @@ function wish({ inbox, session }: Client): string {
   return body === undefined ? '' : labelOfText(body, 0, body.indexOf(0))
 }
 
-function causeOf(source: ConsoleSource, entry: PoolEntry): Cause {
+/** Why the clients that wait in this pool do. */
+export function causeOf(source: ConsoleSource, entry: PoolEntry): Cause {
   const { pool } = entry
   const { size, reserveSize } = pool.limits
   if (pool.isPaused) return pausedIn(source, entry)
