@@ -23,7 +23,7 @@ const HELP: Command = {
 }
 
 /** What gives rows can be told which. */
-const SHOWS: readonly Command[] = [
+export const SHOWS: readonly Command[] = [
   HELP,
   ...PROCESS_COMMANDS,
   ...POOL_COMMANDS,

@@ -9,6 +9,7 @@ import { toText } from '../../wire/startup.ts'
 import { Averages } from './averages.ts'
 import { TOLD } from './drivers.ts'
 import { Elsewhere } from './elsewhere.ts'
+import { roleIn } from './roles.ts'
 import { ConsoleSession, notAllowed, type SessionHost } from './session.ts'
 import type { ConsoleSource, Role } from './types.ts'
 
@@ -34,9 +35,7 @@ export class Console implements ConsoleDoor, SessionHost {
 
   /** As the configuration says now: who loses a right loses it at once. */
   roleOf(user: string): Role | null {
-    const { users, statsUsers } = this.source.config.admin
-    if (users.includes(user)) return 'admin'
-    return statsUsers.includes(user) ? 'stats' : null
+    return roleIn(this.source.config.admin, user)
   }
 
   enter(visit: ConsoleVisit): Refusal | null {

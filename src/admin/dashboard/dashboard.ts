@@ -1,34 +1,53 @@
-// The dashboard at the admin port: who may look, and which answer a path gets. It owns the parts that know
-// more; it shows nothing to whom `mayLook` does not name.
+// The dashboard at the admin port: which answer a path gets, and to whom. It owns the parts that know more;
+// rights are asked for here and only here.
+import { reportHandlerError } from '../../net/handler-errors.ts'
 import type { HttpRequest, HttpResponse } from '../../net/http.ts'
-import { isLoopback, plainAddress } from '../../net/peer.ts'
+import { Access, addressOf, type Who } from './access.ts'
+import { Acts } from './acts.ts'
 import { beginEvents, Refused, sendJson, sendPage, sendRefusal } from './answers.ts'
+import { readObject } from './body.ts'
 import { Feed } from './feed.ts'
-import { checkHost, checkSite } from './guard.ts'
+import { checkHost, checkPost, checkSite } from './guard.ts'
 import { Pages } from './pages.ts'
+import { show } from './show.ts'
 import type { Desk } from './types.ts'
 import { Viewers, VIEWERS_MAX } from './viewers.ts'
 
 const BELOW = '/dashboard/'
 
-/** A request with what was found out about it. */
+/** A request, and how it is answered. */
 interface Asked {
   readonly request: HttpRequest
   readonly response: HttpResponse
-  /** Behind `/dashboard/`. */
-  readonly name: string
 }
+
+type Answering = (asked: Asked) => void | Promise<void>
 
 export class Dashboard {
   readonly #desk: Desk
   readonly #pages = new Pages()
   readonly #viewers = new Viewers()
   readonly #feed: Feed
+  readonly #access: Access
+  readonly #acts: Acts
   #isClosed = false
+  /** By what stands behind `/dashboard/`. */
+  readonly #gets: ReadonlyMap<string, Answering> = new Map([
+    ['me', (asked) => this.#me(asked)],
+    ['events', (asked) => this.#watch(asked)],
+    ['show', (asked) => this.#show(asked)],
+  ])
+  readonly #posts: ReadonlyMap<string, Answering> = new Map([
+    ['login', (asked) => this.#login(asked)],
+    ['logout', (asked) => this.#logout(asked)],
+    ['act', (asked) => this.#act(asked)],
+  ])
 
   constructor(desk: Desk) {
     this.#desk = desk
     this.#feed = new Feed(desk, this.#viewers)
+    this.#access = new Access(desk)
+    this.#acts = new Acts(desk)
   }
 
   /** Is this path the dashboard's? */
@@ -47,50 +66,106 @@ export class Dashboard {
   /** The end. */
   close(): void {
     this.#isClosed = true
+    this.#acts.close()
     this.#viewers.close('pgmux has stopped')
   }
 
-  /** Answers a request for a path that it takes. */
-  answer(request: HttpRequest, response: HttpResponse, path: string): void {
-    const name = path.slice(BELOW.length)
+  /** Answers a request for a path that it takes. Never rejects. */
+  async answer(request: HttpRequest, response: HttpResponse, path: string): Promise<void> {
+    const asked = { request, response }
     try {
-      checkHost(request, this.#desk.config.admin.host)
-      if (request.method !== 'GET' && request.method !== 'HEAD')
-        throw new Refused(405, 'only GET is answered here', { headers: { allow: 'GET, HEAD' } })
-      const page = path === '/' ? this.#pages.index : this.#pages.find(name)
-      if (page !== null) sendPage(request, response, page)
-      else this.#tell({ request, response, name })
+      await this.#answer(asked, path)
     } catch (thrown) {
-      if (!(thrown instanceof Refused)) throw thrown
-      sendRefusal(request, response, thrown)
+      if (thrown instanceof Refused) sendRefusal(request, response, thrown)
+      // Who has gone in the middle of what it wanted to say needs no answer.
+      else if (request.errored === null) {
+        reportHandlerError(thrown, `the dashboard: ${request.method} ${path}`)
+        sendRefusal(request, response, new Refused(500, 'internal error: see the log of pgmux'))
+      }
     }
   }
 
-  #tell({ request, response, name }: Asked): void {
+  #answer(asked: Asked, path: string): void | Promise<void> {
+    const { request, response } = asked
+    const { method = '' } = request
+    checkHost(request, this.#desk.config.admin.host)
+    const name = path.slice(BELOW.length)
+    const page = path === '/' ? this.#pages.index : this.#pages.find(name)
+    const get = this.#gets.get(name)
+    const post = this.#posts.get(name)
+    if (post !== undefined && method === 'POST') {
+      checkSite(request)
+      checkPost(request)
+      return post(asked)
+    }
+    if (page === null && get === undefined && post === undefined)
+      throw new Refused(404, 'there is nothing under this path')
+    const allow = post === undefined ? 'GET, HEAD' : 'POST'
+    if (post !== undefined || (method !== 'GET' && method !== 'HEAD'))
+      throw new Refused(405, `only ${allow} is answered here`, { headers: { allow } })
+    if (page !== null) return sendPage(request, response, page)
     checkSite(request)
-    if (name === 'me') sendJson(request, response, this.#me(request))
-    else if (name === 'events') this.#watch(request, response)
-    else throw new Refused(404, 'there is nothing under this path')
+    return get?.(asked)
   }
 
-  #me(request: HttpRequest): object {
+  // ---- looking ----
+
+  #me({ request, response }: Asked): void {
+    sendJson(request, response, this.#described(this.#access.who(request)))
+  }
+
+  #described({ user, role, mayLook }: Who): object {
     const { version, config } = this.#desk
-    const mayLook = this.#mayLook(request)
-    return { user: '', role: null, mayLook, version, hasAdmins: config.admin.users.length > 0 }
+    return { user, role, mayLook, version, hasAdmins: config.admin.users.length > 0 }
   }
 
-  #mayLook({ socket }: HttpRequest): boolean {
-    if (this.#desk.config.admin.dashboard === 'password') return false
-    return isLoopback(plainAddress(socket.remoteAddress ?? ''))
+  #checkLook(request: HttpRequest): void {
+    if (!this.#access.who(request).mayLook) throw new Refused(401, 'log in to look')
   }
 
-  #watch(request: HttpRequest, response: HttpResponse): void {
-    if (!this.#mayLook(request)) throw new Refused(401, 'log in to look')
+  #watch({ request, response }: Asked): void {
+    this.#checkLook(request)
     if (request.method === 'HEAD') throw new Refused(405, 'only GET is answered here')
     if (this.#isClosed) throw new Refused(503, 'pgmux is stopping')
     if (this.#viewers.isFull) throw new Refused(503, `${VIEWERS_MAX} are looking already: try again later`)
     beginEvents(response)
-    this.#viewers.add(response, () => this.#mayLook(request))
+    this.#viewers.add(response, () => this.#access.who(request).mayLook)
     this.#feed.welcome(response)
+  }
+
+  async #show({ request, response }: Asked): Promise<void> {
+    this.#checkLook(request)
+    const { url = '' } = request
+    const at = url.indexOf('?')
+    sendJson(request, response, await show(this.#desk, at < 0 ? '' : url.slice(at + 1)))
+  }
+
+  // ---- coming in, and acting ----
+
+  async #login({ request, response }: Asked): Promise<void> {
+    const { cookie, who } = await this.#access.login(request, await readObject(request))
+    sendJson(request, response, this.#described(who), { headers: { 'set-cookie': cookie } })
+  }
+
+  async #logout({ request, response }: Asked): Promise<void> {
+    await readObject(request)
+    const headers = { 'set-cookie': this.#access.logout(request) }
+    sendJson(request, response, { ok: true }, { headers })
+  }
+
+  async #act({ request, response }: Asked): Promise<void> {
+    this.#checkAct(request)
+    const body = await readObject(request)
+    // A right may have gone while the rest came in.
+    const { user } = this.#checkAct(request)
+    await this.#acts.run({ user, address: addressOf(request) }, body, response)
+    sendJson(request, response, { ok: true })
+  }
+
+  #checkAct(request: HttpRequest): Who {
+    const who = this.#access.who(request)
+    if (who.role === 'admin') return who
+    if (who.role === null) throw new Refused(401, 'log in as one of admin.users to do this')
+    throw new Refused(403, `user "${who.user}" may look only: admin.users names those who may do more`)
   }
 }

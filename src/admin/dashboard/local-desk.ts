@@ -1,20 +1,24 @@
 // What the dashboard is told by one process that does all the work.
 import type { Config } from '../../config/types.ts'
 import type { Console } from '../console/console.ts'
+import type { Command, Operator } from '../console/types.ts'
+import { type CheckingHouse, checkCredentials } from './check.ts'
 import { partOf } from './part.ts'
 import { Lateness, type Numbers, readingOf } from './reading.ts'
-import type { Desk, Part, Reading, Taker } from './types.ts'
+import type { Act, AuthFailure, Credentials, Desk, Part, Reading, Taker, Value } from './types.ts'
 
 /** The process, as far as it is needed here. */
 export interface Shown {
   readonly consoleDoor: Console
   readonly numbers: Numbers
+  readonly house: CheckingHouse
 }
 
 export class LocalDesk implements Desk {
   readonly workers = 1
   readonly #of: Shown
   readonly #lateness = new Lateness()
+  #lastAct = 0
 
   constructor(of: Shown) {
     this.#of = of
@@ -48,5 +52,25 @@ export class LocalDesk implements Desk {
 
   parts(): readonly Part[] {
     return [this.part(true)]
+  }
+
+  rows(command: Command): Iterable<readonly Value[]> {
+    const { source, averages, sessions } = this.#of.consoleDoor
+    const operator: Operator = { source, averages, sessions, wait: async () => {}, setApplicationName() {} }
+    return command.rows?.(operator) ?? []
+  }
+
+  act({ name }: Command, argument: string): Act {
+    const { elsewhere } = this.#of.consoleDoor
+    const id = ++this.#lastAct
+    return { done: elsewhere.act(id, name, argument), abandon: () => elsewhere.abandon(id) }
+  }
+
+  check(credentials: Credentials): Promise<AuthFailure | null> {
+    return checkCredentials(this.#of.house, credentials, this.config.client.auth === 'hba')
+  }
+
+  note(fields: Readonly<Record<string, unknown>>, message: string): void {
+    this.#of.consoleDoor.source.note(fields, message)
   }
 }

@@ -1,6 +1,6 @@
 // What the dashboard is told and tells: readings of processes, their parts of the picture, and the desk that
 // has them. Types and names only. Everything here crosses between processes as it is and ends as JSON.
-import type { Column, Value } from '../../wire/rows.ts'
+import type { Value } from '../../wire/rows.ts'
 import type { AuthFailure } from '../../auth/failure.ts'
 import type { Config } from '../../config/types.ts'
 import type { Command } from '../console/types.ts'
@@ -194,6 +194,14 @@ export interface Desk {
   /** By a number that no other process has or had. */
   readings(taker: Taker): ReadonlyMap<number, Reading> | Promise<ReadonlyMap<number, Reading>>
   parts(): readonly Part[] | Promise<readonly Part[]>
+  /** The rows of a SHOW. */
+  rows(command: Command): Iterable<readonly Value[]> | Promise<Iterable<readonly Value[]>>
+  /** Runs a command. */
+  act(command: Command, argument: string): Act
+  /** @returns why these are not a user's; null: they are. Never rejects */
+  check(credentials: Credentials): Promise<AuthFailure | null>
+  /** For the log: what somebody did. */
+  note(fields: Readonly<Record<string, unknown>>, message: string): void
 }
 
-export type { AuthFailure, Column, Command, Value }
+export type { AuthFailure, Command, Value }
