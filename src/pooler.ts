@@ -1,9 +1,8 @@
 // The composition root: makes the parts from a configuration, joins them, and takes them apart again. It owns
 // the process-wide tick, the listeners and the order of a shutdown. It decides nothing about single
 // connections.
-import { isDeepStrictEqual } from 'node:util'
 import { ClientAuthContext } from './auth/client-auth.ts'
-import { PasswordWork } from './auth/password-work.ts'
+import { DEFAULT_LIMITS, PasswordWork } from './auth/password-work.ts'
 import { Console } from './admin/console/console.ts'
 import { PoolerSource } from './admin/console/source.ts'
 import { LocalDesk } from './admin/dashboard/local-desk.ts'
@@ -40,9 +39,8 @@ import { routeOf } from './routing/route-of.ts'
 import { type Place, Router } from './routing/router.ts'
 import { wiringOf } from './routing/wiring.ts'
 import { readUpstreamTls } from './routing/upstream-tls.ts'
-import type { AuthQuery } from './routing/auth-query.ts'
-import { authQueryOf } from './routing/auth-query-of.ts'
-import { SecretKeeper, type SecretSources, warmUsers } from './routing/secret-keeper.ts'
+import { SecretOrigins } from './routing/auth-query-of.ts'
+import { SecretKeeper, warmUsers } from './routing/secret-keeper.ts'
 import { Endpoint } from './serverless/endpoint.ts'
 import { version } from './util/version.ts'
 
@@ -60,7 +58,10 @@ export class Pooler {
   readonly #databaseCounters = new DatabaseCounters(this.numbers)
   readonly #time = { now: systemClock.now() }
   readonly #troubles: Troubles
-  readonly #work = new PasswordWork()
+  readonly #work = new PasswordWork(DEFAULT_LIMITS, {
+    now: systemClock.now,
+    took: (ms) => this.#counters.passwordTimes.record(ms),
+  })
   readonly #fineTick = new FineTick()
   readonly #machinery = { clock: systemClock, random: systemRandom, time: this.#time, work: this.#work }
   readonly #auth = new ClientAuthContext(systemRandom, this.#work)
@@ -73,7 +74,7 @@ export class Pooler {
   readonly #stats: StatsLine
   #config: Config
   readonly #reloads: Reloads
-  #authQuery: AuthQuery | null = null
+  readonly #origins: SecretOrigins
   readonly #hooked: Hooked | null
   readonly #listeners = new Listeners()
   readonly #serverless: Endpoint
@@ -96,7 +97,6 @@ export class Pooler {
     this.#limitedLog = new LimitedLog(log, systemClock)
     this.#troubles = new Troubles(this.#time, this.#limitedLog)
     this.#troubles.watcher = hooked?.watcher ?? null
-    this.#insights.ran = hooked?.ran ?? null
     const apply = (next: Config): ReloadReport => this.reload(next)
     this.#reloads = new Reloads({ apply, log, counters: this.#counters })
     this.#certificates = new Certificates({ log, wallClock: Date.now, renew: (side) => this.#renew(side) })
@@ -110,7 +110,8 @@ export class Pooler {
       makePool: (database, user, place) => this.#makePool(database, user, place),
       hubs: this.#hubs,
     })
-    this.#secrets = new SecretKeeper(this.#secretSources())
+    this.#origins = this.#secretOrigins()
+    this.#secrets = new SecretKeeper(this.#origins.sources())
     const source = this.#source()
     this.consoleDoor = new Console(source)
     this.house = new House({
@@ -142,9 +143,15 @@ export class Pooler {
     this.numbers.registerCounters(() => this.#counters)
     this.numbers.registerGauges(() => this.gauges())
     this.#certificates.follow(config, marks)
-    this.numbers.registerSeries(poolSeries(source))
+    this.numbers.registerSeries([...poolSeries(source), ...this.#databaseCounters.times.series()])
     const numbers = { totals: () => this.numbers.totals(), gauges: () => this.gauges() }
     this.#stats = new StatsLine(numbers, log, systemClock.now())
+  }
+
+  #secretOrigins(): SecretOrigins {
+    const parts = { machinery: this.#machinery, auth: this.#auth, router: this.router }
+    const more = { log: this.#limitedLog, config: () => this.#config }
+    return new SecretOrigins({ ...parts, ...more }, this.#hooked?.secrets ?? null)
   }
 
   #source(): PoolerSource {
@@ -175,7 +182,7 @@ export class Pooler {
     this.#config = next
     this.#certificates.follow(next, marks)
     this.house.reconfigure(rules)
-    this.#secrets.reconfigure(this.#secretSources(before))
+    this.#secrets.reconfigure(this.#origins.sources(before))
     warmUsers(this.#auth, next.users, [...report.users.added, ...report.users.changed])
     this.#log.setLevel?.(next.log.level)
     const places = this.#rewire()
@@ -208,7 +215,7 @@ export class Pooler {
       const next = { ...this.#config }
       readUpstreamTls(next)
       this.#config = next
-      this.#secrets.reconfigure(this.#secretSources())
+      this.#secrets.reconfigure(this.#origins.sources())
       this.#rewire()
     }
   }
@@ -348,7 +355,10 @@ export class Pooler {
     for (const entry of this.router.entries()) entry.tick(now)
     this.#hubs.tick(now)
     const forgotten = this.router.forget(now)
-    for (const { pool } of forgotten) this.#limits.remove(pool)
+    for (const { pool, times } of forgotten) {
+      this.#limits.remove(pool)
+      this.#databaseCounters.times.leave(times)
+    }
     const { databases } = this.config
     const isUsed = (name: string): boolean => databases.has(name) || this.router.of(name).length > 0
     if (forgotten.length > 0) for (const kept of [this.#databaseCounters, this.#insights]) kept.keep(isUsed)
@@ -364,9 +374,10 @@ export class Pooler {
       user,
       wiring: this.#wiringOf({ database, user }, place, modeOf(this.config, database, user)),
       shared: this.#limits,
-      counters: this.#databaseCounters.of(database),
+      ...this.#databaseCounters.ofPool(database, user),
       limitedLog: this.#limitedLog,
       troubles: this.#troubles,
+      onStatement: this.#hooked?.onStatement ?? null,
       hubs: this.#hubs,
       machinery: {
         ...this.#machinery,
@@ -377,19 +388,6 @@ export class Pooler {
       ...serverEvents({ database, user }, told),
       onDefault: (entry, change) => this.house.followDefault(entry, change),
     })
-  }
-
-  /** @param before the configuration until now: whoever asks Postgres goes on if nothing of it has changed */
-  #secretSources(before: Config | null = null): SecretSources {
-    const { users, client } = this.config
-    const elsewhere = this.#hooked?.secrets ?? null
-    if (elsewhere !== null) return { users, authQuery: elsewhere }
-    const isSame = before !== null && isDeepStrictEqual(before.client.authQuery, client.authQuery)
-    if (isSame) return { users, authQuery: this.#authQuery }
-    const parts = { machinery: this.#machinery, auth: this.#auth, router: this.router }
-    const more = { log: this.#limitedLog, config: () => this.#config }
-    this.#authQuery = authQueryOf(client.authQuery, { ...parts, ...more })
-    return { users, authQuery: this.#authQuery }
   }
 
   #wiringOf({ database, user }: { database: string; user: string }, place: Place, mode: PoolMode): Wiring {

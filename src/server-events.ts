@@ -10,15 +10,15 @@ import type { OpenFailure } from './pool/types.ts'
 
 import type { Reroute } from './frontend/types.ts'
 import type { Watcher } from './observe/watcher.ts'
-import type { Insights } from './routing/insights.ts'
 import type { SecretsElsewhere } from './routing/secret-keeper.ts'
+import type { StatementTeller } from './session/session-watch.ts'
 
 /** What a program decides that embeds the pooler, and who is told what happens. */
 export interface Hooked {
   readonly watcher: Watcher | null
   readonly secrets: SecretsElsewhere | null
   readonly reroute: Reroute | null
-  readonly ran: Insights['ran']
+  readonly onStatement: StatementTeller | null
 }
 
 /** Who is told. */

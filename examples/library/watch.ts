@@ -13,8 +13,8 @@ const pooler = await createPooler({
     logLevel: 'error',
   },
   hooks: {
-    onStatement: ({ database, statement, ms }) => {
-      if (ms >= SLOW_MS) say('slow', { database, statement, ms: Math.round(ms) })
+    onStatement: ({ ms, ...run }) => {
+      if (ms >= SLOW_MS || run.code !== '') say('statement', { ...run, ms: Math.round(ms) })
     },
     onPin: (pin) => say('pin', pin),
   },

@@ -151,6 +151,8 @@ type State = 'new' | 'password' | 'md5' | 'mechanism' | 'clientFirst' | 'clientF
 export class ClientAuth {
   readonly #context: ClientAuthContext
   readonly #login: ClientLogin
+  /** How it was asked, as far as it has come: not always as configured. */
+  method: ClientAuthMethod
   #state: State = 'new'
   #salt: Buffer = Buffer.alloc(0)
   #scram: ScramServer | null = null
@@ -158,6 +160,7 @@ export class ClientAuth {
   constructor(context: ClientAuthContext, login: ClientLogin) {
     this.#context = context
     this.#login = login
+    this.method = login.method
     if (login.secret !== null) context.notice(login.secret)
   }
 
@@ -176,6 +179,7 @@ export class ClientAuth {
         this.#salt = this.#context.random.bytes(MD5_SALT_BYTES)
         return this.#send('md5', authenticationMd5(this.#salt))
     }
+    this.method = 'scram-sha-256'
     return this.#send('mechanism', authenticationSasl(this.#mechanisms()))
   }
 
@@ -249,6 +253,7 @@ export class ClientAuth {
     if (!this.#mechanisms().includes(first.mechanism)) {
       return this.#fail(failure('08P01', 'client selected an invalid SASL authentication mechanism'))
     }
+    if (first.mechanism === SCRAM_SHA_256_PLUS) this.method = 'scram-sha-256-plus'
     const { user, secret, channel } = this.#login
     const salt = secret?.kind === 'scram' ? secret.salt : this.#context.saltOf(user)
     const iterations = secret?.kind === 'scram' ? secret.iterations : SCRAM_ITERATIONS

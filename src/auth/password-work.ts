@@ -20,6 +20,12 @@ export class PasswordWorkBusy extends Error {
   override name = 'PasswordWorkBusy'
 }
 
+/** Is told how long derivations took, the wait for their turn included. */
+export interface WorkTimes {
+  now(): number
+  took(ms: number): void
+}
+
 interface Derivation {
   readonly salt: Buffer
   readonly iterations: number
@@ -29,14 +35,16 @@ interface Derivation {
 /** Turns passwords into SCRAM keys. One per process. */
 export class PasswordWork {
   readonly #limits: PasswordWorkLimits
+  readonly #times: WorkTimes | null
   /** In order of use, the latest last. */
   readonly #cache = new Map<string, ScramKeys>()
   readonly #pending = new Map<string, Promise<ScramKeys>>()
   readonly #queue: (() => void)[] = []
   #running = 0
 
-  constructor(limits: PasswordWorkLimits = DEFAULT_LIMITS) {
+  constructor(limits: PasswordWorkLimits = DEFAULT_LIMITS, times: WorkTimes | null = null) {
     this.#limits = limits
+    this.#times = times
   }
 
   /**
@@ -84,6 +92,8 @@ export class PasswordWork {
   }
 
   #derive(id: string, password: Buffer, how: Derivation): Promise<ScramKeys> {
+    const times = this.#times
+    const since = times?.now() ?? 0
     return new Promise((resolve, reject) => {
       const start = () => {
         this.#running++
@@ -91,6 +101,7 @@ export class PasswordWork {
           this.#running--
           this.#pending.delete(id)
           this.#queue.shift()?.()
+          times?.took(times.now() - since)
           if (error !== null) return reject(error)
           const keys = keysOfSaltedPassword(salted)
           resolve(how.keep(keys) ? this.#remember(id, keys) : keys)

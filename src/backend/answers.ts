@@ -289,11 +289,11 @@ export class Answers {
   }
 
   #error(framer: Framer): void {
-    const { src, start, stop } = framer
+    const bytes = framer.src.subarray(framer.start, framer.stop)
     const isWhole = framer.rest === 0
-    const severity = field(src.subarray(start, stop), 'V') || field(src.subarray(start, stop), 'S')
+    const severity = field(bytes, 'V') || field(bytes, 'S')
     if (severity === 'FATAL' || severity === 'PANIC') {
-      this.#events.onLastWords(Buffer.from(src.subarray(start, stop)))
+      this.#events.onLastWords(Buffer.from(bytes))
       return
     }
     const replies = this.#replies
@@ -303,17 +303,16 @@ export class Answers {
       return
     }
     const ref = replies.headRef
-    if (isWhole && ref instanceof NamedStatement && this.#heals(src.subarray(start, stop), ref)) return
-    if ((head & Fate.Internal) !== 0) {
-      const exchange = ref as InternalExchange
-      exchange.error ??= Buffer.from(src.subarray(start, stop))
-    } else {
-      const words = otherWords(this.#talk, src.subarray(start, stop), isWhole)
+    if (isWhole && ref instanceof NamedStatement && this.#heals(bytes, ref)) return
+    if ((head & Fate.Internal) !== 0) (ref as InternalExchange).error ??= Buffer.from(bytes)
+    else {
+      const words = otherWords(this.#talk, bytes, isWhole)
+      this.#talk.watch?.failed(field(words ?? bytes, 'C'))
       if (words !== null) this.#emit(words)
       // An injected message fails in place of the client's own: in a failed transaction, or outgrown.
       else this.#passAlways(framer)
     }
-    const isAstray = leadsAstray(this.#talk, src.subarray(start, stop))
+    const isAstray = leadsAstray(this.#talk, bytes)
     afterError(this.#talk, head, this.lessee?.session)
     if (isAstray) this.#violation('the end of a COPY')
   }

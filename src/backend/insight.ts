@@ -8,7 +8,7 @@ import type { FactBook } from '../sql/fact-book.ts'
 import { Freshness, type Question } from '../sql/freshness.ts'
 import { ANY, ENCODING, STANDARD } from '../sql/lexer.ts'
 import type { Reading } from '../sql/scanner.ts'
-import { type Ran, SHAPED_READING, type Shape, ShapeBook } from '../sql/shapes.ts'
+import { SHAPED_READING, type Shape, ShapeBook } from '../sql/shapes.ts'
 import type { Builtins, SharingFacts } from '../sql/sharing.ts'
 
 /** Before anything is known of a server. */
@@ -34,16 +34,14 @@ export class Insight {
   /** Custom settings that functions of the database may set. */
   customNames: readonly string[] = []
   /** Texts that may run beside those of other clients. */
-  readonly shapes: ShapeBook
+  readonly shapes = new ShapeBook()
   #sharing: SharingFacts | null = null
   #routines: Routines = UNREAD
   /** The shortest way to Postgres and back that was seen, ms. */
   roundTripMs = Number.POSITIVE_INFINITY
 
-  /** @param ran is told of each statement that has run */
-  constructor(book: FactBook, ran: Ran | null = null) {
+  constructor(book: FactBook) {
     this.#book = book
-    this.shapes = new ShapeBook(ran)
   }
 
   /** Something that Postgres does at once has taken so long. */

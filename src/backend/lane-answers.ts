@@ -65,7 +65,7 @@ export class LaneAnswers {
     switch (framer.type) {
       case S.CommandComplete:
         this.#isCertain = true
-        this.#counted?.gave(rowsOf(framer))
+        this.#gave(rowsOf(framer))
         this.#forward(framer)
         return
       case S.DataRow:
@@ -147,6 +147,7 @@ export class LaneAnswers {
     this.lastShape = exchange.shape
     exchange.shape.shared++
     this.#counted?.ran(talk.answeredIn)
+    exchange.client?.session.watch?.ran(exchange.shape, talk.answeredIn, true)
     replies.shift()
     talk.exchanges--
     this.#events.onEnded(exchange)
@@ -156,6 +157,13 @@ export class LaneAnswers {
   get #counted(): Shape | null {
     const { client, shape } = this.#talk.replies.headRef as SharedExchange
     return client === null ? null : shape
+  }
+
+  #gave(rows: number): void {
+    const { client, shape } = this.#talk.replies.headRef as SharedExchange
+    if (client === null) return
+    shape.gave(rows)
+    client.session.watch?.gave(rows)
   }
 
   #prefix(framer: Framer): void {
@@ -193,6 +201,7 @@ export class LaneAnswers {
     }
     this.#isCertain = true
     this.#counted?.failed()
+    exchange.client?.session.watch?.failed(field(bytes, 'C'))
     if (exchange.unnamed !== null && exchange.client?.session.unnamed !== exchange.unnamed)
       exchange.client?.session.setUnnamed(null)
     this.#forward(framer)

@@ -37,8 +37,9 @@ const FINAL_CODES = new Set([
   '0A000',
 ])
 
-/** What a login needs of the parts of a server. */
-export type LoginParts = Pick<ServerParts, 'route' | 'random' | 'work'>
+/** What a login needs of the parts of a server. Without counters nobody counts its handshakes. */
+export type LoginParts = Pick<ServerParts, 'route' | 'random' | 'work'> &
+  Partial<Pick<ServerParts, 'counters'>>
 
 export interface LoginResult {
   readonly stream: SecurableStream
@@ -155,6 +156,7 @@ export class Login implements StreamHandler {
 
   #onNotOpened({ why, isFinal, isTls }: OpeningFailure): void {
     const refusal = this.#unreachable(why)
+    if (isTls) this.#parts.counters?.tlsHandshakes.add(['servers', 'failed'])
     // As libpq: `prefer` takes a handshake that fails for a server without TLS.
     const mayGoOn = isTls && this.#ways[0] === 'offered'
     if (!mayGoOn || !this.#tryNextWay({ refusal, isFinal })) this.#fail(refusal, isFinal)
@@ -167,6 +169,7 @@ export class Login implements StreamHandler {
     const credential = route.credential()
     const { encrypted, loopback, tls } = stream.peer
     this.#credential = credential
+    if (encrypted) this.#parts.counters?.tlsHandshakes.add(['servers', 'ok'])
     // Postgres has no TLS: there is no other way than the one that begins here.
     if (this.#ways[0] === 'offered' && !encrypted) this.#ways.length = 1
     const line = {

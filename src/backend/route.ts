@@ -6,7 +6,7 @@ import type { Lessee } from '../pool/lease.ts'
 import type { OpenFailure } from '../pool/types.ts'
 import type { Mailbox } from '../session/channels.ts'
 import type { Settings, SettingsTable } from '../session/settings.ts'
-import type { Counters } from '../observe/counters.ts'
+import type { Counters, PoolTimes } from '../observe/counters.ts'
 import type { Clock, Random } from '../util/env.ts'
 import type { SecurableStream, TlsSettings } from '../wire/byte-stream.ts'
 import type { Hub } from './hub.ts'
@@ -86,6 +86,7 @@ export interface ServerParts {
   readonly time: CoarseTime
   readonly work: PasswordWork
   readonly counters: Counters
+  readonly times: PoolTimes
   readonly table: SettingsTable
   readonly insight: Insight
   /** That of their database. */

@@ -79,8 +79,10 @@ export function commandDone(talk: Talk, framer: Framer, session: VirtualSession 
   noteTag(talk, framer, session)
   const { head, headRef } = talk.replies
   if (!(headRef instanceof Shape)) return
-  headRef.gave(rowsOf(framer))
-  if ((head & REPLY_KIND) === Reply.Execute) headRef.ran(talk.step())
+  const rows = rowsOf(framer)
+  headRef.gave(rows)
+  talk.watch?.gave(rows)
+  if ((head & REPLY_KIND) === Reply.Execute) talk.ran(headRef)
 }
 
 /** An error came for the entry at the head. */
@@ -88,10 +90,13 @@ export function commandFailed(talk: Talk): void {
   const { head, headRef } = talk.replies
   const kind = head & REPLY_KIND
   const shape = headRef instanceof Shape ? headRef : kind === Reply.Query ? null : talk.shape
-  if (shape === null) return
+  if (shape === null) {
+    talk.watch?.drop()
+    return
+  }
   shape.failed()
   // A Query goes on to its ReadyForQuery, and is counted there.
-  if (kind !== Reply.Query) shape.ran(talk.step())
+  if (kind !== Reply.Query) talk.ran(shape)
 }
 
 /** How many rows a CommandComplete tells of: the number at the end of its tag. */

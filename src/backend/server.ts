@@ -128,7 +128,7 @@ export class Server implements LeasedServer, StreamHandler, LoginEvents, AnswerE
     this.lessee = lessee
     this.#answers.lessee = lessee
     this.#requests.session = lessee.session
-    talk.leased()
+    talk.leased(lessee.session.watch)
     this.parts.counters.assignments++
     this.isUnseen = this.parts.route.mode !== 'session'
     beginWitness(talk, lessee.session, this.parts.route)
@@ -335,7 +335,7 @@ export class Server implements LeasedServer, StreamHandler, LoginEvents, AnswerE
   }
 
   onExchangeEnd(): void {
-    this.talk.exchangeEnded(this.parts.counters)
+    this.talk.exchangeEnded(this.parts.counters, this.parts.times)
     this.cancels.exchangeEnded()
   }
 

@@ -1,10 +1,11 @@
 // What pgmux knows about the conversation with one server: what it owes, its status, what state it is in.
 // Plain data with one owner, Server; requests.ts writes the sending side, answers.ts the receiving side.
 import type { SessionConfig } from '../config/types.ts'
-import type { Counters } from '../observe/counters.ts'
+import type { Counters, PoolTimes } from '../observe/counters.ts'
 import type { TalkView } from '../pool/lease.ts'
 import { Fate, Reply, REPLY_KIND, Replies } from '../pool/replies.ts'
 import type { Settings } from '../session/settings.ts'
+import type { SessionWatch } from '../session/session-watch.ts'
 import { ServerStatements } from '../session/server-statements.ts'
 import type { Definition } from '../session/statements.ts'
 import type { VirtualSession } from '../session/virtual-session.ts'
@@ -147,6 +148,8 @@ export class Talk implements TalkView {
   /** What the client has asked for last, and what its portal runs; null: nothing. */
   shape: Shape | null = null
   bound: Shape | null = null
+  /** Of the client that has it, or had it last: what it left runs to its end. Null: nobody looks on. */
+  watch: SessionWatch | null = null
   readonly #clock: Clock
 
   constructor(time: CoarseTime, clock: Clock) {
@@ -155,7 +158,8 @@ export class Talk implements TalkView {
   }
 
   /** A client has it from now on. */
-  leased(): void {
+  leased(watch: SessionWatch | null): void {
+    this.watch = watch
     this.transactionSince = this.idleSince = this.busySince = this.time.now
     this.shape = this.bound = null
     this.beganAt = 0
@@ -171,11 +175,18 @@ export class Talk implements TalkView {
     this.transactionAt = this.beganAt
   }
 
-  /** A statement of the exchange has ended. @returns how long it took */
+  /** @returns how long the statement took that has ended */
   step(): number {
     const took = this.readAt - this.stepAt
     this.stepAt = this.readAt
     return took > 0 ? took : 0
+  }
+
+  /** A statement of the exchange has ended, which is of this shape. */
+  ran(shape: Shape): void {
+    const took = this.step()
+    shape.ran(took)
+    this.watch?.ran(shape, took, false)
   }
 
   /** A ReadyForQuery with this status came. */
@@ -185,20 +196,20 @@ export class Talk implements TalkView {
     this.idleSince = this.busySince = now
     if ((this.replies.head & Fate.Internal) !== 0) return
     const ref = this.replies.headRef
-    if (ref instanceof Shape) ref.ran(this.step())
+    if (ref instanceof Shape) this.ran(ref)
     this.answeredIn = this.beganAt === 0 ? 0 : Math.max(0, this.readAt - this.beganAt)
     this.beganAt = this.stepAt = this.replies.size > 1 ? this.readAt : 0
   }
 
   /** An exchange of a client has ended. */
-  exchangeEnded(counters: Counters): void {
+  exchangeEnded(counters: Counters, times: PoolTimes): void {
     counters.exchanges++
-    counters.queryTimes.record(this.answeredIn)
+    times.query(this.answeredIn)
     // What else is in flight may be the COMMIT.
     if (this.exchanges === 0 && !this.isBatchOpen) this.endsTransaction = false
     if (this.status !== Status.Idle) return
     counters.transactions++
-    counters.transactionTimes.record(this.readAt - this.transactionAt)
+    times.transaction(this.readAt - this.transactionAt)
     this.transactionAt = this.readAt
     this.transactionSince = this.time.now
   }

@@ -239,7 +239,7 @@ export class Client implements StreamHandler, Lessee, Waiter<LeasedServer> {
 
   #waited(): void {
     this.isWaiting = false
-    this.access.counters.waits.record(this.access.pool.waitedBy(this))
+    this.access.times.waited(this.access.pool.waitedBy(this))
   }
 
   onRefuse(refusal: Refusal): void {

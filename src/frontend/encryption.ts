@@ -100,6 +100,8 @@ export class Encryption {
     stream.secure(house.tls, early, (error) => {
       // As in Postgres a certificate that is not believed ends it, whoever asks for one; but in words.
       const problem = stream.peer.tls?.certificateProblem ?? ''
+      const isWell = error === null && problem === ''
+      house.counters.tlsHandshakes.add(['clients', isWell ? 'ok' : 'failed'])
       if (error !== null) onFailed(error.message)
       else if (problem !== '') onRefused(badCertificate(problem))
     })

@@ -15,6 +15,8 @@ import { LOGIN_RULES } from '../wire/protocol.ts'
 import type { House, Visitor } from './types.ts'
 import { isInClear, passwordInClear, takesPasswords } from './web-entrance.ts'
 
+/** In place of a method, where nothing is asked of a client because it must not come in at all. */
+export const NO_METHOD = 'none'
 const PASSWORD_MAX = 64 * 1024 + 5
 
 export interface ProofParts {
@@ -37,6 +39,8 @@ export class Proof {
   /** A secret is looked up, or a password hashed: nothing is read meanwhile. */
   #isBusy = false
   #hasAnswered = false
+  /** A token came in the place of a password. */
+  #hasToken = false
   #isOver = false
 
   /** @param early what came behind the startup packet */
@@ -141,6 +145,7 @@ export class Proof {
   }
 
   #judge(token: string): void {
+    this.#hasToken = true
     const { house, visitor } = this.#parts
     const judged = house.auth.tokens.judge(token, visitor.user, visitor.address)
     if (judged instanceof Promise) this.#await(judged, (verdict) => this.#onToken(verdict))
@@ -153,6 +158,7 @@ export class Proof {
       this.#fail(wrongPassword(this.#parts.visitor.user), 'auth_failed')
     else {
       this.#isOver = true
+      this.#count(true)
       this.#parts.onProved(authenticationOk(), this.#framer.takeTail(), judged)
     }
   }
@@ -190,12 +196,19 @@ export class Proof {
       return
     }
     this.#isOver = true
+    this.#count(true)
     onProved(last, this.#framer.takeTail(), null)
   }
 
   #fail(reason: AuthFailure, word: string): void {
     this.#isOver = true
+    this.#count(false)
     this.#parts.onFailed(reason, word)
+  }
+
+  #count(isIn: boolean): void {
+    const method = this.#hasToken ? 'token' : (this.#auth?.method ?? this.#login.method)
+    this.#parts.house.counters.logins.add(method, isIn)
   }
 }
 

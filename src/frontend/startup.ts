@@ -13,7 +13,7 @@ import { aliasesOf, isConsole } from './console-door.ts'
 import { Entry } from './entry.ts'
 import { Encryption } from './encryption.ts'
 import { badReplication, loginFailed, shuttingDown, timedOut, tlsFailed } from './refusals.ts'
-import { Proof } from './proof.ts'
+import { NO_METHOD, Proof } from './proof.ts'
 import { replicationOf } from './replication.ts'
 import type { House, Verdict, Visitor } from './types.ts'
 import {
@@ -277,6 +277,7 @@ export class Startup implements StreamHandler {
     }
     const gate = this.#house.judge(this.#arrival(parameters))
     if ('sqlstate' in gate) {
+      this.#house.counters.logins.add(NO_METHOD, false)
       this.#refuseLogin(gate, 'not_allowed')
       return null
     }

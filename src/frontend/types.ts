@@ -5,7 +5,7 @@ import type { AuthFailure } from '../auth/failure.ts'
 import type { Claims } from '../auth/jwt.ts'
 import type { SecretStore } from '../auth/secrets.ts'
 import type { ClientConfig, PoolMode } from '../config/types.ts'
-import type { Counters } from '../observe/counters.ts'
+import type { Counters, PoolTimes } from '../observe/counters.ts'
 import type { LeasedServer, Lessee } from '../pool/lease.ts'
 import type { Pool } from '../pool/pool.ts'
 import type { Sharing } from '../pool/sharing.ts'
@@ -13,6 +13,7 @@ import type { Refusal } from '../pool/types.ts'
 import type { Subscriber } from '../session/channels.ts'
 import type { Settings, SettingsTable } from '../session/settings.ts'
 import type { PinWatcher } from '../session/pins.ts'
+import type { SessionWatch } from '../session/session-watch.ts'
 import type { Registry } from '../session/statements.ts'
 import type { VirtualSession } from '../session/virtual-session.ts'
 import type { Random } from '../util/env.ts'
@@ -52,6 +53,7 @@ export interface PoolAccess {
   /** How long a cancelled query may take to end before its server is given up. */
   readonly cancelTimeoutMs: number
   readonly counters: Counters
+  readonly times: PoolTimes
   /** Lets reads of several clients share a server; null: each has one to itself. */
   readonly sharing: Sharing | null
   /** Told why its clients keep their servers. */
@@ -67,6 +69,8 @@ export interface PoolAccess {
   /** Settings that Postgres made of these wishes before; null: not known. */
   accepted(key: string): Settings | null
   remember(key: string, settings: Settings): void
+  /** Looks on while the statements of a client run; null: nobody does. @param user as who it logged in */
+  watchOf(session: VirtualSession, user: string): SessionWatch | null
   /** A server for this client alone, with these startup parameters (replication). */
   openOwn(parameters: ReadonlyMap<string, string>, events: OwnServerEvents): { cancel(): void }
 }

@@ -7,6 +7,7 @@ import type { Log } from '../observe/log.ts'
 import type { Watcher, Whose } from '../observe/watcher.ts'
 import type { Refusal } from '../pool/types.ts'
 import type { Hooked } from '../server-events.ts'
+import type { StatementRun, StatementTeller } from '../session/session-watch.ts'
 import type { Shape } from '../sql/shapes.ts'
 import { type Answer, askHook, wordsOf } from './asking.ts'
 import { AskedSecrets } from './asked-secrets.ts'
@@ -22,11 +23,13 @@ export class Hooking implements Hooked, Watcher {
   readonly events = new EventEmitter<PoolerEvents>()
   readonly secrets: AskedSecrets | null
   readonly reroute: Hooked['reroute']
-  readonly ran: Hooked['ran']
+  readonly onStatement: StatementTeller | null
   readonly deliveries: Deliveries
   readonly #hooks: Hooks
   readonly #log: Log
   readonly #timeoutMs: number
+  /** Of statements that were told before. */
+  readonly #labels = new WeakMap<Shape, string>()
 
   constructor(hooks: Hooks, timeoutMs: number, log: Log) {
     this.#hooks = hooks
@@ -43,8 +46,7 @@ export class Hooking implements Hooked, Watcher {
             this.#failed('authenticate', problem, answer),
           )
     this.reroute = route === undefined ? null : (visitor) => this.#route(visitor)
-    this.ran =
-      onStatement === undefined ? null : (database, shape, ms) => this.#tellStatement(database, shape, ms)
+    this.onStatement = onStatement === undefined ? null : (run) => this.#tellStatement(run)
   }
 
   get watcher(): Watcher {
@@ -91,10 +93,18 @@ export class Hooking implements Hooked, Watcher {
     this.#emit(name, ...said)
   }
 
-  #tellStatement(database: string, shape: Shape, ms: number): void {
+  #tellStatement({ shape, ...run }: StatementRun): void {
     this.deliveries.add('onStatement', () =>
-      this.#hooks.onStatement!({ database, statement: shape.label, ms }),
+      this.#hooks.onStatement!({ ...run, statement: this.#labelOf(shape) }),
     )
+  }
+
+  #labelOf(shape: Shape): string {
+    const known = this.#labels.get(shape)
+    if (known !== undefined) return known
+    const { label } = shape
+    this.#labels.set(shape, label)
+    return label
   }
 
   async #route(visitor: Visitor): Promise<string | Refusal> {

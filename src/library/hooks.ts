@@ -20,8 +20,18 @@ export interface HookStatement {
    * in it.
    */
   readonly statement: string
+  /** As who the client logged in. */
+  readonly user: string
+  /** What the client calls itself at present; '' for nothing. */
+  readonly applicationName: string
   /** How long Postgres took, in milliseconds. */
   readonly ms: number
+  /** How many rows it gave or changed, as its command tags say. */
+  readonly rows: number
+  /** SQLSTATE of its error; '' where it went well. */
+  readonly code: string
+  /** It ran on a server beside statements of other clients. */
+  readonly isShared: boolean
 }
 
 /** A session that keeps its server beyond its transaction. */

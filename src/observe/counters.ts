@@ -15,12 +15,14 @@ export class TimeHistogram {
 
   /** Adds one. `ms` may be 0; what is not a time is taken as 0. */
   record(ms: number): void {
-    const waited = ms > 0 ? ms : 0
-    let bucket = 0
-    while (bucket < TIME_BOUNDS_MS.length && waited > TIME_BOUNDS_MS[bucket]) bucket++
+    this.put(bucketOf(ms), ms)
+  }
+
+  /** The same where its bucket is known. */
+  put(bucket: number, ms: number): void {
     this.buckets[bucket]++
     this.count++
-    this.sumMs += waited
+    if (ms > 0) this.sumMs += ms
   }
 
   addAll(other: TimeHistogram): void {
@@ -28,6 +30,13 @@ export class TimeHistogram {
     this.count += other.count
     this.sumMs += other.sumMs
   }
+}
+
+/** Which bucket of a histogram a time falls into. */
+function bucketOf(ms: number): number {
+  let bucket = 0
+  while (bucket < TIME_BOUNDS_MS.length && ms > TIME_BOUNDS_MS[bucket]) bucket++
+  return bucket
 }
 
 const LABEL_MAX = 64
@@ -98,9 +107,30 @@ export class HttpCounters {
   }
 }
 
+/** Clients that had to show who they are, by method. Methods are fixed words: there are never many. */
+export class LoginCounters {
+  readonly #ok = new Map<string, number>()
+  readonly #failed = new Map<string, number>()
+
+  add(method: string, isIn: boolean, count = 1): void {
+    const counts = isIn ? this.#ok : this.#failed
+    counts.set(method, (counts.get(method) ?? 0) + count)
+  }
+
+  *entries(): Generator<{ labels: [method: string, result: 'ok' | 'failed']; count: number }> {
+    for (const [method, count] of this.#ok) yield { labels: [method, 'ok'], count }
+    for (const [method, count] of this.#failed) yield { labels: [method, 'failed'], count }
+  }
+
+  addAll(other: LoginCounters): void {
+    for (const { labels, count } of other.entries()) this.add(labels[0], labels[1] === 'ok', count)
+  }
+}
+
 const ERRORS_MAX = 256
 const CLOSES_MAX = 64
 const PINS_MAX = 16
+const HANDSHAKES_MAX = 4
 
 /** The counters of one owner (a pool, or the whole process). Add to the fields directly. */
 export class Counters {
@@ -137,6 +167,11 @@ export class Counters {
   readonly http = new HttpCounters()
   /** How long clients waited for a server. */
   readonly waits = new TimeHistogram()
+  readonly logins = new LoginCounters()
+  /** How long passwords took to be hashed, the wait for their turn included. */
+  readonly passwordTimes = new TimeHistogram()
+  /** `tlsHandshakes.add(['clients' or 'servers', 'ok' or 'failed'])`. */
+  readonly tlsHandshakes = new LabelledCounts(HANDSHAKES_MAX)
   /** Times that the configuration was read again, by result (`ok`, `failed`). */
   readonly reloads = new LabelledCounts(2)
   /** Errors that we made, by SQLSTATE and reason: `errors.add([sqlstate, reason])`. */
@@ -177,6 +212,9 @@ export class Counters {
     this.webSockets += other.webSockets
     this.http.addAll(other.http)
     this.waits.addAll(other.waits)
+    this.logins.addAll(other.logins)
+    this.passwordTimes.addAll(other.passwordTimes)
+    this.tlsHandshakes.addAll(other.tlsHandshakes)
     this.reloads.addAll(other.reloads)
     this.errors.addAll(other.errors)
     this.closes.addAll(other.closes)
@@ -185,5 +223,42 @@ export class Counters {
     this.lanesShut.addAll(other.lanesShut)
     this.pins.addAll(other.pins)
     this.pinnedMs.addAll(other.pinnedMs)
+  }
+}
+
+/** How long things took in one pool, or in several together. */
+export class Times {
+  readonly queries = new TimeHistogram()
+  readonly transactions = new TimeHistogram()
+  readonly waits = new TimeHistogram()
+}
+
+/** What the parts of one pool tell their times: they count for it and for its database. */
+export class PoolTimes {
+  readonly own: Times
+  readonly #database: Counters
+
+  /** @param own of the pool, or those that it shares with others */
+  constructor(own: Times, database: Counters) {
+    this.own = own
+    this.#database = database
+  }
+
+  query(ms: number): void {
+    const bucket = bucketOf(ms)
+    this.own.queries.put(bucket, ms)
+    this.#database.queryTimes.put(bucket, ms)
+  }
+
+  transaction(ms: number): void {
+    const bucket = bucketOf(ms)
+    this.own.transactions.put(bucket, ms)
+    this.#database.transactionTimes.put(bucket, ms)
+  }
+
+  waited(ms: number): void {
+    const bucket = bucketOf(ms)
+    this.own.waits.put(bucket, ms)
+    this.#database.waits.put(bucket, ms)
   }
 }

@@ -1,9 +1,12 @@
-// The counters of each database, for whoever asks by database; the sums for Prometheus go through Metrics. It
-// owns which there are. What a forgotten database has counted stays in the sums.
-import { Counters } from './counters.ts'
+// The counters of each database, for whoever asks by database, and the times of each pool; the sums for
+// Prometheus go through Metrics. It owns which there are. What a forgotten database has counted stays in the
+// sums.
+import { Counters, type PoolTimes } from './counters.ts'
 import type { Metrics } from './metrics.ts'
+import { PoolTimesBook } from './pool-times.ts'
 
 export class DatabaseCounters {
+  readonly times = new PoolTimesBook()
   readonly #metrics: Metrics
   readonly #all = new Map<string, { counters: Counters; retire: () => void }>()
 
@@ -18,6 +21,12 @@ export class DatabaseCounters {
     const counters = new Counters()
     this.#all.set(database, { counters, retire: this.#metrics.registerCounters(() => counters) })
     return counters
+  }
+
+  /** What the parts of a pool that begins add to. */
+  ofPool(database: string, user: string): { counters: Counters; times: PoolTimes } {
+    const counters = this.of(database)
+    return { counters, times: this.times.of(database, user, counters) }
   }
 
   *entries(): Generator<[database: string, counters: Counters]> {

@@ -13,7 +13,9 @@ import {
   Registry,
 } from 'prom-client'
 import { Counters, type LabelledCounts, TIME_BOUNDS_MS, type TimeHistogram } from './counters.ts'
-import { type Sample, type Series, seriesText } from './exposition.ts'
+import { type Sample, type Series, seriesPieces } from './exposition.ts'
+import { addHistogram } from './histogram-samples.ts'
+import { loginSeries } from './login-series.ts'
 
 /** What is true now, by state. States are fixed words (`active`, `waiting`, `idle`, ...). */
 export interface Gauges {
@@ -46,8 +48,15 @@ const DELAY_RESOLUTION_MS = 20
 const DELAY_QUANTILES = [0.5, 0.9, 0.99]
 const NANO = 1e-9
 
-/** All metrics of a process, as prom-client writes them down. */
+/** Metrics of a process, as prom-client writes them down. */
 export type MetricValues = (MetricObjectWithValues<MetricValue<string>> & { aggregator: Aggregator })[]
+
+/** Some of them. */
+export interface MetricsPart {
+  readonly values: MetricValues
+  /** Where the next part begins; 0: there is none. */
+  readonly next: number
+}
 
 type LabelledTotal = { labels: Record<string, string>; value: number }
 
@@ -68,6 +77,7 @@ export class Metrics {
     collectDefaultMetrics({ register: this.#registry })
     this.#defineCounters()
     this.#defineLabelledCounters()
+    this.registerSeries(loginSeries(() => this.#total))
     this.#defineWebCounters()
     this.#definePins()
     this.#defineGauges()
@@ -111,24 +121,38 @@ export class Metrics {
   /** All metrics in Prometheus' text format. Whoever else has something to do gets a turn in between. */
   async text(): Promise<string> {
     this.#total = this.totals()
-    const parts: string[] = []
+    let text = ''
     let turn = performance.now()
     for (const { name } of this.#registry.getMetricsAsArray()) {
       const series = this.#series.get(name)
-      parts.push(
-        series === undefined ? await this.#registry.getSingleMetricAsString(name) : seriesText(series),
-      )
-      if (performance.now() - turn < TURN_MS) continue
-      await setImmediate()
-      turn = performance.now()
+      if (text !== '') text += '\n\n'
+      if (series === undefined) text += await this.#registry.getSingleMetricAsString(name)
+      for (const piece of series === undefined ? [''] : seriesPieces(series)) {
+        text += piece
+        if (performance.now() - turn < TURN_MS) continue
+        await setImmediate()
+        turn = performance.now()
+      }
     }
-    return `${parts.join('\n\n')}\n`
+    return `${text}\n`
   }
 
-  /** The same in the form in which several processes' metrics are added up (`summed-metrics.ts`). */
-  json(): Promise<MetricValues> {
-    this.#total = this.totals()
-    return this.#registry.getMetricsAsJSON() as Promise<MetricValues>
+  /**
+   * The same in the form in which several processes' metrics are added up (`summed-metrics.ts`), as much as
+   * can be made without holding anybody up.
+   * @param from 0, or what the part before has said
+   */
+  async part(from: number): Promise<MetricsPart> {
+    if (from === 0) this.#total = this.totals()
+    const values: MetricValues = []
+    const all = this.#registry.getMetricsAsArray()
+    const begin = performance.now()
+    let at = from
+    while (at < all.length && (at === from || performance.now() - begin < TURN_MS)) {
+      const metric = all[at++] as unknown as { get(): Promise<MetricValues[number]> }
+      values.push(await metric.get())
+    }
+    return { values, next: at < all.length ? at : 0 }
   }
 
   /** The counters of all owners, those that are gone included. */
@@ -196,10 +220,7 @@ export class Metrics {
       { labels: { side: 'to_servers' }, value: total.parsesToServers },
     ])
     this.#labelled('pgmux_errors_total', 'Errors made by pgmux', ['sqlstate', 'reason'], (total) =>
-      Array.from(total.errors.entries(), ({ labels, count }) => ({
-        labels: { sqlstate: labels[0], reason: labels[1] },
-        value: count,
-      })),
+      valuesOf(total.errors, ['sqlstate', 'reason']),
     )
     this.#labelled('pgmux_reloads_total', 'Configurations read again', ['result'], (total) =>
       ['ok', 'failed'].map((result) => ({ labels: { result }, value: total.reloads.get([result]) })),
@@ -211,13 +232,13 @@ export class Metrics {
       'pgmux_shared_sent_again_total',
       'Exchanges that ran once more, elsewhere',
       ['reason'],
-      (total) => byReason(total.sentAgain),
+      (total) => valuesOf(total.sentAgain, ['reason']),
     )
     this.#labelled('pgmux_shared_lanes_total', 'Ends of shared servers', ['reason'], (total) =>
-      byReason(total.lanesShut),
+      valuesOf(total.lanesShut, ['reason']),
     )
     this.#labelled('pgmux_server_closes_total', 'Server connections closed', ['reason'], (total) =>
-      byReason(total.closes),
+      valuesOf(total.closes, ['reason']),
     )
   }
 
@@ -277,16 +298,13 @@ export class Metrics {
   }
 
   #definePins(): void {
-    const by = (counts: LabelledCounts, unit: number): LabelledTotal[] =>
-      Array.from(counts.entries(), ({ labels, count }) => ({
-        labels: { reason: labels[0] },
-        value: count / unit,
-      }))
     this.#labelled('pgmux_pins_total', 'Sessions that began to keep a server', ['reason'], (total) =>
-      by(total.pins, 1),
+      valuesOf(total.pins, ['reason']),
     )
     const help = 'Time for which sessions kept a server'
-    this.#labelled('pgmux_pinned_seconds_total', help, ['reason'], (total) => by(total.pinnedMs, 1000))
+    this.#labelled('pgmux_pinned_seconds_total', help, ['reason'], (total) =>
+      valuesOf(total.pinnedMs, ['reason'], 1000),
+    )
     this.#gauge('pgmux_pins', 'Reasons for which sessions keep a server now', ['reason'], (gauge) => {
       for (const read of this.#gauges)
         for (const [reason, count] of read().pinned.reasons) gauge.inc({ reason }, count)
@@ -360,33 +378,28 @@ export class Metrics {
 
   /** prom-client's own histogram takes single observations only, ours arrives counted: hence the cast. */
   #histogram(name: string, help: string, pick: (total: Counters) => TimeHistogram): void {
-    const values = () => histogramValues(name, pick(this.#total))
+    const values = (): Sample[] => {
+      const samples: Sample[] = []
+      addHistogram(samples, name, { times: pick(this.#total), labels: {}, bounds: TIME_BOUNDS_MS })
+      return samples
+    }
     const get = () => ({ name, help, type: 'histogram', aggregator: 'sum', values: values() })
     this.#registry.registerMetric({ name, get } as unknown as Metric)
   }
-}
-
-type HistogramValue = Sample & { readonly metricName: string }
-
-function histogramValues(name: string, times: TimeHistogram): HistogramValue[] {
-  let below = 0
-  const values = TIME_BOUNDS_MS.map((bound, at): HistogramValue => {
-    below += times.buckets[at]
-    return { metricName: `${name}_bucket`, labels: { le: String(bound / 1000) }, value: below }
-  })
-  values.push({ metricName: `${name}_bucket`, labels: { le: '+Inf' }, value: times.count })
-  values.push({ metricName: `${name}_sum`, labels: {}, value: times.sumMs / 1000 })
-  values.push({ metricName: `${name}_count`, labels: {}, value: times.count })
-  return values
 }
 
 function addStates(gauge: Gauge<string>, states: Readonly<Record<string, number>>): void {
   for (const [state, count] of Object.entries(states)) gauge.inc({ state }, count)
 }
 
-function byReason(counts: LabelledCounts): LabelledTotal[] {
+/** @param unit of what was counted */
+function valuesOf(
+  counts: Pick<LabelledCounts, 'entries'>,
+  names: readonly string[],
+  unit = 1,
+): LabelledTotal[] {
   return Array.from(counts.entries(), ({ labels, count }) => ({
-    labels: { reason: labels[0] },
-    value: count,
+    labels: Object.fromEntries(names.map((name, at) => [name, labels[at]])),
+    value: count / unit,
   }))
 }

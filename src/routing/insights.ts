@@ -5,15 +5,12 @@ import { fileURLToPath } from 'node:url'
 import { Insight } from '../backend/insight.ts'
 import { FactBook } from '../sql/fact-book.ts'
 import { Grammar, type Parsed } from '../sql/grammar.ts'
-import type { Shape } from '../sql/shapes.ts'
 
 /** Memory for texts. */
 const BYTES_MAX = 16 * 1024 * 1024
 
 export class Insights {
   readonly book: FactBook
-  /** Is told of each statement; null: nobody is. For databases that are first used from now on. */
-  ran: ((database: string, shape: Shape, ms: number) => void) | null = null
   readonly #byDatabase = new Map<string, Insight>()
   #grammar: Pick<Grammar, 'parse'> | null
 
@@ -38,8 +35,7 @@ export class Insights {
   of(database: string): Insight {
     let insight = this.#byDatabase.get(database)
     if (insight === undefined) {
-      const { ran } = this
-      insight = new Insight(this.book, ran && ((shape, ms) => ran(database, shape, ms)))
+      insight = new Insight(this.book)
       this.#byDatabase.set(database, insight)
     }
     return insight

@@ -9,7 +9,7 @@ import { Client } from '../frontend/client.ts'
 import { Mail } from '../frontend/mail.ts'
 import type { DefaultChange, OwnServerEvents, PoolAccess, Welcome } from '../frontend/types.ts'
 import { reportHandlerError } from '../net/handler-errors.ts'
-import type { Counters } from '../observe/counters.ts'
+import type { Counters, PoolTimes } from '../observe/counters.ts'
 import type { LimitedLog } from '../observe/log-limit.ts'
 import type { Troubles } from '../observe/troubles.ts'
 import type { LeasedServer } from '../pool/lease.ts'
@@ -19,8 +19,10 @@ import type { Insight } from '../backend/insight.ts'
 import { Pool } from '../pool/pool.ts'
 import type { OpenFailure, PoolLimits, Refusal } from '../pool/types.ts'
 import { OwnServers } from './own-servers.ts'
+import { SessionWatch, type StatementTeller } from '../session/session-watch.ts'
 import { type Settings, SettingsTable } from '../session/settings.ts'
 import { Registry } from '../session/statements.ts'
+import type { VirtualSession } from '../session/virtual-session.ts'
 import type { HubMember, Hubs } from './hubs.ts'
 import { type PinPolicy, PoolPins } from './pool-pins.ts'
 import { remember } from './remember.ts'
@@ -49,8 +51,11 @@ export interface PoolEntryParts {
   readonly wiring: Wiring
   readonly shared: Limits
   readonly counters: Counters
+  readonly times: PoolTimes
   readonly limitedLog: Pick<LimitedLog, 'write'>
   readonly troubles: Pick<Troubles, 'report' | 'watcher'>
+  /** Is told of each statement; null: nobody is, and nothing is asked at any of them. */
+  readonly onStatement: StatementTeller | null
   readonly hubs: Hubs
   readonly machinery: Pick<ServerParts, 'clock' | 'random' | 'time' | 'work' | 'insight' | 'warn'>
   /** `tick` of a dispatch is wanted every few ms, from now on or no more. */
@@ -69,6 +74,7 @@ export class PoolEntry implements PoolAccess, ServerOwner, HubMember {
   readonly table = new SettingsTable()
   readonly registry: Registry
   readonly counters: Counters
+  readonly times: PoolTimes
   readonly pins: PoolPins
   readonly sharing: Dispatch | null
   readonly #own: OwnServers
@@ -96,6 +102,7 @@ export class PoolEntry implements PoolAccess, ServerOwner, HubMember {
     this.database = parts.database
     this.user = parts.user
     this.counters = parts.counters
+    this.times = parts.times
     this.registry = new Registry(parts.wiring.preparedMemory)
     const { time } = parts.machinery
     const { counters, limitedLog: log, troubles } = parts
@@ -105,6 +112,7 @@ export class PoolEntry implements PoolAccess, ServerOwner, HubMember {
       route: parts.wiring.route,
       owner: this,
       counters: parts.counters,
+      times: parts.times,
       table: this.table,
       hub: () => this.hub,
       openMail: (lessee) => (lessee instanceof Client ? new Mail(lessee) : null),
@@ -218,6 +226,11 @@ export class PoolEntry implements PoolAccess, ServerOwner, HubMember {
   }
 
   // ---- for clients ----
+
+  watchOf(session: VirtualSession, user: string): SessionWatch | null {
+    const { onStatement, database } = this.#parts
+    return onStatement === null ? null : new SessionWatch({ session, database, user }, onStatement)
+  }
 
   welcome(baseline: string): Welcome | null {
     if (this.#staleWelcomes.has(baseline)) return null

@@ -10,6 +10,7 @@ import type { PasswordAnswer } from '../auth/password-check.ts'
 import type { Secret, SecretAnswer } from '../auth/secrets.ts'
 import { isConsole } from '../frontend/console-door.ts'
 import { loginFailed, shuttingDown } from '../frontend/refusals.ts'
+import { NO_METHOD } from '../frontend/proof.ts'
 import type { House, Visitor } from '../frontend/types.ts'
 import type { Refusal } from '../pool/types.ts'
 import type { Admitted, Caller, Credentials, Logins, RefusedLogin } from './types.ts'
@@ -74,9 +75,15 @@ export class HttpLogins implements Logins {
     const judged = tokens.judge(token, '', caller.peer.address)
     const goOn = (claims: Judged): Outcome | Promise<Outcome> =>
       'sqlstate' in claims
-        ? this.#refuse(visitorOf(caller, credentials), loginFailed(claims, 'auth_failed'), claims.retryAfter)
+        ? this.#refuseNameless(visitorOf(caller, credentials), claims)
         : this.#enter(caller, { ...credentials, user: claims.role }, token)
     return judged instanceof Promise ? judged.then(goOn) : goOn(judged)
+  }
+
+  /** Its token is no good, and it has said no name besides. */
+  #refuseNameless(visitor: Visitor, failed: AuthFailure): RefusedLogin {
+    this.#house.counters.logins.add('token', false)
+    return this.#refuse(visitor, loginFailed(failed, 'auth_failed'), failed.retryAfter)
   }
 
   #enter(caller: Caller, credentials: Credentials, token: string | null): Outcome | Promise<Outcome> {
@@ -88,8 +95,10 @@ export class HttpLogins implements Logins {
     const { peer } = caller
     const gate = house.judge({ user, database, isPhysicalReplication: false, peer })
     const problem = 'sqlstate' in gate ? gate : this.#problemOf(caller, gate, token)
-    if ('sqlstate' in gate || problem !== null)
+    if ('sqlstate' in gate || problem !== null) {
+      house.counters.logins.add('sqlstate' in gate ? NO_METHOD : gate.method, false)
       return this.#refuse(visitor, loginFailed(problem ?? wrongPassword(user), 'not_allowed'))
+    }
     const goOn = (full: Refusal | null): Outcome | Promise<Outcome> =>
       full === null ? this.#begin({ visitor, caller, credentials, gate }, token) : this.#refuse(visitor, full)
     const verdict = house.admit(visitor)
@@ -135,7 +144,7 @@ export class HttpLogins implements Logins {
         ? judged.then((claims) => this.#onToken(visitor, claims))
         : this.#onToken(visitor, judged)
     }
-    if (gate.method === 'trust') return this.#admit(visitor, null)
+    if (gate.method === 'trust') return this.#admit(visitor, null, 'trust')
     if (credentials.password === null || credentials.password === '')
       return this.#fail(visitor, noPassword(visitor.user))
     const answer = house.secrets.lookup(visitor.user, visitor.database)
@@ -145,12 +154,13 @@ export class HttpLogins implements Logins {
   }
 
   #onToken(visitor: Visitor, claims: Judged): Outcome | Promise<Outcome> {
-    return 'sqlstate' in claims ? this.#fail(visitor, claims) : this.#admit(visitor, claims)
+    if (!('sqlstate' in claims)) return this.#admit(visitor, claims, 'token')
+    return this.#fail(visitor, claims, { method: 'token' })
   }
 
   #onSecret(knock: Knock, found: SecretAnswer): Outcome | Promise<Outcome> {
     const { visitor, credentials, caller } = knock
-    if ('failure' in found) return this.#fail(visitor, found.failure, 'auth_query')
+    if ('failure' in found) return this.#fail(visitor, found.failure, { reason: 'auth_query' })
     const { auth, time } = this.#house
     const { secret } = found
     const { user } = visitor
@@ -185,11 +195,12 @@ export class HttpLogins implements Logins {
     }
     if (!secrets.learn(visitor, secret, answer.keys)) return this.#fail(visitor, wrongPassword(visitor.user))
     if (this.#proved.get(caller)?.answer !== answer) this.#proved.set(caller, { credentials, secret, answer })
-    return this.#admit(visitor, null)
+    return this.#admit(visitor, null, 'password')
   }
 
-  #admit(visitor: Visitor, claims: Claims | null): Outcome | Promise<Outcome> {
+  #admit(visitor: Visitor, claims: Claims | null, method: string): Outcome | Promise<Outcome> {
     const house = this.#house
+    house.counters.logins.add(method, true)
     // Only now: who has not shown that it is this user must not use up the user's places.
     const verdict = house.isDraining ? shuttingDown() : house.admitUser(visitor)
     return verdict instanceof Promise
@@ -225,7 +236,12 @@ export class HttpLogins implements Logins {
 
   // ---- refusals ----
 
-  #fail(visitor: Visitor, failed: AuthFailure, reason = 'auth_failed'): RefusedLogin {
+  #fail(
+    visitor: Visitor,
+    failed: AuthFailure,
+    { reason = 'auth_failed', method = 'password' } = {},
+  ): RefusedLogin {
+    this.#house.counters.logins.add(method, false)
     this.#house.dismiss(visitor, false)
     return this.#refuse(visitor, loginFailed(failed, reason), failed.retryAfter)
   }

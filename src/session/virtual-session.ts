@@ -4,6 +4,7 @@ import { type Effects, NOT_READ } from '../sql/effects.ts'
 import type { Shape } from '../sql/shapes.ts'
 import type { Mailbox } from './channels.ts'
 import { Pins } from './pins.ts'
+import type { SessionWatch } from './session-watch.ts'
 import type { Settings } from './settings.ts'
 import { ClientStatements, type Registry } from './statements.ts'
 
@@ -85,6 +86,8 @@ export class VirtualSession {
   readonly pins = new Pins()
   /** For notifications of channels that somebody else listens to for it; null: it has had none of these. */
   mail: Mailbox | null = null
+  /** Looks on while its statements run; null: nobody does. */
+  watch: SessionWatch | null = null
   /** Set for a session of one request. */
   once: Once | null = null
   /** It has so many settings that they are not carried to another server. */

@@ -119,30 +119,6 @@ export class Shape {
   }
 }
 
-/** A shape of which somebody is told each time that it has run. */
-class WatchedShape extends Shape {
-  readonly #tell: Ran
-  #label: string | null = null
-
-  constructor(text: Buffer, hash: number, tell: Ran) {
-    super(text, hash)
-    this.#tell = tell
-  }
-
-  override get label(): string {
-    this.#label ??= super.label
-    return this.#label
-  }
-
-  override ran(ms: number): void {
-    super.ran(ms)
-    this.#tell(this, ms)
-  }
-}
-
-/** A statement of this shape has run, for so long. */
-export type Ran = (shape: Shape, ms: number) => void
-
 /** Stands for statements whose text is not kept. */
 const OTHERS = '<others>'
 
@@ -166,18 +142,7 @@ export class ShapeBook {
   readonly #shapes = new Map<number, Shape>()
   #bytes = 0
   /** What has no shape, and what was forgotten, in one. */
-  readonly others: Shape
-  readonly #ran: Ran | null
-
-  /** @param ran is told of each statement; null: nobody is, and nothing is asked at any of them */
-  constructor(ran: Ran | null = null) {
-    this.#ran = ran
-    this.others = this.#make(Buffer.alloc(0), 0)
-  }
-
-  #make(text: Buffer, hash: number): Shape {
-    return this.#ran === null ? new Shape(text, hash) : new WatchedShape(text, hash, this.#ran)
-  }
+  readonly others: Shape = new Shape(Buffer.alloc(0), 0)
 
   get size(): number {
     return this.#shapes.size
@@ -203,7 +168,7 @@ export class ShapeBook {
   #add(length: number): Shape {
     const copy = Buffer.allocUnsafeSlow(length)
     scratch.copy(copy, 0, 0, length)
-    const shape = this.#make(copy, hash)
+    const shape = new Shape(copy, hash)
     const before = this.#shapes.get(hash)
     if (before !== undefined) this.#drop(before)
     this.#shapes.set(hash, shape)

@@ -11,8 +11,8 @@ import { serveHttp } from '../net/http.ts'
 import type { Listener } from '../net/listen.ts'
 import { Counters } from '../observe/counters.ts'
 import type { Log } from '../observe/log.ts'
-import { Metrics, type MetricValues } from '../observe/metrics.ts'
-import { SummedMetrics } from '../observe/summed-metrics.ts'
+import { Metrics, type MetricsPart, type MetricValues } from '../observe/metrics.ts'
+import { FIRST_PROCESS, SummedMetrics } from '../observe/summed-metrics.ts'
 import type { ReadAgain, SetPairs } from '../reload.ts'
 import { readUpstreamTls } from '../routing/upstream-tls.ts'
 import { ConsoleDesk } from './console-desk.ts'
@@ -288,12 +288,23 @@ export class Crew {
 
   /** Of all processes, this one as well. */
   async metrics(): Promise<string> {
-    const all = new Map<number, MetricValues>([[-1, await this.#metrics.json()]])
+    const own = await allParts((from) => this.#metrics.part(from))
+    const all = new Map<number, MetricValues>([[FIRST_PROCESS, own]])
     const asked = this.#ready().map(async ({ number, line }) => {
-      const found = await line.ask<MetricValues>('metrics').catch(() => null)
+      const found = await allParts((from) => line.ask<MetricsPart>('metrics', from)).catch(() => null)
       if (found !== null) all.set(number, found)
     })
     await Promise.all(asked)
     return this.#summed.text(all)
+  }
+}
+
+async function allParts(ask: (from: number) => Promise<MetricsPart>): Promise<MetricValues> {
+  const all: MetricValues = []
+  for (let from = 0; ; ) {
+    const { values, next } = await ask(from)
+    all.push(...values)
+    if (next === 0) return all
+    from = next
   }
 }

@@ -137,7 +137,7 @@ export class Member implements Membership {
     }
     return {
       ready: () => pooler().ready(),
-      metrics: () => pooler().numbers.json(),
+      metrics: (from: number) => pooler().numbers.part(from),
       reloadWith: (config: Config) => {
         pooler().reload(config)
       },

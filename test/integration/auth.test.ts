@@ -92,6 +92,16 @@ suite('logins', () => {
           assert.equal(await whoAmI(pooler, 'u trust', SECRET), 'u trust')
           if (auth === 'trust') assert.equal(await whoAmI(pooler, 'u trust'), 'u trust')
           else assert.equal((await refused(pooler, 'u trust', 'wrong')).code, '28P01')
+          const text = await pooler.pooler.metrics()
+          const logins = Array.from(text.matchAll(/^pgmux_logins_total(.*)$/gm), ([, each]) => each)
+          assert.deepEqual(
+            logins,
+            auth === 'trust'
+              ? ['{method="trust",result="ok"} 2']
+              : [`{method="${auth}",result="ok"} 1`, `{method="${auth}",result="failed"} 1`],
+          )
+          // Of the one secret, when it became known.
+          assert.match(text, /^pgmux_password_hash_seconds_count 1$/m)
         },
         { client: { auth } },
       )

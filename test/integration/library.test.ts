@@ -6,6 +6,7 @@ import {
   ClientRefused,
   ConfigError,
   createPooler,
+  type HookStatement,
   type LibraryPooler,
   type PoolerOptions,
 } from '../../src/index.ts'
@@ -107,12 +108,14 @@ describe('events', () => {
 describe('onStatement and onPin', () => {
   it('tell each statement without its constants, and each pin', async (t) => {
     const statements: string[] = []
+    const runs: HookStatement[] = []
     const pins: string[] = []
     const { client } = await start(t, {
       hooks: {
-        onStatement: ({ statement, database, ms }) => {
-          assert.ok(ms >= 0 && database === postgres.database)
-          statements.push(statement)
+        onStatement: (run) => {
+          assert.ok(run.ms >= 0 && run.database === postgres.database)
+          statements.push(run.statement)
+          runs.push(run)
         },
         onPin: ({ reason, user }) => pins.push(`${reason} ${user}`),
       },
@@ -128,6 +131,57 @@ describe('onStatement and onPin', () => {
       assert.deepEqual(pins, [`advisory_lock ${postgres.user}`])
     })
     assert.doesNotMatch(statements.join(), /secret|42/)
+    await one.query("set application_name = 'reports'")
+    await one.query('create temp table numbers as select n from generate_series(1, 7) n')
+    await one.query('select n from numbers where n > 2; update numbers set n = n where n = 1')
+    await one.query('select n / 0 from numbers')
+    await one.extended('select $1::int / 0', ['5'])
+    await one.extended('select n from numbers where n <> $1', ['5'])
+    const told = (text: string) => {
+      const run = runs.find(({ statement }) => statement === text)
+      if (run === undefined) return undefined
+      const { user, applicationName, rows, code, isShared } = run
+      assert.deepEqual([user, isShared], [postgres.user, false])
+      return [applicationName, rows, code]
+    }
+    await eventually(() => {
+      assert.deepEqual(told('select $1::int'), ['', 1, ''])
+      assert.deepEqual(told('select n from numbers where n > ?; update numbers set n = n where n = ?'), [
+        'reports',
+        6,
+        '',
+      ])
+      assert.deepEqual(told('select n / ? from numbers'), ['reports', 0, '22012'])
+      assert.deepEqual(told('select $1::int / ?'), ['reports', 0, '22012'])
+      assert.deepEqual(told('select n from numbers where n <> $1'), ['reports', 6, ''])
+    })
+  })
+})
+
+describe('onStatement on a server that several clients share', () => {
+  it('tells whose statement it was', async (t) => {
+    const shared = new Map<string, HookStatement>()
+    const { client } = await start(t, {
+      env: { PGMUX_POOL_SIZE: '2' },
+      hooks: {
+        onStatement: (run) => {
+          if (run.isShared) shared.set(`${run.applicationName} ${run.code}`, run)
+        },
+      },
+    })
+    const clients = await Promise.all(Array.from({ length: 8 }, () => client()))
+    for (const [at, one] of clients.entries()) await one.query(`set application_name = 'app ${at}'`)
+    const wanted = clients.flatMap((_, at) => [`app ${at} `, `app ${at} 22012`])
+    const isDone = () => wanted.every((name) => shared.has(name))
+    const work = async (one: WireClient): Promise<void> => {
+      while (!isDone() && !t.signal.aborted) {
+        await one.query('select 7 / 7')
+        await one.query('select 7 / 0')
+      }
+    }
+    await Promise.all(clients.map(work))
+    for (const { statement, user, rows, code } of shared.values())
+      assert.deepEqual([statement, user, rows], ['select ? / ?', postgres.user, code === '' ? 1 : 0])
   })
 })
 

@@ -12,6 +12,7 @@ import * as m from '../support/messages.ts'
 import { startPooler, type TestPooler } from '../support/pooler.ts'
 import { getPostgres } from '../support/postgres.ts'
 import { eventually } from '../support/rig.ts'
+import { WORKER_METRICS } from '../support/crew.ts'
 import { WireClient } from '../support/wire-client.ts'
 
 const postgres = await getPostgres()
@@ -89,6 +90,8 @@ suite('names', () => {
     const names = Array.from(text.matchAll(/^# TYPE (pgmux_\S+)/gm), ([, name]) => name ?? '')
     const page = read('docs/metrics.md')
     const told = new Set(Array.from(page.matchAll(/\bpgmux_[a-z_]+\b/g), ([name]) => name))
+    // Those of several processes: `workers.test.ts` has some.
+    for (const name of WORKER_METRICS) assert.ok(told.delete(name), `${name} is not in docs/metrics.md`)
     for (const name of names) assert.ok(told.has(name), `${name} is not in docs/metrics.md`)
     for (const name of told) assert.ok(names.includes(name), `${name} is in docs/metrics.md only`)
   })
@@ -135,6 +138,11 @@ suite('numbers', () => {
     assert.ok((after('pgmux_transaction_seconds_bucket{le="0.025"}') ?? 9) <= 1)
     assert.ok((after('pgmux_wait_seconds_sum') ?? 0) >= 0.03, 'waits are told exactly')
     assert.equal(after(`pgmux_database_waits${ofDatabase}`), 1)
+    assert.equal(after(`pgmux_pool_query_seconds_count${pool}`), 4)
+    assert.equal(after(`pgmux_pool_transaction_seconds_count${pool}`), 3)
+    assert.equal(after(`pgmux_pool_wait_seconds_count${pool}`), 1)
+    const least = `{database="${database}",user="${user}",le="0.025"}`
+    assert.ok((after(`pgmux_pool_query_seconds_bucket${least}`) ?? 9) <= 3)
     await Promise.all([one.end(), two.end()])
   })
 

@@ -2,7 +2,7 @@
 // the metrics speak for all.
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import { TestCrew, workerOf } from '../support/crew.ts'
+import { TestCrew, WORKER_METRICS, workerOf } from '../support/crew.ts'
 import { query } from '../support/messages.ts'
 import { getPostgres } from '../support/postgres.ts'
 import { eventually } from '../support/rig.ts'
@@ -148,8 +148,23 @@ describe('two workers', async () => {
     assert.equal((await crew.metric('pgmux_exchanges_total')) - before, 6)
     assert.equal(await crew.metric('pgmux_clients{state="idle"}'), 6)
     const { text } = await crew.get('/metrics')
+    const pool = `database="${postgres.database}",user="${postgres.user}"`
     for (const name of ['pgmux_wait_seconds_count', 'process_start_time_seconds'])
       assert.equal(text.split('\n').filter((line) => line.startsWith(`${name} `)).length, 1, name)
+    assert.ok((await crew.metric(`pgmux_pool_query_seconds_count{${pool}}`)) >= 6)
+    // Each of the two by itself; the first process is none.
+    const each = (name: string) =>
+      [...text.matchAll(new RegExp(`^${name}[{]worker="(\\d)"[^}]*[}] (\\S+)$`, 'gm'))].map(
+        ([, ...found]) => found,
+      )
+    const exchanges = each('pgmux_worker_exchanges_total')
+    assert.deepEqual(
+      exchanges.map(([worker]) => worker),
+      ['0', '1'],
+    )
+    const all = exchanges.reduce((sum, [, value]) => sum + Number(value), 0)
+    assert.equal(all, await crew.metric('pgmux_exchanges_total'))
+    for (const name of WORKER_METRICS) assert.ok(each(name).length >= 2, name)
     for (const client of clients) await client.end()
   })
 

@@ -10,7 +10,7 @@ import type { Dial } from '../../src/backend/route.ts'
 import type { Server } from '../../src/backend/server.ts'
 import type { PoolMode } from '../../src/config/types.ts'
 import { House } from '../../src/house.ts'
-import { Counters } from '../../src/observe/counters.ts'
+import { Counters, PoolTimes, Times } from '../../src/observe/counters.ts'
 import { MemoryWatch } from '../../src/observe/memory-watch.ts'
 import { Troubles } from '../../src/observe/troubles.ts'
 import { Limits } from '../../src/pool/limits.ts'
@@ -113,8 +113,10 @@ export class PoolerWorld implements UserWorld {
       },
       shared,
       counters: this.counters,
+      times: new PoolTimes(new Times(), this.counters),
       limitedLog: { write: () => {} },
       troubles: new Troubles(this.time, { write: () => {} }),
+      onStatement: null,
       hubs: new Hubs({ random, time: this.time, shared, work: new PasswordWork(), warn: () => {} }),
       machinery: {
         clock,

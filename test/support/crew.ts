@@ -10,6 +10,16 @@ import { freePort, Program } from './program.ts'
 import { eventually } from './rig.ts'
 import type { ClientOptions, WireClient } from './wire-client.ts'
 
+/** What /metrics shows of each worker by itself. */
+export const WORKER_METRICS = [
+  'pgmux_worker_clients',
+  'pgmux_worker_servers',
+  'pgmux_worker_exchanges_total',
+  'pgmux_worker_event_loop_delay_seconds',
+  'pgmux_worker_cpu_seconds_total',
+  'pgmux_worker_memory_bytes',
+] as const
+
 export interface CrewOptions {
   readonly workers?: number
   /** Sections of the configuration, laid over what all have. */

@@ -93,6 +93,7 @@ export class Run implements ByteStream, ClientHouse {
     this.limits = house.limits
     this.reader = new Reader(plan)
     const session = new VirtualSession(settings, access.registry)
+    session.watch = access.watchOf(session, visitor.user)
     session.once = new Once(isEager && access.mode !== 'session')
     session.once.onDirty = () => this.#leaveSoon('terminated')
     this.#client = new RequestClient(this, { house: this, access, visitor, session, baseline, pid: 0 }, null)
