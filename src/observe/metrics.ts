@@ -16,6 +16,7 @@ import { Counters, type LabelledCounts, TIME_BOUNDS_MS, type TimeHistogram } fro
 import { type Sample, type Series, seriesPieces } from './exposition.ts'
 import { addHistogram } from './histogram-samples.ts'
 import { loginSeries } from './login-series.ts'
+import { webSeries } from './web-series.ts'
 
 /** What is true now, by state. States are fixed words (`active`, `waiting`, `idle`, ...). */
 export interface Gauges {
@@ -78,7 +79,7 @@ export class Metrics {
     this.#defineCounters()
     this.#defineLabelledCounters()
     this.registerSeries(loginSeries(() => this.#total))
-    this.#defineWebCounters()
+    this.registerSeries(webSeries(() => this.#total))
     this.#definePins()
     this.#defineGauges()
     this.#defineListening()
@@ -239,29 +240,6 @@ export class Metrics {
     )
     this.#labelled('pgmux_server_closes_total', 'Server connections closed', ['reason'], (total) =>
       valuesOf(total.closes, ['reason']),
-    )
-  }
-
-  #defineWebCounters(): void {
-    this.#counter('pgmux_websockets_total', 'WebSockets that were opened', (total) => total.webSockets)
-    this.#labelled(
-      'pgmux_http_requests_total',
-      'HTTP requests, by status of the answer',
-      ['status'],
-      (total) =>
-        Array.from(total.http.answers, ([status, value]) => ({
-          labels: { status: status === 0 ? 'none' : String(status) },
-          value,
-        })),
-    )
-    this.#labelled(
-      'pgmux_http_bytes_total',
-      'Bytes of HTTP bodies, by direction',
-      ['direction'],
-      ({ http }) => [
-        { labels: { direction: 'from_clients' }, value: http.bytesFromClients },
-        { labels: { direction: 'to_clients' }, value: http.bytesToClients },
-      ],
     )
   }
 
