@@ -130,10 +130,11 @@ suite('files', () => {
     assert.match(String(index.headers['content-security-policy']), /default-src 'none'; script-src 'self'/)
     assert.doesNotMatch(
       index.body,
-      /<script(?! type="module" src=)|style=|https?:/,
+      /<script(?!( type="module")? src=)|style=|https?:/,
       'nothing inline or foreign',
     )
-    const named = [...index.body.matchAll(/(?:src|href)="([^"]+)"/g)].map(([, path]) => path ?? '')
+    const named = [...index.body.matchAll(/(?:src|href)="([^"#]+)"/g)].map(([, path]) => `/${path}`)
+    assert.ok(named.length > 5, 'they are named from where the page is')
     for (const path of [...named, '/dashboard/uplot.js', '/dashboard/uplot.css']) {
       const found = await page.ask(path)
       assert.equal(found.status, 200, path)
