@@ -2,6 +2,7 @@
 // whoever reads it: where the reader stalls, lines are dropped rather than memory filled.
 import { type DestinationStream, destination, type Logger, pino, stdTimeFunctions } from 'pino'
 import pretty from 'pino-pretty'
+import { LogTail } from './log-tail.ts'
 import { safeFields, safeText } from './sanitize.ts'
 
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error'
@@ -24,6 +25,8 @@ export interface Log {
   setLevel?(level: LogLevel): void
   /** Lines that were dropped so far because nobody took them. */
   lost?(): number
+  /** Its last lines, and those of its children. Absent: a log whose owner keeps them. */
+  readonly tail?: LogTail
 }
 
 export interface LogOptions {
@@ -38,7 +41,7 @@ const UNREAD_MAX = 4 * 1024 * 1024
 
 /** The log of the process. */
 export function createLog(options: LogOptions): Log {
-  const state: LogState = { rank: RANKS[options.level], lost: 0 }
+  const state: LogState = { rank: RANKS[options.level], lost: 0, tail: new LogTail() }
   const to = options.to ?? standardOutput(state)
   const settings = {
     // Ours decides, because the children of a logger of pino keep the level that it had.
@@ -51,7 +54,7 @@ export function createLog(options: LogOptions): Log {
     serializers: { err: (value: unknown) => value },
   }
   const logger = pino(settings, options.format === 'json' ? to : prettyStream(to))
-  return new PinoLog(logger, state)
+  return new PinoLog(logger, state, {})
 }
 
 /** A full disk or a reader that has gone is no reason to end: lines are kept, and dropped when too many. */
@@ -103,35 +106,52 @@ const RANKS: Readonly<Record<LogLevel, number>> = { debug: 0, info: 1, warn: 2, 
 interface LogState {
   rank: number
   lost: number
+  readonly tail: LogTail
 }
 
 class PinoLog implements Log {
   readonly #logger: Logger
   readonly #state: LogState
+  /** Of each of its lines. */
+  readonly #common: LogFields
 
-  constructor(logger: Logger, state: LogState) {
+  constructor(logger: Logger, state: LogState, common: LogFields) {
     this.#logger = logger
     this.#state = state
+    this.#common = common
+  }
+
+  get tail(): LogTail {
+    return this.#state.tail
   }
 
   debug(fields: LogFields, message: string): void {
-    if (this.enabled('debug')) this.#logger.debug(safeFields(fields), safeText(message))
+    this.#write('debug', fields, message)
   }
 
   info(fields: LogFields, message: string): void {
-    if (this.enabled('info')) this.#logger.info(safeFields(fields), safeText(message))
+    this.#write('info', fields, message)
   }
 
   warn(fields: LogFields, message: string): void {
-    if (this.enabled('warn')) this.#logger.warn(safeFields(fields), safeText(message))
+    this.#write('warn', fields, message)
   }
 
   error(fields: LogFields, message: string): void {
-    if (this.enabled('error')) this.#logger.error(safeFields(fields), safeText(message))
+    this.#write('error', fields, message)
+  }
+
+  #write(level: LogLevel, fields: LogFields, message: string): void {
+    if (!this.enabled(level)) return
+    const own = safeFields(fields)
+    const text = safeText(message)
+    this.#logger[level](own, text)
+    this.#state.tail.add({ at: Date.now(), level, message: text, fields: { ...this.#common, ...own } })
   }
 
   child(fields: LogFields): Log {
-    return new PinoLog(this.#logger.child(safeFields(fields)), this.#state)
+    const own = safeFields(fields)
+    return new PinoLog(this.#logger.child(own), this.#state, { ...this.#common, ...own })
   }
 
   enabled(level: LogLevel): boolean {

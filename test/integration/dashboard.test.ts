@@ -122,6 +122,32 @@ suite('the stream', () => {
   })
 })
 
+suite('the log', () => {
+  test('begins with the last lines and goes on, each line once', async () => {
+    const { rig, page } = await start()
+    const wrong = () => assert.rejects(rig.client({ password: 'wrong' }))
+    await wrong()
+    const events = await page.watch()
+    const [{ lines }, early] = [await events.next('log'), 'client refused']
+    const first = lines.filter(({ message }) => message === early)
+    assert.equal(first.length, 1)
+    const [line] = first
+    assert.equal(`${line?.level} ${line?.fields.user} ${line?.fields.code}`, `info ${postgres.user} 28P01`)
+    assert.ok(Math.abs((line?.at ?? 0) - Date.now()) < 10_000)
+    await wrong()
+    await events.next('log', ({ lines: [next] }) => next?.message === early)
+    // Somebody who comes right behind a line reads it once as well.
+    rig.test.pooler.pause()
+    const late = await page.watch()
+    await late.next('log')
+    rig.test.pooler.resume()
+    await late.next('log', ({ lines: more }) => more.some(({ message }) => message === 'resumed'))
+    const all = late.all.flatMap(({ event, data }) => (event === 'log' ? data.lines : []))
+    const times = (message: string) => all.filter((one) => one.message === message).length
+    assert.deepEqual(['paused: clients wait', 'resumed', early].map(times), [1, 1, 2])
+  })
+})
+
 suite('files', () => {
   test('are those of the page and no others', async () => {
     const { page } = await start()

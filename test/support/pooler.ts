@@ -5,7 +5,9 @@ import { parseSecret, type Secret } from '../../src/auth/secrets.ts'
 import type { ServerCredential } from '../../src/auth/server-auth.ts'
 import { loadConfig } from '../../src/config/load.ts'
 import type { Config } from '../../src/config/types.ts'
-import type { Log } from '../../src/observe/log.ts'
+import type { Log, LogLevel } from '../../src/observe/log.ts'
+import { LogTail } from '../../src/observe/log-tail.ts'
+import { safeFields } from '../../src/observe/sanitize.ts'
 import { Pooler } from '../../src/pooler.ts'
 import { crumbs } from './chop.ts'
 import { assertNoneOut, isName, isSecret, lookThrough } from './known-secrets.ts'
@@ -58,7 +60,7 @@ export async function startPooler(upstream: string, overrides: Overrides = {}): 
   const lines: LogLine[] = []
   const given = merge(config, overrides)
   keepSecret(given)
-  const pooler = new Pooler(given, watched(logTo(lines, {})))
+  const pooler = new Pooler(given, watched(logTo(lines, {}, new LogTail())))
   const reload = pooler.reload.bind(pooler)
   pooler.reload = (next) => {
     keepSecret(next)
@@ -116,17 +118,24 @@ function isPlain(value: unknown): value is Record<string, unknown> {
 }
 
 /** A log that collects its lines. */
-export function logTo(lines: LogLine[], common: Readonly<Record<string, unknown>>): Log {
-  const write = (level: string) => (fields: Readonly<Record<string, unknown>>, message: string) => {
-    lines.push({ level, message, fields: { ...common, ...fields } })
+export function logTo(
+  lines: LogLine[],
+  common: Readonly<Record<string, unknown>>,
+  tail = new LogTail(),
+): Log {
+  const write = (level: LogLevel) => (fields: Readonly<Record<string, unknown>>, message: string) => {
+    const line = { level, message, fields: { ...common, ...fields } }
+    lines.push(line)
+    tail.add({ at: Date.now(), ...line, fields: safeFields(line.fields) })
   }
   return {
     debug: write('debug'),
     info: write('info'),
     warn: write('warn'),
     error: write('error'),
-    child: (fields) => logTo(lines, { ...common, ...fields }),
+    child: (fields) => logTo(lines, { ...common, ...fields }, tail),
     enabled: () => true,
+    tail,
   }
 }
 
@@ -143,6 +152,7 @@ function watched(log: Log): Log {
     error: write('error'),
     child: (fields) => watched(log.child(fields)),
     enabled: () => true,
+    ...(log.tail && { tail: log.tail }),
   }
 }
 

@@ -2,6 +2,7 @@
 import type { Config } from '../../config/types.ts'
 import { orForever } from '../../config/units.ts'
 import type { Log } from '../../observe/log.ts'
+import type { LogTail } from '../../observe/log-tail.ts'
 import type { Router } from '../../routing/router.ts'
 import type { ConsoleFellows, ConsoleHouse, ConsoleSource, ShutdownMode } from './types.ts'
 
@@ -72,6 +73,10 @@ export class PoolerSource implements ConsoleSource {
 
   get fellows(): ConsoleFellows | null {
     return this.#membership?.console ?? null
+  }
+
+  get tail(): LogTail | null {
+    return this.#log.tail ?? null
   }
 
   reload(): void | Promise<void> {

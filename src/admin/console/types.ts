@@ -4,6 +4,7 @@ import type { CancelKeys } from '../../frontend/cancel-keys.ts'
 import type { Client } from '../../frontend/client.ts'
 import type { Visitor } from '../../frontend/types.ts'
 import type { Counters } from '../../observe/counters.ts'
+import type { LogTail } from '../../observe/log-tail.ts'
 import type { Troubles } from '../../observe/troubles.ts'
 import type { Limits } from '../../pool/limits.ts'
 import type { Refusal } from '../../pool/types.ts'
@@ -51,6 +52,8 @@ export interface ConsoleSource {
   /** The other processes that share the work; null: there are none. */
   readonly fellows: ConsoleFellows | null
   shutdown(mode: ShutdownMode): void
+  /** The last lines of the log; null: nobody keeps them. */
+  readonly tail: LogTail | null
   /** For the log: what an operator did. */
   note(fields: Readonly<Record<string, unknown>>, message: string, level?: 'debug' | 'info'): void
 }

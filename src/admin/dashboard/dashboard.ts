@@ -66,6 +66,7 @@ export class Dashboard {
   /** The end. */
   close(): void {
     this.#isClosed = true
+    this.#feed.close()
     this.#acts.close()
     this.#viewers.close('pgmux has stopped')
   }
@@ -128,6 +129,7 @@ export class Dashboard {
     if (request.method === 'HEAD') throw new Refused(405, 'only GET is answered here')
     if (this.#isClosed) throw new Refused(503, 'pgmux is stopping')
     if (this.#viewers.isFull) throw new Refused(503, `${VIEWERS_MAX} are looking already: try again later`)
+    this.#feed.tellLines(performance.now())
     beginEvents(response)
     this.#viewers.add(response, () => this.#access.who(request).mayLook)
     this.#feed.welcome(response)

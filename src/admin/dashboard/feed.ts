@@ -3,6 +3,7 @@
 import type { HttpResponse } from '../../net/http.ts'
 import { reportHandlerError } from '../../net/handler-errors.ts'
 import { History, STEP_MS, valuesOf } from './history.ts'
+import { LogLines, linesJson } from './log-lines.ts'
 import { Meter } from './meter.ts'
 import { mergeParts } from './picture.ts'
 import type { Desk, Point } from './types.ts'
@@ -18,6 +19,7 @@ export class Feed {
   readonly #history = new History()
   readonly #second = new Meter()
   readonly #step = new Meter()
+  readonly #lines = new LogLines()
   #values: Point | null = null
   #isLooking = false
   #isSampling = false
@@ -26,17 +28,31 @@ export class Feed {
   constructor(desk: Desk, viewers: Viewers) {
     this.#desk = desk
     this.#viewers = viewers
+    if (desk.tail !== null) desk.tail.listener = (line) => this.#lines.add(line)
+  }
+
+  /** Nothing more is told. */
+  close(): void {
+    if (this.#desk.tail !== null) this.#desk.tail.listener = null
   }
 
   /** Time has passed. */
   tick(now: number): void {
+    this.tellLines(now)
     if (now - this.#step.at >= STEP_MS && !this.#isSampling) void this.#sample(now)
     if (this.#viewers.size > 0 && now - this.#second.at >= NOW_MS && !this.#isLooking) void this.#look(now)
+  }
+
+  /** Those who look are told what the log said; call it before somebody joins, who is told all of it. */
+  tellLines(now: number): void {
+    const lines = this.#lines.take(now)
+    if (lines.length > 0 && this.#viewers.size > 0) this.#viewers.tell('log', linesJson(lines))
   }
 
   /** Somebody begins to look: there is something to see at once. */
   welcome(response: HttpResponse): void {
     this.#viewers.tellOne(response, 'history', this.#history.json())
+    this.#viewers.tellOne(response, 'log', linesJson(this.#desk.tail?.lines() ?? []))
     if (this.#viewers.size > 1) {
       if (this.#last !== '') this.#viewers.tellOne(response, 'now', this.#last)
     } else if (!this.#isLooking) {

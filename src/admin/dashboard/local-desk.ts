@@ -1,5 +1,6 @@
 // What the dashboard is told by one process that does all the work.
 import type { Config } from '../../config/types.ts'
+import type { LogTail } from '../../observe/log-tail.ts'
 import type { Console } from '../console/console.ts'
 import type { Command, Operator } from '../console/types.ts'
 import { type CheckingHouse, checkCredentials } from './check.ts'
@@ -30,6 +31,10 @@ export class LocalDesk implements Desk {
 
   get version(): string {
     return this.#of.consoleDoor.source.version
+  }
+
+  get tail(): LogTail | null {
+    return this.#of.consoleDoor.source.tail
   }
 
   tick(now: number): void {

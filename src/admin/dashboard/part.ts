@@ -36,6 +36,8 @@ export function partOf(source: ConsoleSource, isAlone: boolean): Part {
   const entries = [...source.router.entries()]
   return {
     state: stateOf(source),
+    paused: [...source.router.gates.paused].sort(),
+    disabled: [...source.router.gates.disabled].sort(),
     pools: poolsOf(source, entries, sizes.pools),
     causes: causesOf(source, entries),
     pins: pinsOf(source, entries),
@@ -123,12 +125,13 @@ function causesOf(source: ConsoleSource, entries: readonly PoolEntry[]): CauseRo
 }
 
 function holderRow(holder: Holder, now: number): HolderRow {
-  const { client, since, statement } = holder
+  const { client, since, statement, pins } = holder
   return {
     id: client === null ? null : idOf(client),
     address: client === null ? '' : client.visitor.address || 'unix',
     application_name: client?.session.settings.values.get('application_name') ?? '',
     state: stateInWords(holder),
+    pins,
     seconds: seconds(now - since),
     statement,
   }

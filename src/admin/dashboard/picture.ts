@@ -16,6 +16,8 @@ export function mergeParts(parts: readonly Part[]): Part {
       STATES,
       parts.map(({ state }) => state),
     ) as State,
+    paused: [...new Set(all('paused'))],
+    disabled: [...new Set(all('disabled'))],
     pools: mergePools(all('pools')),
     causes: mergeCauses(all('causes')),
     pins: all('pins')

@@ -3,6 +3,7 @@
 import type { Value } from '../../wire/rows.ts'
 import type { AuthFailure } from '../../auth/failure.ts'
 import type { Config } from '../../config/types.ts'
+import type { LogTail } from '../../observe/log-tail.ts'
 import type { Command } from '../console/types.ts'
 
 /** What only grows, and is shown as its growth a second. */
@@ -75,6 +76,8 @@ export interface HolderRow {
   readonly address: string
   readonly application_name: string
   readonly state: string
+  /** The reasons of its pins; '' : none. */
+  readonly pins: string
   readonly seconds: number
   readonly statement: string
 }
@@ -157,6 +160,9 @@ export interface RecentRow {
 /** What one process has to show. Each list is cut off at a fixed length. */
 export interface Part {
   readonly state: State
+  /** Databases that somebody has paused, or disabled, by their name. */
+  readonly paused: readonly string[]
+  readonly disabled: readonly string[]
   readonly pools: readonly PoolRow[]
   readonly causes: readonly CauseRow[]
   readonly pins: readonly PinRow[]
@@ -200,6 +206,8 @@ export interface Desk {
   act(command: Command, argument: string): Act
   /** @returns why these are not a user's; null: they are. Never rejects */
   check(credentials: Credentials): Promise<AuthFailure | null>
+  /** The last lines of the log; null: nobody keeps them. */
+  readonly tail: LogTail | null
   /** For the log: what somebody did. */
   note(fields: Readonly<Record<string, unknown>>, message: string): void
 }

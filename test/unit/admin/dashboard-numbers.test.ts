@@ -134,7 +134,18 @@ suite('one picture', () => {
     ...{ rows: 10, shared: 0, errors: 0 },
   }
   const part: Part = {
-    ...{ state: 'active', pools: [pool], causes: [], pins: [], leaks: [], hosts: [], errors: [], recent: [] },
+    ...{
+      state: 'active',
+      paused: ['d'],
+      disabled: [],
+      pools: [pool],
+      causes: [],
+      pins: [],
+      leaks: [],
+      hosts: [],
+      errors: [],
+      recent: [],
+    },
     statements: { slowest: [statement], frequent: [statement] },
   }
 
