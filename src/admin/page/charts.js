@@ -138,6 +138,7 @@ export class Chart {
     this.data = past.since(this.names, now / 1000 - range)
     this.now = now
     this.say(null)
+    this.describe()
     if (this.isSeen) this.draw()
   }
 
@@ -150,7 +151,6 @@ export class Chart {
   }
 
   draw() {
-    this.describe()
     if (this.details.open) this.tabulate()
     const width = this.canvas.clientWidth
     if (width === 0) return

@@ -128,7 +128,7 @@ export class State {
     const isAny = id !== null || reason === 'paused'
     const why = part(card, 'hindrance')
     this.actions.explain(why)
-    if (!isAny) show(why, false)
+    setAttribute(why, 'data-none', isAny ? null : 'yes')
   }
 }
 
@@ -152,7 +152,7 @@ function newCard() {
     'article',
     { class: 'card cause' },
     h('p', { class: 'badge' }),
-    h('h3', { class: 'title' }),
+    h('h2', { class: 'title' }),
     h('p', { class: 'pool' }),
     h('p', { class: 'what' }),
     h(

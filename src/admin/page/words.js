@@ -147,7 +147,7 @@ export function becauseOf({ reason, database, user, holder }) {
   const pool = `${user} at ${database}`
   if (reason === 'pool_full') return `the pool of ${pool} is too small for what its clients do`
   if (reason === 'limit') return `a limit on servers is reached for ${pool}`
-  if (reason === 'host_down') return `Postgres of ${database} cannot be reached`
+  if (reason === 'host_down') return `Postgres behind database ${database} cannot be reached`
   if (reason === 'paused') return `an operator has paused ${database}`
   if (reason === 'login') return `servers of ${database} are still logging in`
   if (reason === 'checked') return `servers of ${database} are being checked`
@@ -194,7 +194,7 @@ function calm({ state, hosts, paused = [] }) {
     return fair('Everything is suspended: nothing is read from clients.', 'suspended')
   const down = hosts.filter((host) => host.state === 'down').map(({ database }) => database)
   if (down.length > 0)
-    return bad(`Postgres of ${listed(down)} cannot be reached. Nobody waits for it now.`, 'down')
+    return bad(`Postgres behind ${listed(down)} cannot be reached. Nobody waits for it now.`, 'down')
   if (paused.length > 0)
     return fair(`${listed(paused)} ${paused.length === 1 ? 'is' : 'are'} paused; nobody waits yet.`, 'paused')
   return /** @type {const} */ ({ level: 'good', text: 'All is well: no client waits.', topic: 'well' })
