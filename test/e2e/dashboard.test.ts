@@ -116,7 +116,7 @@ suite('the dashboard in Chromium', { skip: NO_BROWSER || false, concurrency: 2 }
       await pinner.query('create temp table basket (n int)')
       await wait(rig)
       const viewer = await Viewer.open(browser, rig)
-      await viewer.says(/because client \d+ keeps its server beyond its transactions/)
+      await viewer.says(/because client \d+ keeps its server beyond its transactions: temporary objects/)
       const card = await viewer.read(
         viewer.cause(/A client keeps its server beyond its transactions \(a pin\)/),
       )
@@ -180,6 +180,10 @@ suite('the dashboard in Chromium', { skip: NO_BROWSER || false, concurrency: 2 }
       assert.equal((await idler.next()).type, 'E')
       await page.getByText(/^Client \d+ is cut off\.$/).waitFor()
       await viewer.says(/^All is well: no client waits\.$/)
+      await page
+        .locator('#log-lines')
+        .getByText(/^dashboard: KILL_CLIENT \d+$/)
+        .waitFor()
       await page.getByRole('button', { name: 'Log out' }).click()
       await page.getByRole('button', { name: 'Log in' }).first().waitFor()
     })

@@ -4,6 +4,7 @@
 /** @import { Row } from './types.js' */
 import { shown, wordsOf } from './api.js'
 import { byId, h, setPairs, setText, show } from './dom.js'
+import { pinsInWords } from './pin-words.js'
 import { clock, counted, duration, instant, NOTHING } from './words.js'
 
 const AGAIN_MS = 2000
@@ -160,7 +161,7 @@ function serverFacts(server) {
 /** @param {Row} pin */
 function pinText(pin) {
   const made = pin.statement === '' || pin.statement === null ? '' : `, by: ${pin.statement}`
-  return `${pin.reason}, for ${duration(Number(pin.age) * 1000)}${made}`
+  return `${pinsInWords(String(pin.reason))} (${pin.reason}), for ${duration(Number(pin.age) * 1000)}${made}`
 }
 
 /** @param {Row[string]} text */

@@ -2,6 +2,7 @@
 /** @import { Column, ErrorRow, HostRow, LeakRow, PinRow } from './types.js' */
 /** @import { RecentRow, Snapshot, StatementRow } from './types.js' */
 import { byId, only, setAttribute, setText } from './dom.js'
+import { pinsInWords } from './pin-words.js'
 import { Table } from './table.js'
 import { clock, counted, duration, instant, NOTHING, number, took } from './words.js'
 
@@ -35,6 +36,7 @@ const PINS = [
     ...{ sort: ({ client_id: id }) => id, fill: (cell, { client_id: id }) => clientLink(cell, id) },
   },
   { key: 'reason', title: 'Reason', text: ({ reason }) => reason },
+  { key: 'has', title: 'What it has', text: ({ reason }) => pinsInWords(reason) },
   {
     ...{ key: 'age', title: 'For', isNumber: true },
     text: ({ seconds }) => duration(seconds * 1000),

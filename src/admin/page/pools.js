@@ -24,7 +24,7 @@ const COLUMNS = [
     fill: (cell, { database }) => databaseLink(cell, database),
   },
   { key: 'user', title: 'User', text: ({ user }) => user, look: 'name' },
-  { key: 'mode', title: 'Mode', text: ({ mode }) => mode },
+  { key: 'state', title: 'State', text: ({ paused }) => (paused ? 'paused' : 'in use'), fill: stateBadge },
   ...numeric('clients_waiting', 'Waiting'),
   {
     ...{ key: 'wait', title: 'Longest wait', isNumber: true },
@@ -39,9 +39,9 @@ const COLUMNS = [
     sort: ({ servers_active: used }) => used,
   },
   ...numeric('servers_idle', 'Servers idle'),
-  ...numeric('servers_other', 'Logging in, checked'),
-  { key: 'shared', title: 'Shared servers', text: ({ shared }) => shared },
-  { key: 'state', title: 'State', text: ({ paused }) => (paused ? 'paused' : 'in use'), fill: stateBadge },
+  ...numeric('servers_other', 'Servers opening'),
+  { key: 'shared', title: 'Shared', text: ({ shared }) => shared },
+  { key: 'mode', title: 'Mode', text: ({ mode }) => mode },
 ]
 
 /**

@@ -4,6 +4,7 @@
 /** @import { Actions } from './actions.js' */
 /** @import { Cause, Line, Snapshot } from './types.js' */
 import { byId, h, setAttribute, setOrder, setPairs, setText, show } from './dom.js'
+import { pinsInWords } from './pin-words.js'
 import * as words from './words.js'
 
 const { NOTHING, duration, number } = words
@@ -137,10 +138,11 @@ export class State {
  * @param {number} at
  * @returns {[term: string, text: string][]}
  */
-function factsOf({ state, seconds, address, application_name: application }, at) {
+function factsOf({ state, seconds, address, application_name: application, pins = '' }, at) {
   const since = `for ${duration(seconds * 1000)}, since ${words.clock(at - seconds * 1000, at)}`
   return [
     ['does', `${state} ${since}`],
+    .../** @type {[string, string][]} */ (pins === '' ? [] : [['keeps it for', pinsInWords(pins)]]),
     ['from', address === null || address === '' ? NOTHING : address],
     ['application', application === null || application === '' ? 'has given no name' : application],
   ]

@@ -31,6 +31,8 @@ export interface Holder {
   readonly state: string
   readonly seconds: number
   readonly statement: string
+  /** The reasons of its pins; '' : none. */
+  readonly pins?: string
 }
 
 /** Why clients wait. */

@@ -1,5 +1,6 @@
 // Numbers, times and reasons in words. Pure: it knows neither the page nor the clock.
 /** @import { Cause, Holder, Snapshot } from './types.js' */
+import { pinsInWords } from './pin-words.js'
 
 const WHOLE = new Intl.NumberFormat('en', { maximumFractionDigits: 0 })
 const TENTH = new Intl.NumberFormat('en', { maximumFractionDigits: 1, minimumFractionDigits: 1 })
@@ -141,7 +142,10 @@ export function becauseOf({ reason, database, user, holder }) {
   const isTaken = reason === 'pool_full' || reason === 'limit'
   const who = holder?.id === null || holder === null ? 'a client' : `client ${holder.id}`
   if (isTaken && isIdleInTransaction(holder)) return `${who} has begun a transaction and does nothing`
-  if (isTaken && isPinned(holder)) return `${who} keeps its server beyond its transactions`
+  if (isTaken && isPinned(holder)) {
+    const pins = pinsInWords(holder?.pins ?? '')
+    return `${who} keeps its server beyond its transactions${pins === '' ? '' : `: ${pins}`}`
+  }
   if (isTaken && holder?.state === 'in session mode')
     return 'in session mode each client has a server to itself'
   const pool = `${user} at ${database}`
