@@ -57,7 +57,7 @@ function* leaves(value: unknown, name: string): Generator<[name: string, value: 
   } else if (isSection && Object.getPrototypeOf(value) === Object.prototype) {
     for (const [key, inner] of Object.entries(value)) {
       if (name === 'pool.sharing') yield [SHARING[key], inner]
-      else yield* leaves(inner, name === '' ? key : `${name}.${nameInFile(key)}`)
+      else yield* leaves(inner, name === '' ? nameInFile(key) : `${name}.${nameInFile(key)}`)
     }
   } else if (!SHOWN_ONLY.test(name)) yield [name, value]
 }

@@ -217,6 +217,7 @@ export function resolveConfig(context: ResolveContext, file: FileConfig): Config
   checkListeners(context, file)
   return {
     workers: file.workers,
+    workerTimeoutMs: file.worker_timeout,
     listen: {
       hosts: namesIn(listen.host) as [string, ...string[]],
       port: listen.port,

@@ -284,6 +284,11 @@ const user = z.strictObject(
 export const fileSchema = z.strictObject(
   {
     workers: option(integer(1, 64), 1, 'Processes that share the work; 1: one process does it all'),
+    worker_timeout: option(
+      duration,
+      '30s',
+      'One that does nothing any more for so long is replaced; 0: never',
+    ),
     listen,
     client,
     upstream,

@@ -372,6 +372,8 @@ export interface EmbeddedConfig {
 export interface Config {
   /** Processes behind the ports; 1: the one that was started. */
   workers: number
+  /** One that has not answered for so long is replaced; 0: never. */
+  workerTimeoutMs: number
   listen: ListenConfig
   client: ClientConfig
   upstream: UpstreamConfig

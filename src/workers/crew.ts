@@ -26,6 +26,8 @@ import { Reloading } from './reloading.ts'
 import { WorkerProcess } from './worker-process.ts'
 
 const TICK_MS = 50
+/** How often workers are asked whether they do anything. */
+const LOOK_MS = 500
 /** A worker that lived for less after its start is one that fails again and again. */
 const STEADY_MS = 10_000
 const PAUSE_MS = 100
@@ -51,6 +53,7 @@ export class Crew {
   #admin: Listener | null = null
   #ticker: NodeJS.Timeout | null = null
   #lastId = 0
+  #lookedAt = 0
   #given = 0
   #isStarted = false
   #stopping: Promise<void> | null = null
@@ -128,7 +131,10 @@ export class Crew {
       throw error
     }
     this.#isStarted = true
-    this.#ticker = setInterval(() => this.#desk.tick(), TICK_MS)
+    this.#ticker = setInterval(() => {
+      this.#desk.tick()
+      this.#look()
+    }, TICK_MS)
     this.#doors.retry()
   }
 
@@ -184,7 +190,11 @@ export class Crew {
   /** To the one that has least to do; of several to the one that was given one longest ago. */
   #give(key: string, handle: RawHandle): boolean {
     const load = (worker: WorkerProcess): number => this.#desk.clientsOf(worker.id) + worker.onTheWay
-    const [worker] = this.#ready().sort((a, b) => load(a) - load(b) || a.lastGiven - b.lastGiven)
+    const now = performance.now()
+    const late = (worker: WorkerProcess): number => (worker.isSilentAt(now) ? 1 : 0)
+    const [worker] = this.#ready().sort(
+      (a, b) => late(a) - late(b) || load(a) - load(b) || a.lastGiven - b.lastGiven,
+    )
     if (worker === undefined) return false
     worker.lastGiven = ++this.#given
     void worker.take(key, handle).then((isTaken) => {
@@ -197,6 +207,23 @@ export class Crew {
     const number = makerOf(pid, this.#config.workers)
     const worker = this.#ready().find((one) => one.number === number)
     await worker?.line.ask('cancel', { pid, key })
+  }
+
+  /** One that hangs keeps its clients, and what they hold, for good. Its end is told by `exit`. */
+  #look(): void {
+    const now = performance.now()
+    if (now - this.#lookedAt < LOOK_MS) return
+    this.#lookedAt = now
+    const { workerTimeoutMs } = this.#config
+    for (const worker of this.#workers) {
+      const silentMs = Math.round(worker.look(now))
+      if (workerTimeoutMs === 0 || silentMs <= workerTimeoutMs) continue
+      this.#log.error(
+        { worker: worker.number, pid: worker.pid, silent_ms: silentMs },
+        'a worker does nothing any more: it is killed and replaced',
+      )
+      worker.kill()
+    }
   }
 
   #onExit(worker: WorkerProcess, how: string): void {

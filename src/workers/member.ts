@@ -136,6 +136,7 @@ export class Member implements Membership {
       return this.#pooler
     }
     return {
+      look: () => true,
       ready: () => pooler().ready(),
       metrics: (from: number) => pooler().numbers.part(from),
       reloadWith: (config: Config) => {

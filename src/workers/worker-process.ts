@@ -16,6 +16,9 @@ const FLAG = '--liftoff-only'
 /** Two processes cannot have the same port for a debugger. */
 const DEBUGGER = /^--inspect/
 
+/** Who is asked and does not answer for longer is given no connection, as long as another one does. */
+const SILENT_MS = 1000
+
 export interface WorkerEvents {
   handlers: Handlers
   /** Called once. @param how a code or a signal */
@@ -34,6 +37,8 @@ export class WorkerProcess {
   onTheWay = 0
   /** When it was given one last, as a place in their order. */
   lastGiven = 0
+  /** Since when it owes the answer to `look`; 0: it owes none. */
+  #askedAt = 0
   readonly #process: ChildProcess
   readonly #neverBegan = Promise.withResolvers<never>()
 
@@ -83,6 +88,23 @@ export class WorkerProcess {
     } finally {
       this.onTheWay--
     }
+  }
+
+  /** Asks whether it still does anything. @returns for how long it has not said so, ms */
+  look(now: number): number {
+    if (!this.isReady) return 0
+    if (this.#askedAt > 0) return now - this.#askedAt
+    this.#askedAt = now
+    const answered = (): void => {
+      this.#askedAt = 0
+    }
+    this.line.ask('look').then(answered, answered)
+    return 0
+  }
+
+  /** It is asked, and has not answered at once. */
+  isSilentAt(now: number): boolean {
+    return this.#askedAt > 0 && now - this.#askedAt > SILENT_MS
   }
 
   kill(): void {

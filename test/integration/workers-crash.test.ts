@@ -130,6 +130,29 @@ describe('two workers', async () => {
     for (const client of clients.filter((client) => !here.includes(client))) await client.end()
   })
 
+  it('of which one hangs: others get the clients, and it is replaced', async () => {
+    const [one, other] = await pair(crew)
+    const victim = crew.processOf(one)
+    crew.rewrite('worker_timeout', '2s')
+    assert.equal((await (await crew.console()).query('reload')).error, null)
+    process.kill(victim, 'SIGSTOP')
+    await eventually(
+      () => crew.logged('a worker does nothing any more: it is killed and replaced').length === 1,
+      SOON_MS,
+    )
+    await one.closed
+    assert.equal((await other.query('select 1')).error, null)
+    await crew.ready()
+    assert.equal(crew.workers().includes(victim), false)
+    const [again] = await pair(crew)
+    assert.equal((await again.query('select 1')).error, null)
+    const [line] = crew.logged('a worker does nothing any more: it is killed and replaced')
+    assert.ok(Number(line?.silent_ms) > 2000)
+    crew.rewrite('worker_timeout', '30s')
+    assert.equal((await (await crew.console()).query('reload')).error, null)
+    for (const client of [other, again]) await client.end()
+  })
+
   it('of which one ends again and again: it is started after a pause', async () => {
     const killed = new Set<number>()
     for (let round = 0; round < 3; round++) {

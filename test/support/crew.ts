@@ -70,8 +70,9 @@ export class TestCrew {
   }
 
   /** Another configuration in the file. */
-  rewrite(section: string, keys: Record<string, unknown>): void {
-    this.#config[section] = { ...(this.#config[section] as object), ...keys }
+  rewrite(section: string, keys: Record<string, unknown> | string): void {
+    const isWhole = typeof keys === 'string'
+    this.#config[section] = isWhole ? keys : { ...(this.#config[section] as object), ...keys }
     writeFileSync(join(this.folder, 'config.yaml'), JSON.stringify(this.#config))
   }
 

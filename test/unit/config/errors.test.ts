@@ -56,7 +56,8 @@ describe('shape', () => {
       'config.yaml:6: pool.mode: expects one of session, transaction, statement, did you mean "transaction"?',
       'config.yaml:7: client: expects keys and values, indented below it',
       "config.yaml:9: listen.unix_socket_mode: expects three octal digits in quotes, like '0777', not 777",
-      'config.yaml:10: zebra: unknown key; known here: workers, listen, client, upstream, pool, session, ' +
+      'config.yaml:10: zebra: unknown key; known here: workers, worker_timeout, ' +
+        'listen, client, upstream, pool, session, ' +
         'databases, users, serverless, admin, log, embedded, shutdown',
       'config.yaml:12: databases.pgbouncer: this name is the console; use another, with "dbname" ' +
         'for the name in Postgres',

@@ -69,7 +69,9 @@ describe('docs/configuration.md', () => {
   }
 
   it('has a row for every key, and for no other', () => {
-    const found = docs.split('\n').filter((line) => /^\| `(workers|[a-z]+\.[a-z_.<>]+)` \|/.test(line))
+    const found = docs
+      .split('\n')
+      .filter((line) => /^\| `(workers|worker_timeout|[a-z]+\.[a-z_.<>]+)` \|/.test(line))
     assert.deepEqual(found, OPTIONS.map(row))
   })
 })
