@@ -21,7 +21,7 @@ import {
   size,
   text,
 } from './leaves.ts'
-import { embedded, shutdown } from './schema-process.ts'
+import { admin, embedded, log, shutdown } from './schema-process.ts'
 import { ownPins, session, sharing } from './schema-session.ts'
 
 const poolMode = choice('session', 'transaction', 'statement')
@@ -367,32 +367,8 @@ export const fileSchema = z.strictObject(
         leeway: option(duration, '30s', 'By how much clocks may differ'),
       }),
     }),
-    admin: section({
-      host: option(filledText, '127.0.0.1', 'Address of the admin HTTP server; `off`: none'),
-      port: option(port, 6490, 'Its port'),
-      users: option(
-        text,
-        '',
-        'Users who may do everything in the console (database `pgmux`), with commas between them',
-      ),
-      stats_users: option(text, '', 'Users who may look at everything there, and change nothing'),
-      dashboard: option(
-        choice('auto', 'password', 'off'),
-        'auto',
-        'A page at the admin port; auto: who is on this machine may look without a password',
-      ),
-    }),
-    log: section({
-      level: option(
-        choice('debug', 'info', 'warn', 'error'),
-        'info',
-        'Least important lines that are logged',
-      ),
-      format: option(choice('auto', 'pretty', 'json'), 'auto', 'auto: pretty on a terminal, else json'),
-      connections: option(boolean, false, 'A line for each client that comes, at level info'),
-      disconnections: option(boolean, false, 'A line for each client that goes, with reason and age'),
-      stats_period: option(duration, '1m', 'A line of averages that often, while there is traffic; 0: never'),
-    }),
+    admin,
+    log,
     embedded,
     shutdown,
   },
