@@ -1,5 +1,5 @@
-// The sections of config.yaml about the process itself: its admin port and log, the Postgres that it may start,
-// and its end. Part of schema.ts, with the same rules: shape only.
+// The sections of config.yaml about the process itself: its admin port and log, the Postgres that it may
+// start, and its end. Part of schema.ts, with the same rules: shape only.
 import { boolean, choice, duration, filledText, option, port, section, text } from './leaves.ts'
 
 export const embedded = section({
