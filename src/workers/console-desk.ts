@@ -10,7 +10,9 @@ const GAVE_UP = '57014'
 /** Who gives up waiting for these has them undone. */
 const WAITED_FOR = new Set(['PAUSE', 'SUSPEND'])
 /** Only one of them has what it names. */
-const FOR_ONE = new Set(['KILL_CLIENT'])
+const FOR_ONE = new Set(['KILL_CLIENT', 'CANCEL'])
+/** What one of them answers that has not got it. */
+const NOT_HERE = '22023'
 
 export class ConsoleDesk {
   readonly #workers: () => readonly WorkerProcess[]
@@ -27,13 +29,16 @@ export class ConsoleDesk {
   /** For the line to this worker. */
   handlersFor(id: number): Handlers {
     return {
-      rows: (command: string) => this.#rows(id, command),
-      act: (order: Order) => this.#act(id, order),
-      abandon: (order: number) => {
-        const known = this.#orders.get(`${id} ${order}`)
-        if (known !== undefined) for (const { line } of this.#workers()) line.tell('abandon', known)
-      },
+      rows: (command: string) => this.rows(id, command),
+      act: (order: Order) => this.act(id, order),
+      abandon: (order: number) => this.abandon(id, order),
     }
+  }
+
+  /** @param id of the worker that has given it; 0: the first process */
+  abandon(id: number, order: number): void {
+    const known = this.#orders.get(`${id} ${order}`)
+    if (known !== undefined) for (const { line } of this.#workers()) line.tell('abandon', known)
   }
 
   /** A signal: nobody waits for it. */
@@ -43,13 +48,14 @@ export class ConsoleDesk {
   }
 
   /** Those of the worker that asks first. One that is gone in the middle has no rows. */
-  async #rows(id: number, command: string): Promise<Value[][][]> {
+  async rows(id: number, command: string): Promise<Value[][][]> {
     const workers = [...this.#workers()].sort((a, b) => Number(b.id === id) - Number(a.id === id))
     const asked = workers.map(({ line }) => line.ask<Value[][]>('rows', command).catch(() => []))
     return Promise.all(asked)
   }
 
-  async #act(id: number, { id: order, command, argument }: Order): Promise<void> {
+  /** Resolves when all have done it. @throws ConsoleError */
+  async act(id: number, { id: order, command, argument }: Order): Promise<void> {
     const key = `${id} ${order}`
     const known = ++this.#lastOrder
     this.#orders.set(key, known)
@@ -61,7 +67,8 @@ export class ConsoleDesk {
     if (marks.length > 0) this.gates = marks[0]
     const errors = done.filter((one) => one.status === 'rejected').map(({ reason }) => reason as Error)
     // A worker that has gone in the middle has nothing left to be done.
-    const refused = errors.find((error) => error instanceof ConsoleError)
+    const refusals = errors.filter((error) => error instanceof ConsoleError)
+    const refused = refusals.find(({ code }) => code !== NOT_HERE) ?? refusals[0]
     if (refused === undefined || (FOR_ONE.has(command) && marks.length > 0)) return
     if (refused.code === GAVE_UP && WAITED_FOR.has(command)) await this.#undo(argument)
     throw refused

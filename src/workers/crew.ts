@@ -1,21 +1,21 @@
 // Several processes that share the work, as one pooler: the first process opens the ports, hands connections
 // to its workers, counts what is limited, and replaces a worker that has gone. It owns the workers and the
 // order of start and end. It reads no byte of a client and none of Postgres'.
-import { adminHandler } from '../admin/http.ts'
+import { AdminPort } from '../admin/port.ts'
 import type { ShutdownMode } from '../admin/console/types.ts'
 import type { Config } from '../config/types.ts'
 import { orForever } from '../config/units.ts'
 import type { Addresses } from '../listeners.ts'
 import type { RawHandle } from '../net/handed.ts'
-import { serveHttp } from '../net/http.ts'
-import type { Listener } from '../net/listen.ts'
 import { Counters } from '../observe/counters.ts'
 import type { Log } from '../observe/log.ts'
+import type { TailLine } from '../observe/log-tail.ts'
 import { Metrics, type MetricsPart, type MetricValues } from '../observe/metrics.ts'
 import { FIRST_PROCESS, SummedMetrics } from '../observe/summed-metrics.ts'
 import type { ReadAgain, SetPairs } from '../reload.ts'
 import { readUpstreamTls } from '../routing/upstream-tls.ts'
 import { ConsoleDesk } from './console-desk.ts'
+import { DashboardDesk } from './dashboard-desk.ts'
 import { Desk } from './desk.ts'
 import { Doors } from './doors.ts'
 import { makerOf } from '../frontend/cancel-keys.ts'
@@ -50,7 +50,8 @@ export class Crew {
   readonly house = { isEndNear: false }
   #config: Config
   #reloading: Reloading | null = null
-  #admin: Listener | null = null
+  readonly #dashboard: DashboardDesk
+  readonly #admin: AdminPort
   #ticker: NodeJS.Timeout | null = null
   #lastId = 0
   #lookedAt = 0
@@ -71,6 +72,14 @@ export class Crew {
     this.#desk = new Desk({ config: () => this.#config, tell })
     this.#consoles = new ConsoleDesk(() => this.#ready())
     this.#doors = new Doors((key, handle) => this.#give(key, handle))
+    this.#dashboard = new DashboardDesk({
+      config: () => this.#config,
+      log,
+      workers: () => this.#ready(),
+      consoles: this.#consoles,
+      reload: async () => this.#reloading?.now(),
+    })
+    this.#admin = new AdminPort(this, this.#dashboard)
   }
 
   /** What counts at present. */
@@ -80,8 +89,7 @@ export class Crew {
 
   /** Where it listens; only after `start`. */
   get addresses(): Addresses {
-    const admin = this.#admin === null ? null : { host: this.#config.admin.host, port: this.#admin.port }
-    return { ...this.#doors.addresses, admin }
+    return { ...this.#doors.addresses, admin: this.#admin.address }
   }
 
   /** Where its configuration comes from. */
@@ -121,21 +129,25 @@ export class Crew {
     const { admin } = this.#config
     await this.#doors.open(this.#config)
     try {
-      if (admin.host !== '') this.#admin = await this.#serveAdmin(admin)
+      await this.#admin.open(admin)
       const numbers = Array.from({ length: this.#config.workers }, (_, number) => number)
       await Promise.all(numbers.map((number) => this.#startWorker(number)))
     } catch (error) {
       this.#doors.close()
-      await this.#admin?.close()
+      await this.#admin.close()
       for (const worker of this.#workers) worker.kill()
       throw error
     }
     this.#isStarted = true
-    this.#ticker = setInterval(() => {
-      this.#desk.tick()
-      this.#look()
-    }, TICK_MS)
+    this.#ticker = setInterval(() => this.#tick(performance.now()), TICK_MS)
     this.#doors.retry()
+  }
+
+  #tick(now: number): void {
+    this.#desk.tick()
+    this.#look()
+    this.#dashboard.tick(now)
+    this.#admin.tick(now)
   }
 
   async #startWorker(number: number): Promise<void> {
@@ -173,6 +185,9 @@ export class Crew {
       set: (options: SetPairs) => this.#reloading?.set(options),
       shutdown: (mode: ShutdownMode) => this.#shutdown(mode),
       cancel: (request: CancelRequest) => this.#cancel(request),
+      log: (lines: readonly TailLine[]) => {
+        for (const line of lines) this.#log.tail?.add(line)
+      },
     }
   }
 
@@ -290,16 +305,12 @@ export class Crew {
       })
     }
     if (this.#ticker !== null) clearInterval(this.#ticker)
-    await this.#admin?.close()
+    await this.#admin.close()
     this.#metrics.close()
     this.#end.resolve()
   }
 
   // ---- the admin port ----
-
-  #serveAdmin(at: { host: string; port: number }): Promise<Listener> {
-    return serveHttp(at, adminHandler({ metrics: () => this.metrics(), ready: () => this.ready() }))
-  }
 
   /** Could a client get a server now, whichever worker it comes to? */
   async ready(): Promise<{ ok: boolean; reason: string }> {

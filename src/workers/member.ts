@@ -1,5 +1,6 @@
 // A worker's end: what its pooler asks of the first process, and what that asks of the pooler. It owns
 // nothing but the line; all decisions are the pooler's or the first process'.
+import type { Credentials, PoolKey, Taker } from '../admin/dashboard/types.ts'
 import type { ConsoleFellows, ShutdownMode } from '../admin/console/types.ts'
 import type { Config } from '../config/types.ts'
 import type { Fellows } from '../frontend/fellows.ts'
@@ -73,6 +74,8 @@ export class Member implements Membership {
     pooler.house.isSuspended = gates.isSuspended
     for (const name of gates.paused) marks.paused.add(name)
     for (const name of gates.disabled) marks.disabled.add(name)
+    // Without an admin port nobody would read it.
+    if (pooler.config.admin.host !== '') pooler.desk.follow((lines) => this.#line.tell('log', lines))
   }
 
   limits(shared: SharedLimits): Limits {
@@ -144,6 +147,10 @@ export class Member implements Membership {
       },
       pause: () => pooler().pause(),
       resume: () => pooler().resume(),
+      reading: (taker: Taker) => pooler().desk.reading(taker),
+      part: () => pooler().desk.part(false),
+      held: (keys: readonly PoolKey[]) => pooler().desk.held(keys),
+      check: (credentials: Credentials) => pooler().desk.check(credentials),
       rows: (command: string) => pooler().consoleDoor.elsewhere.rows(command),
       act: async ({ id, command, argument }: Order): Promise<GateMarks> => {
         await pooler().consoleDoor.elsewhere.act(id, command, argument)

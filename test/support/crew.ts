@@ -30,7 +30,7 @@ export class TestCrew {
   readonly program: Program
   readonly folder: string
   readonly webPort: number
-  readonly #adminPort: number
+  readonly adminPort: number
   readonly #postgres: TestPostgres
   readonly #config: Record<string, unknown>
 
@@ -43,7 +43,7 @@ export class TestCrew {
     this.program = program
     this.folder = rest.folder
     this.webPort = rest.webPort
-    this.#adminPort = more.adminPort
+    this.adminPort = more.adminPort
     this.#postgres = postgres
     this.#config = more.config
   }
@@ -112,7 +112,7 @@ export class TestCrew {
   }
 
   async get(path: string): Promise<{ status: number; text: string }> {
-    const answer = await fetch(`http://127.0.0.1:${this.#adminPort}${path}`)
+    const answer = await fetch(`http://127.0.0.1:${this.adminPort}${path}`)
     return { status: answer.status, text: await answer.text() }
   }
 

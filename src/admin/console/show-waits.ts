@@ -133,7 +133,7 @@ interface Limit {
 }
 
 /** Who is most in the way, and what to do about it. */
-function blame(holders: readonly Holder[], option: string): Pick<Cause, 'advice' | 'holder'> {
+export function blame(holders: readonly Holder[], option: string): Pick<Cause, 'advice' | 'holder'> {
   const [holder] = holders
   if (holder === undefined) return { holder: null, advice: `Raise ${option}.` }
   const { client, state, pins } = holder

@@ -1,12 +1,24 @@
 // What the dashboard is told by one process that does all the work.
 import type { Config } from '../../config/types.ts'
-import type { LogTail } from '../../observe/log-tail.ts'
+import type { LogTail, TailLine } from '../../observe/log-tail.ts'
 import type { Console } from '../console/console.ts'
 import type { Command, Operator } from '../console/types.ts'
 import { type CheckingHouse, checkCredentials } from './check.ts'
-import { partOf } from './part.ts'
+import { LogLines } from './log-lines.ts'
+import { heldOf, partOf } from './part.ts'
 import { Lateness, type Numbers, readingOf } from './reading.ts'
-import type { Act, AuthFailure, Credentials, Desk, Part, Reading, Taker, Value } from './types.ts'
+import type {
+  Act,
+  AuthFailure,
+  Credentials,
+  Desk,
+  HeldRow,
+  Part,
+  PoolKey,
+  Reading,
+  Taker,
+  Value,
+} from './types.ts'
 
 /** The process, as far as it is needed here. */
 export interface Shown {
@@ -19,6 +31,8 @@ export class LocalDesk implements Desk {
   readonly workers = 1
   readonly #of: Shown
   readonly #lateness = new Lateness()
+  readonly #lines = new LogLines()
+  #tell: ((lines: readonly TailLine[]) => void) | null = null
   #lastAct = 0
 
   constructor(of: Shown) {
@@ -39,6 +53,14 @@ export class LocalDesk implements Desk {
 
   tick(now: number): void {
     this.#lateness.tick(now)
+    const lines = this.#tell === null ? [] : this.#lines.take(now)
+    if (lines.length > 0) this.#tell?.(lines)
+  }
+
+  /** What the log says is told to somebody else from now on. */
+  follow(tell: (lines: readonly TailLine[]) => void): void {
+    this.#tell = tell
+    if (this.tail !== null) this.tail.listener = (line) => this.#lines.add(line)
   }
 
   /** The numbers of this process. */
@@ -53,6 +75,11 @@ export class LocalDesk implements Desk {
   /** What this process has to show. @param isAlone no other process adds to it */
   part(isAlone: boolean): Part {
     return partOf(this.#of.consoleDoor.source, isAlone)
+  }
+
+  /** Who has the servers of these pools here. */
+  held(keys: readonly PoolKey[]): HeldRow[] {
+    return heldOf(this.#of.consoleDoor.source, keys)
   }
 
   parts(): readonly Part[] {

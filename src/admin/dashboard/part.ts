@@ -7,18 +7,20 @@ import type { Shape } from '../../sql/shapes.ts'
 import type { Value } from '../../wire/rows.ts'
 import { idOf } from '../console/ids.ts'
 import { hosts } from '../console/show-hosts.ts'
-import { causeOf, stateInWords } from '../console/show-waits.ts'
+import { blame, causeOf, stateInWords } from '../console/show-waits.ts'
 import type { ConsoleSource } from '../console/types.ts'
-import type { Holder } from '../console/holders.ts'
+import { type Holder, holdersOf, IN_USE } from '../console/holders.ts'
 import { Top } from './top.ts'
 import type {
   CauseRow,
   ErrorRow,
+  HeldRow,
   HolderRow,
   HostRow,
   LeakRow,
   Part,
   PinRow,
+  PoolKey,
   PoolRow,
   RecentRow,
   State,
@@ -122,6 +124,24 @@ function causesOf(source: ConsoleSource, entries: readonly PoolEntry[]): CauseRo
       holder: holder === null ? null : holderRow(holder, source.time.now),
     }
   })
+}
+
+/** Who has the servers of these pools here. */
+export function heldOf(source: ConsoleSource, keys: readonly PoolKey[]): HeldRow[] {
+  const { now } = source.time
+  const wanted = new Set(keys.map(([database, user]) => JSON.stringify([database, user])))
+  const rows: HeldRow[] = []
+  for (const entry of source.router.entries()) {
+    const { database, user } = entry
+    if (!wanted.has(JSON.stringify([database, user]))) continue
+    const holders = holdersOf([entry])
+    const states: Record<string, number> = {}
+    for (const { state } of holders) states[state] = (states[state] ?? 0) + 1
+    const { holder, advice } = blame(holders, 'pool.size')
+    const rank = holder === null ? IN_USE.length : IN_USE.indexOf(holder.state)
+    rows.push({ database, user, states, rank, holder: holder && holderRow(holder, now), advice })
+  }
+  return rows
 }
 
 function holderRow(holder: Holder, now: number): HolderRow {

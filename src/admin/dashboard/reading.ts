@@ -1,8 +1,8 @@
 // The numbers of this process at this moment. Reads; changes nothing but its own record of how late the
 // event loop was.
-import type { Counters } from '../../observe/counters.ts'
+import { type Counters, TIME_BOUNDS_MS } from '../../observe/counters.ts'
 import type { ConsoleSource } from '../console/types.ts'
-import type { Reading, Taker } from './types.ts'
+import { COUNTS, GAUGES, type Reading, type Taker } from './types.ts'
 
 /** The step of the coarse clock, by which lateness is seen. */
 const TICK_MS = 50
@@ -33,13 +33,29 @@ export class Lateness {
   }
 }
 
-export function readingOf(source: ConsoleSource, numbers: Numbers, lateness: number): Reading {
-  const buckets = numbersOf(numbers)
-  const { counts, queries, waits } = buckets
+/** Of a process that serves no client: what it takes of the machine. */
+export function bareReading(lateness: number): Reading {
+  const nothing = new Array<number>(TIME_BOUNDS_MS.length + 1).fill(0)
+  return {
+    counts: [...new Array<number>(COUNTS.length - 1).fill(0), cpuSeconds()],
+    gauges: [...new Array<number>(GAUGES.length - 1).fill(0), process.memoryUsage.rss()],
+    maxima: [0, lateness],
+    queries: nothing,
+    waits: nothing,
+  }
+}
+
+function cpuSeconds(): number {
   const { user, system } = process.cpuUsage()
+  return (user + system) / MICROS
+}
+
+/** Of this process. @param lateness as its owner has seen it */
+export function readingOf(source: ConsoleSource, numbers: Numbers, lateness: number): Reading {
+  const { counts, queries, waits } = numbersOf(numbers)
   const { gauges, oldestWait } = presentOf(source)
   return {
-    counts: [...counts, (user + system) / MICROS],
+    counts: [...counts, cpuSeconds()],
     gauges: [...gauges, process.memoryUsage.rss()],
     maxima: [oldestWait, lateness],
     queries,

@@ -176,6 +176,21 @@ export interface Part {
   readonly recent: readonly RecentRow[]
 }
 
+/** A pool, by its names. */
+export type PoolKey = readonly [database: string, user: string]
+
+/** Who has the servers of a pool in one process, for clients that wait in another. */
+export interface HeldRow {
+  readonly database: string
+  readonly user: string
+  /** How many servers do what. */
+  readonly states: Readonly<Record<string, number>>
+  /** How much its holder is in the way: the smaller, the more. */
+  readonly rank: number
+  readonly holder: HolderRow | null
+  readonly advice: string
+}
+
 /** A name and a password that somebody has sent, and from where. */
 export interface Credentials {
   readonly user: string
