@@ -59,7 +59,8 @@ describe('of two workers', async () => {
     })
     const [pool] = now.pools
     assert.equal(now.pools.length, 1, 'one row for both')
-    assert.equal((pool?.clients_idle ?? 0) + (pool?.clients_active ?? 0), 4)
+    assert.ok(pool !== undefined)
+    assert.equal(pool.clients_idle + pool.clients_active + pool.clients_waiting, 4)
     const sample = await events.next('sample', ({ values }) => values.clients_idle === 4)
     assert.ok((sample.values.rss ?? 0) > 100e6, 'three processes')
     await Promise.all(all.map((client) => client.end()))
