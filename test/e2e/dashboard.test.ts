@@ -191,15 +191,24 @@ suite('the dashboard in Chromium', { skip: NO_BROWSER || false, concurrency: 2 }
     test('a database is paused, and goes on', async () => {
       const rig = await startShown(postgres, ONE)
       const client = await enter(rig, 'an application')
-      await client.query('select 1')
+      await client.query('begin')
       const viewer = await Viewer.open(browser, rig)
       await viewer.login(ADMIN)
       const { page } = viewer
       const { database } = postgres
       await page.getByRole('table', { name: 'Pools' }).getByRole('link', { name: database }).click()
       const panel = page.getByRole('dialog', { name: `Database ${database}` })
-      await panel.getByRole('button', { name: 'Pause' }).click()
-      await page.getByRole('button', { name: 'PAUSE', exact: true }).click()
+      const pause = async (): Promise<void> => {
+        await panel.getByRole('button', { name: 'Pause' }).click()
+        await page.getByRole('button', { name: 'PAUSE', exact: true }).click()
+      }
+      await pause()
+      await page.getByText(`${database} is being paused: transactions may end.`).waitFor()
+      assert.ok(await panel.getByRole('button', { name: 'Pause' }).isDisabled(), 'it is under way')
+      await panel.getByRole('button', { name: 'Resume' }).click()
+      await page.getByText(`${database} goes on.`).waitFor()
+      assert.equal((await client.query('commit')).tag, 'COMMIT')
+      await pause()
       await page.getByText(`${database} is paused: no server is left.`).waitFor()
       await page.keyboard.press('Escape')
       client.send(m.query('select 9'))

@@ -1,13 +1,15 @@
 // Acting: the buttons (any with data-act), who may press them, the question before what hurts, and what
 // came of it. One listener for all buttons: they come and go each second.
 /** @import { Me } from './types.js' */
-import { act, wordsOf } from './api.js'
+import { act, Refused, wordsOf } from './api.js'
 import { byId, h, setAttribute, setText, show } from './dom.js'
 import { hindranceOf } from './session.js'
 
 /** Notes in the page at most. */
 const NOTES_MAX = 4
 const NOTE_MS = 10_000
+/** SQLSTATE of a RESUME where nothing is paused. */
+const NOT_PAUSED = '55000'
 
 /**
  * @typedef {object} Deed
@@ -59,7 +61,9 @@ const DEEDS = {
 }
 
 export class Actions {
-  constructor() {
+  /** @param {() => void} onRefused the server says that one may not, or not any more */
+  constructor(onRefused) {
+    this.onRefused = onRefused
     this.hindrance = 'To act, log in as a user of admin.users.'
     /** Commands that have not answered yet. @type {Map<string, AbortController>} */
     this.pending = new Map()
@@ -134,11 +138,12 @@ export class Actions {
     if (this.pending.has(key)) return
     if (deed.hurts !== '' && !(await this.sure(deed, command, object))) return
     // Who pauses and then resumes has given up the pause, also where it still waits.
-    if (command === 'RESUME') this.pending.get(`PAUSE ${argument}`)?.abort()
+    const pause = command === 'RESUME' ? this.pending.get(`PAUSE ${argument}`) : undefined
+    pause?.abort()
     const end = new AbortController()
     this.pending.set(key, end)
-    const waiting =
-      command === 'PAUSE' ? this.note(`${object} is being paused: transactions may end.`, 'fair') : null
+    const text = `${object} is being paused: transactions may end.`
+    const waiting = command === 'PAUSE' ? this.note(text, 'fair') : null
     this.refresh()
     try {
       await act(command, argument, end.signal)
@@ -147,11 +152,27 @@ export class Actions {
         'good',
       )
     } catch (error) {
-      if (!end.signal.aborted) this.note(`${command}: ${wordsOf(error)}`, 'bad')
+      // Giving up was enough.
+      const isDone = pause !== undefined && error instanceof Refused && error.code === NOT_PAUSED
+      if (isDone)
+        this.note(
+          deed.done.replace('%', () => object),
+          'good',
+        )
+      else if (!end.signal.aborted) this.onFailure(command, error)
     }
     waiting?.remove()
     this.pending.delete(key)
     this.refresh()
+  }
+
+  /**
+   * @param {string} command
+   * @param {unknown} error
+   */
+  onFailure(command, error) {
+    this.note(`${command}: ${wordsOf(error)}`, 'bad')
+    if (error instanceof Refused && (error.status === 401 || error.status === 403)) this.onRefused()
   }
 
   refresh() {

@@ -10,12 +10,14 @@ export class Refused extends Error {
   /**
    * @param {number} status of HTTP; 0: nothing has come
    * @param {string} message
-   * @param {string} [hint]
+   * @param {{ hint?: string, code?: string }} [more]
    */
-  constructor(status, message, hint = '') {
+  constructor(status, message, { hint = '', code = '' } = {}) {
     super(message)
     this.status = status
     this.hint = hint
+    /** SQLSTATE, of what the console refuses. */
+    this.code = code
   }
 }
 
@@ -34,8 +36,8 @@ async function ask(path, options) {
   }
   const body = await response.json().catch(() => ({}))
   if (response.ok) return body
-  const { error = `pgmux has answered with status ${response.status}.`, hint = '' } = body
-  throw new Refused(response.status, String(error), String(hint))
+  const { error = `pgmux has answered with status ${response.status}.`, hint, code } = body
+  throw new Refused(response.status, String(error), { hint, code })
 }
 
 /**

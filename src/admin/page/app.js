@@ -20,7 +20,7 @@ const AGAIN_MS = 2000
 
 class Page {
   constructor() {
-    this.actions = new Actions()
+    this.actions = new Actions(() => void this.session.refresh().catch(() => {}))
     this.session = new Session((me) => this.onMe(me))
     this.state = new State(this.actions)
     this.pools = new Pools(this.actions)

@@ -39,7 +39,7 @@ export const KINDS = [
     ],
   },
   {
-    ...{ id: 'waits', title: 'How long clients wait for a server, at most', say: took, least: 10 },
+    ...{ id: 'waits', title: 'Waiting for a server, at most', say: took, least: 10 },
     lines: [
       ['oldest_wait', 'the first in the queue'],
       ['wait_p99', '99 % (p99)'],

@@ -18,6 +18,7 @@ export class Log {
     this.text = /** @type {HTMLInputElement} */ (byId('log-text'))
     this.pause = /** @type {HTMLButtonElement} */ (byId('log-pause'))
     this.isPaused = false
+    this.isAnew = true
     /** Lines that came while it was paused. */
     this.held = 0
     /** @type {Kept[]} */
@@ -36,14 +37,14 @@ export class Log {
 
   /** @param {readonly LogLine[]} lines */
   add(lines) {
-    if (this.isAnew === true) this.kept = []
+    if (this.isAnew) this.kept = []
     for (const line of lines) {
       const rank = /** @type {Record<string, number>} */ (RANKS)[line.level] ?? 1
       this.kept.push({ line, rank, text: textOf(line), node: null })
     }
     const gone = this.kept.splice(0, Math.max(0, this.kept.length - LINES_MAX))
     if (this.isPaused) this.held += lines.length
-    else if (this.isAnew === true) this.redraw()
+    else if (this.isAnew) this.redraw()
     else this.append(lines.length, gone)
     this.isAnew = false
     this.count()

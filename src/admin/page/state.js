@@ -3,6 +3,7 @@
 // change.
 /** @import { Actions } from './actions.js' */
 /** @import { Cause, Line, Snapshot } from './types.js' */
+import { adviceOf, clientsOf, culpritOf, keyOf, sentenceOf, titleOf, troublesOf } from './causes.js'
 import { byId, h, setAttribute, setOrder, setPairs, setText, show } from './dom.js'
 import { pinsInWords } from './pin-words.js'
 import * as words from './words.js'
@@ -26,12 +27,11 @@ export class State {
 
   /** @param {Snapshot} snapshot */
   update(snapshot) {
-    const { level, text, topic } = words.sentenceOf(snapshot)
+    const { level, text, topic } = sentenceOf(snapshot)
     setText(byId('sentence'), text)
     setAttribute(byId('state'), 'data-level', level)
     this.announce(topic, text)
-    const waiting = snapshot.causes.reduce((sum, { clients }) => sum + clients, 0)
-    document.title = level === 'good' ? 'pgmux: all is well' : `${titleOf(snapshot, waiting)} \u2013 pgmux`
+    document.title = level === 'good' ? 'pgmux: all is well' : `${shortOf(snapshot)} \u2013 pgmux`
     setText(byId('about'), about(snapshot))
     for (const [key, , say] of TILES) setText(/** @type {Node} */ (this.tiles.get(key)), say(snapshot))
     this.drawCards(snapshot)
@@ -53,8 +53,12 @@ export class State {
   /** @param {Snapshot} snapshot */
   drawCards({ at, state, causes }) {
     const place = byId('causes')
-    const order = causes.map((cause) => {
-      const key = words.keyOf(cause)
+    const seen = new Map()
+    const order = troublesOf(causes).map((cause) => {
+      // Several processes may have the same cause.
+      const count = (seen.get(keyOf(cause)) ?? 0) + 1
+      seen.set(keyOf(cause), count)
+      const key = `${keyOf(cause)} ${count}`
       const found = this.cards.get(key) ?? { card: newCard(), seenAt: at }
       found.seenAt = at
       this.cards.set(key, found)
@@ -64,7 +68,7 @@ export class State {
     for (const [key, { card, seenAt }] of this.cards) {
       if (seenAt === at) continue
       setAttribute(card, 'data-over', 'yes')
-      setText(part(card, 'badge'), 'Nobody waits for this any more')
+      setText(part(card, 'badge'), 'Nobody waits long for this any more')
       const isLooked = card.contains(document.activeElement) || card.matches(':hover')
       if (at - seenAt < LINGER_MS || (isLooked && at - seenAt < 4 * LINGER_MS)) order.push(card)
       else {
@@ -82,16 +86,17 @@ export class State {
    * @param {{ at: number, isAllPaused: boolean }} now
    */
   fill(card, cause, { at, isAllPaused }) {
-    const { database, user, clients, longest_ms: longest, holder, advice, reason } = cause
+    const { database, user, clients, longest_ms: longest, reason } = cause
+    const holder = culpritOf(cause)
     setAttribute(card, 'data-over', null)
     setAttribute(card, 'data-reason', reason)
     const first = clients === 1 ? 'for' : 'the first for'
     const badge = `${words.waiting(clients)}, ${first} ${duration(longest)}`
     setText(part(card, 'badge'), badge)
-    setText(part(card, 'title'), words.titleOf(cause))
+    setText(part(card, 'title'), titleOf(cause))
     setText(part(card, 'pool'), `database ${database}, user ${user}`)
     setText(part(card, 'what'), sentence(cause.cause))
-    setText(part(card, 'advice'), advice)
+    setText(part(card, 'advice'), adviceOf(cause))
     const who = part(card, 'holder')
     show(who, holder !== null)
     const id = holder?.id ?? null
@@ -110,7 +115,9 @@ export class State {
    * @param {Cause} cause
    * @param {boolean} isAllPaused
    */
-  buttons(card, { database, reason, holder }, isAllPaused) {
+  buttons(card, cause, isAllPaused) {
+    const { database, reason } = cause
+    const holder = culpritOf(cause)
     const id = holder?.id ?? null
     const [kill, cancel, resume] = /** @type {NodeListOf<HTMLButtonElement>} */ (
       card.querySelectorAll('.act button')
@@ -188,11 +195,9 @@ function sentence(text) {
   return text === '' ? '' : `${text.charAt(0).toUpperCase()}${text.slice(1)}.`
 }
 
-/**
- * @param {Snapshot} snapshot
- * @param {number} waiting
- */
-function titleOf({ state }, waiting) {
+/** @param {Snapshot} snapshot */
+function shortOf({ state, causes }) {
+  const waiting = clientsOf(troublesOf(causes))
   if (waiting > 0) return `${number(waiting)} ${waiting === 1 ? 'waits' : 'wait'}`
   return state === 'active' ? 'look here' : state
 }

@@ -11,6 +11,7 @@ interface Words {
   bytes(count: number): string
   instant(text: string | null): number | null
   titleOf(cause: object): string
+  adviceOf(cause: object): string
   sentenceOf(snapshot: object): { level: string; text: string; topic: string }
 }
 
@@ -23,7 +24,7 @@ interface Past {
 
 const folder = new URL('../../../src/admin/page/', import.meta.url)
 const part = async (name: string): Promise<unknown> => import(new URL(name, folder).href)
-const words = (await part('words.js')) as Words
+const words = { ...((await part('words.js')) as object), ...((await part('causes.js')) as object) } as Words
 const { Past } = (await part('history.js')) as { Past: new () => Past }
 const { PIN_WORDS } = (await part('pin-words.js')) as { PIN_WORDS: Record<string, string> }
 
@@ -105,6 +106,19 @@ suite('the sentence about the state', () => {
   ]
   for (const [name, causes, more, expected] of cases)
     test(name, () => assert.equal(sentence(causes, more), expected))
+
+  test('blames nobody who is in the way by chance', () => {
+    const idle = { ...CAUSE, cause: '5 idle in transaction', advice: 'KILL_CLIENT 7' }
+    const at = (seconds: number) => ({
+      ...idle,
+      holder: { ...HOLDER, state: 'idle in transaction', seconds },
+    })
+    assert.equal(words.titleOf(at(0)), 'The pool is too small: all its servers are at work')
+    assert.doesNotMatch(words.adviceOf(at(0)), /KILL/)
+    assert.equal(words.titleOf(at(1)), '5 clients are idle in transactions')
+    assert.equal(words.adviceOf(at(1)), 'KILL_CLIENT 7')
+    assert.match(sentence([at(1)]), /because client 7 and 4 others have begun transactions and do nothing/)
+  })
 
   test('is about the same while only its numbers change', () => {
     const of = (cause: object): string =>
