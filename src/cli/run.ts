@@ -132,9 +132,9 @@ function announce(pooler: Running, postgres: EmbeddedPostgres | null): void {
   )
   if (addresses.unixSocket !== '') lines.push(`clients: ${addresses.unixSocket}`)
   if (addresses.admin !== null) {
-    lines.push(
-      `admin: http://${shown(addresses.admin.host)}:${addresses.admin.port}/metrics /healthz /readyz`,
-    )
+    const at = `http://${shown(addresses.admin.host)}:${addresses.admin.port}`
+    if (config.admin.dashboard !== 'off') lines.push(`dashboard: ${at}/`)
+    lines.push(`admin: ${at}/metrics /healthz /readyz`)
   }
   const web = addresses.serverless
   if (web !== null) {

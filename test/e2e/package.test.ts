@@ -127,11 +127,11 @@ test('the packed library: its types, and the examples of examples/library', asyn
   await seen.end()
   assert.deepEqual(await watch.stop(), [0, null])
   const kinds = watch.said.slice(1).map((line) => (JSON.parse(line) as { what: string }).what)
-  for (const kind of ['in', 'slow', 'pin', 'out'])
+  for (const kind of ['in', 'statement', 'pin', 'out'])
     assert.ok(kinds.includes(kind), `${kind}: ${watch.said.join('\n')}`)
 })
 
-test('the packed pgmux answers the script of docs/from-neon.md, with both drivers', async () => {
+test('the packed pgmux has its dashboard, and answers the script of docs/from-neon.md', async () => {
   const postgres = await getPostgres()
   const installed = join(folder, 'node_modules')
   const page = await readFile(join(installed, 'pgmux', 'docs', 'from-neon.md'), 'utf8')
@@ -140,14 +140,18 @@ test('the packed pgmux answers the script of docs/from-neon.md, with both driver
   await writeFile(join(folder, 'ask.mjs'), script)
   const args = ['--upstream', postgres.url, '--listen', '127.0.0.1:0', '--serverless', '127.0.0.1:0']
   const bin = join(installed, 'pgmux', 'bin', 'pgmux.js')
-  const child = spawn(process.execPath, [bin, ...args, '--admin', 'off'], { cwd: folder })
+  const child = spawn(process.execPath, [bin, ...args, '--admin', '127.0.0.1:0'], { cwd: folder })
   after(() => child.kill('SIGKILL'))
-  let origin: string | undefined
+  let [origin, dashboard]: (string | undefined)[] = []
   for await (const line of createInterface({ input: child.stdout })) {
     origin ??= /POST (http:\/\/[^/]+)\/sql/.exec(line)?.[1]
+    dashboard ??= /^pgmux dashboard: (http:\S+\/)$/.exec(line)?.[1]
     if (line.startsWith('pgmux connect')) break
   }
   assert.ok(origin !== undefined, 'it says where the endpoint is')
+  assert.ok(dashboard !== undefined, 'it says where the dashboard is')
+  for (const path of ['', 'dashboard/app.js', 'dashboard/style.css', 'dashboard/uplot.js'])
+    assert.equal((await fetch(new URL(path, dashboard))).status, 200, path)
   const { user, password, database } = postgres
   const env = {
     ...process.env,

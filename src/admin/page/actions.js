@@ -14,7 +14,8 @@ const NOT_PAUSED = '55000'
 /**
  * @typedef {object} Deed
  * @property {string} label
- * @property {string} hurts what the question before it says; '' : none is asked. `%` stands for the object
+ * @property {string} [question] asked before it; `%` stands for the object
+ * @property {string} hurts what is said there; '' : nothing is asked
  * @property {string} done
  * @property {string} [all] the object where no name is given
  */
@@ -23,23 +24,27 @@ const NOT_PAUSED = '55000'
 const DEEDS = {
   KILL_CLIENT: {
     label: 'Cut off client',
+    question: 'Cut off client %?',
     hurts:
       'Client % is cut off at once. Its transaction is rolled back, and its application reads error 57P01.',
     done: 'Client % is cut off.',
   },
   CANCEL: {
     label: 'Cancel its statement',
+    question: 'Cancel the statement of client %?',
     hurts:
       'What client % runs or waits for is cancelled. Its application reads error 57014 and stays connected.',
     done: 'The statement of client % is cancelled.',
   },
   KILL: {
     label: 'Cut off all',
+    question: 'Cut off all of database %?',
     hurts: 'All clients of database % are cut off, its servers are closed, and it stays paused until RESUME.',
     done: 'Database % is cut off and paused.',
   },
   PAUSE: {
     label: 'Pause',
+    question: 'Pause %?',
     hurts: 'New work of % waits from now on. Transactions that run may end. Clients wait until RESUME.',
     done: '% is paused: no server is left.',
     all: 'all databases',
@@ -53,6 +58,7 @@ const DEEDS = {
   },
   DISABLE: {
     label: 'Disable',
+    question: 'Refuse new clients of database %?',
     hurts: 'New clients of database % are refused from now on. Those that are in go on.',
     done: 'Database % takes no new clients.',
   },
@@ -69,6 +75,7 @@ export class Actions {
     this.pending = new Map()
     this.dialog = /** @type {HTMLDialogElement} */ (byId('confirm'))
     this.notes = byId('notes')
+    document.addEventListener('close', () => this.settle(), true)
     document.addEventListener('click', ({ target }) => {
       const button = target instanceof Element ? target.closest('[data-act]') : null
       if (button instanceof HTMLButtonElement)
@@ -147,18 +154,11 @@ export class Actions {
     this.refresh()
     try {
       await act(command, argument, end.signal)
-      this.note(
-        deed.done.replace('%', () => object),
-        'good',
-      )
+      this.note(about(deed.done, object), 'good')
     } catch (error) {
       // Giving up was enough.
       const isDone = pause !== undefined && error instanceof Refused && error.code === NOT_PAUSED
-      if (isDone)
-        this.note(
-          deed.done.replace('%', () => object),
-          'good',
-        )
+      if (isDone) this.note(about(deed.done, object), 'good')
       else if (!end.signal.aborted) this.onFailure(command, error)
     }
     waiting?.remove()
@@ -185,14 +185,11 @@ export class Actions {
    * @param {string} object
    * @returns {Promise<boolean>}
    */
-  sure({ label, hurts }, command, object) {
+  sure({ question = '', hurts }, command, object) {
     const { dialog } = this
     if (dialog.open) return Promise.resolve(false)
-    setText(byId('confirm-title'), /^\d+$/.test(object) ? `${label} ${object}?` : `${label}: ${object}?`)
-    setText(
-      byId('confirm-text'),
-      hurts.replace('%', () => object),
-    )
+    setText(byId('confirm-title'), about(question, object))
+    setText(byId('confirm-text'), about(hurts, object))
     setText(byId('confirm-yes'), command)
     dialog.returnValue = ''
     dialog.showModal()
@@ -200,6 +197,12 @@ export class Actions {
     return new Promise((resolve) => {
       dialog.addEventListener('close', () => resolve(dialog.returnValue === 'yes'), { once: true })
     })
+  }
+
+  /** Notes can be seen and read only in the dialog that is open, if one is. */
+  settle() {
+    const place = [...document.querySelectorAll('dialog[open]')].at(-1) ?? document.body
+    if (this.notes.parentElement !== place) place.append(this.notes)
   }
 
   /**
@@ -211,12 +214,21 @@ export class Actions {
     const close = h('button', { type: 'button', class: 'plain', 'aria-label': 'Close this note' }, '\u00d7')
     const note = h('div', { class: `note ${level}` }, h('p', {}, text), close)
     close.addEventListener('click', () => note.remove())
+    this.settle()
     this.notes.append(note)
     while (this.notes.children.length > NOTES_MAX) this.notes.firstElementChild?.remove()
     // A mistake stays until it is read.
     if (level === 'good') setTimeout(() => note.remove(), NOTE_MS)
     return note
   }
+}
+
+/**
+ * @param {string} text
+ * @param {string} object
+ */
+function about(text, object) {
+  return text.replace('%', () => object)
 }
 
 /**

@@ -192,7 +192,7 @@ export class Chart {
         {},
         ...kind.lines.map(([, label], at) => ({
           ...{ label, stroke: colour(`--line-${at + 1}`), width: 2, dash: DASHES[at] },
-          points: { show: false },
+          points: { show: false, size: 4, filter: alone },
         })),
       ],
       hooks: { setCursor: [(plot) => this.say(plot.cursor.idx ?? null)] },
@@ -202,8 +202,9 @@ export class Chart {
   /** Where times stand below the lines: whole minutes. */
   times() {
     const step = TIME_STEPS.find((seconds) => this.range / seconds <= 6) ?? this.range
-    const end = (this.now ?? 0) / 1000
-    const first = Math.ceil((end - this.range) / step) * step
+    // One at the very end would be cut off.
+    const end = (this.now ?? 0) / 1000 - this.range / 20
+    const first = Math.ceil((end - this.range * 0.95) / step) * step
     return Array.from({ length: Math.floor((end - first) / step) + 1 }, (_, at) => first + at * step)
   }
 
@@ -242,6 +243,19 @@ export class Chart {
     }
     this.details.append(table)
   }
+}
+
+/**
+ * Points without neighbours, which no line would show.
+ * @param {uPlot} plot
+ * @param {number} line
+ */
+function alone(plot, line) {
+  const values = plot.data[line]
+  const found = []
+  for (const [at, value] of values.entries())
+    if (value != null && values[at - 1] == null && values[at + 1] == null) found.push(at)
+  return found
 }
 
 /** @param {number} seconds since 1970 */

@@ -105,6 +105,8 @@ export class State {
     setAttribute(link, 'href', id === null ? null : `#client=${id}`)
     if (holder !== null) setPairs(part(card, 'facts'), factsOf(holder, at))
     const { statement = '' } = holder ?? {}
+    const isRunning = holder?.state.startsWith('active') === true
+    setText(part(card, 'term'), isRunning ? 'statement' : 'last statement')
     show(part(card, 'ran'), statement !== '')
     setText(part(card, 'statement'), statement)
     this.buttons(card, cause, isAllPaused)
@@ -119,7 +121,7 @@ export class State {
     const { database, reason } = cause
     const holder = culpritOf(cause)
     const id = holder?.id ?? null
-    const [kill, cancel, resume] = /** @type {NodeListOf<HTMLButtonElement>} */ (
+    const [cancel, kill, resume] = /** @type {NodeListOf<HTMLButtonElement>} */ (
       card.querySelectorAll('.act button')
     )
     const isAtWork = holder?.state.startsWith('active') === true
@@ -130,7 +132,7 @@ export class State {
     ]))
       show(button, isWanted)
     this.actions.dress(kill, 'KILL_CLIENT', String(id), `Cut off client ${id} (KILL_CLIENT)`)
-    this.actions.dress(cancel, 'CANCEL', String(id), `Cancel the statement of client ${id}`)
+    this.actions.dress(cancel, 'CANCEL', String(id), `Cancel the statement of client ${id} (CANCEL)`)
     const all = isAllPaused ? '' : database
     this.actions.dress(resume, 'RESUME', all, isAllPaused ? 'Resume everything' : `Resume ${database}`)
     const isAny = id !== null || reason === 'paused'
@@ -177,7 +179,7 @@ function newCard() {
       ),
     ),
     h('p', { class: 'todo' }, h('b', {}, 'What to do: '), h('span', { class: 'advice' })),
-    h('div', { class: 'act' }, h('button', { type: 'button', class: 'danger' }), button(), button()),
+    h('div', { class: 'act' }, button(), h('button', { type: 'button', class: 'danger' }), button()),
     h('p', { class: 'hindrance' }),
   )
 }
@@ -214,7 +216,7 @@ const SERVERS = ['servers_active', 'servers_idle', 'servers_other']
 /** @type {readonly (readonly [key: string, title: string, say: (snapshot: Snapshot) => string])[]} */
 const TILES = [
   ['queries', 'queries per second', ({ values }) => number(values.queries)],
-  ['p95', '95 % take less than', ({ values }) => words.took(values.query_p95)],
+  ['p95', '95 % within', ({ values }) => words.took(values.query_p95)],
   ['waiting', 'clients waiting', ({ values }) => number(values.clients_waiting)],
   ['clients', 'clients active', ({ values }) => share(values, CLIENTS)],
   ['servers', 'servers in use', ({ values }) => share(values, SERVERS)],
