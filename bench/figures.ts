@@ -116,8 +116,14 @@ export function ratiosOf(ours: Cell, theirs: Cell): (number | null)[] {
   return ratiosOver(ours, theirs, (run) => run.rate)
 }
 
+type Rounds = Pick<Cell, 'outcomes'>
+
 /** As ratiosOf, for another figure of a run. */
-export function ratiosOver(ours: Cell, theirs: Cell, pick: (run: Run) => number | null): (number | null)[] {
+export function ratiosOver(
+  ours: Rounds,
+  theirs: Rounds,
+  pick: (run: Run) => number | null,
+): (number | null)[] {
   return ours.outcomes.map((mine, round) => {
     const other = theirs.outcomes[round]
     if (mine.kind !== 'run' || other?.kind !== 'run') return null

@@ -26,6 +26,8 @@ export interface Peer {
   readonly target: Target
   /** Where it takes WebSocket and HTTP; 0: nowhere. */
   readonly webPort: number
+  /** Where its dashboard is; absent: nowhere. */
+  readonly adminPort?: number
   /** What we have started; null: Postgres itself, or a pooler that somebody else has started. */
   readonly child: Child | null
   /** Of the pooler; 0: there is none in between, or its process is not known. */
@@ -61,6 +63,8 @@ export interface PoolerSettings {
   readonly profileFolder: string
   /** It takes WebSocket and HTTP too; absent: it does not. */
   readonly isWeb?: boolean
+  /** Of pgmux: it has a dashboard; absent: it has none. */
+  readonly isShown?: boolean
   /** Of pgmux: pool.shared; absent: its default. */
   readonly shared?: 'auto' | 'off'
   /** Where it finds Postgres; absent: at Postgres itself. */
@@ -140,7 +144,7 @@ export function knowsShared(): boolean {
 export async function startPgmux(ground: Ground, settings: PoolerSettings, version: string): Promise<Peer> {
   const { children, login, options, folder } = ground
   const { host, port, user, password } = login
-  const { label, auth, users, maxClients, profileFolder, isWeb = false, shared } = settings
+  const { label, auth, users, maxClients, profileFolder, isWeb = false, isShown = false, shared } = settings
   const config = {
     listen: { host: '127.0.0.1', port: 0 },
     // PgBouncer has no limit on those that have not logged in yet.
@@ -148,7 +152,7 @@ export async function startPgmux(ground: Ground, settings: PoolerSettings, versi
     upstream: { host, port: settings.upstreamPort ?? port, user, password, tls: { mode: 'disable' } },
     pool: { mode: 'transaction', size: options.pool, ...(shared === undefined ? {} : { shared }) },
     users: Object.fromEntries([...users].map(([name, secret]) => [name, { secret }])),
-    admin: { host: 'off' },
+    admin: isShown ? { host: '127.0.0.1', port: 0 } : { host: 'off' },
     serverless: { host: isWeb ? '127.0.0.1' : 'off', port: 0 },
     log: { level: 'error', format: 'json' },
   }
@@ -162,8 +166,10 @@ export async function startPgmux(ground: Ground, settings: PoolerSettings, versi
   const [, told] = await child.said(/^pgmux clients: .*:(\d+),/)
   const target = { ...login, port: Number(told) }
   const [, web = '0'] = isWeb ? await child.said(/^pgmux serverless: \S+:(\d+) on any path/) : []
+  const [, admin = '0'] = isShown ? await child.said(/^pgmux admin: http:\/\/[^/]+:(\d+)\//) : []
   const configuration = JSON.stringify(withoutSecrets(config), null, 2)
-  return { name: 'pgmux', target, webPort: Number(web), version, child, pid: child.pid, configuration }
+  const ports = { webPort: Number(web), adminPort: Number(admin) }
+  return { name: 'pgmux', target, ...ports, version, child, pid: child.pid, configuration }
 }
 
 /** @returns what can stand in a report: as it is, but every password and secret is three dots */

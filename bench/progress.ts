@@ -36,6 +36,8 @@ export interface Plan {
   readonly sessionRows: number
   /** 1: web-storm is measured. */
   readonly webStorms: number
+  /** Runs of the scenario about the dashboard, and s of the logins of one. */
+  readonly dashboard: { readonly runs: number; readonly loginSeconds: number }
 }
 
 /** @returns s of one counted run of a load */
@@ -63,12 +65,17 @@ export function planned(plan: Plan): { start: number; seconds: number; runs: num
     (stormRuns > 0 ? LOGIN_START : 0) +
     webStorms * (LOGIN_START + fixedLength('web-storm')) +
     idleRuns * fixedLength('idle')
+  const { dashboard } = plan
+  const dashboards = dashboard.runs * (runLength(seconds) + dashboard.loginSeconds)
   const logins = rounds * loginRuns * fixedLength('logins')
   const storms = rounds * (stormRuns * fixedLength('auth-storm') + webStorms * fixedLength('web-storm'))
   return {
     start,
-    seconds: loads + own + logins + storms,
-    runs: rounds * (cells + loginRuns + stormRuns + webRows + sessionRows + webStorms) + idleRuns,
+    seconds: loads + own + logins + storms + dashboards,
+    runs:
+      rounds * (cells + loginRuns + stormRuns + webRows + sessionRows + webStorms) +
+      idleRuns +
+      dashboard.runs,
   }
 }
 

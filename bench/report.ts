@@ -12,6 +12,7 @@ import {
   type Verdict,
 } from './figures.ts'
 import { type Comparison, comparisonTable } from './compare.ts'
+import { type DashboardCell, dashboardTables } from './dashboard-figures.ts'
 import { type IdleCell, idleTable } from './idle-figures.ts'
 import { type Check, type LoginCell, runsIn, type StormCell, stormRatio } from './login-figures.ts'
 import type { Machine } from './machine.ts'
@@ -42,6 +43,7 @@ export interface Results {
   readonly web: readonly WebCell[]
   readonly webStorms: readonly WebStormRound[]
   readonly sessions: readonly SessionCell[]
+  readonly dashboards: readonly DashboardCell[]
   /** Of all that is not compared with PgBouncer by its rate. */
   readonly checks: readonly Check[]
   /** null: with nothing. */
@@ -102,6 +104,7 @@ export function tables(results: Results): string {
     parts.push(title, table([STORM_HEAD, ...storms.flatMap(stormRows)]))
   }
   parts.push(...webTables(results.web, results.webStorms), ...sessionTables(results.sessions))
+  parts.push(...dashboardTables(results.dashboards))
   parts.push(...comparisonTable(results.comparison, nameOf))
   return parts.join('\n\n')
 }

@@ -78,7 +78,8 @@ function cannot(reason: string): Outcome {
   return { kind: 'cannot', reason }
 }
 
-async function measure(scene: Scene, peer: Peer, load: Load, seconds: number): Promise<Outcome> {
+/** One run of a load on a peer. */
+export async function measure(scene: Scene, peer: Peer, load: Load, seconds: number): Promise<Outcome> {
   const { ground, generator, own } = scene
   const { options, login } = ground
   const scripts = scene.scripts.get(load)

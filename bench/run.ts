@@ -7,6 +7,8 @@ import { startEmbedded } from '../src/embedded/embedded.ts'
 import { chart } from './chart.ts'
 import { compare, type OldResults, readOld } from './compare.ts'
 import { Children } from './child.ts'
+import { checkDashboard } from './dashboard-figures.ts'
+import { allDashboards, dashboardRounds } from './dashboard-rounds.ts'
 import { createDatabases, fill } from './database.ts'
 import { type Cell, type Verdict, verdictOf } from './figures.ts'
 import { type Check, checkLogins, checkStorm, type LoginCell, type StormCell } from './login-figures.ts'
@@ -34,7 +36,7 @@ import { inMinutes, planned, Progress } from './progress.ts'
 import { conclusions, notMeasured, page, type Results, tables } from './report.ts'
 import { measureRoundTrip, startPeers, takingPart } from './roster.ts'
 import { allRounds, type Scene } from './rounds.ts'
-import { clientsOf, FACTS, isLoad, type Load, type Scenario } from './scenarios.ts'
+import { clientsOf, DASHBOARD_LOAD, FACTS, isLoad, type Load, type Scenario } from './scenarios.ts'
 import { type Scripts, writeScripts } from './scripts.ts'
 import { checkSessions } from './session-figures.ts'
 import { allSessions } from './session-rounds.ts'
@@ -148,6 +150,7 @@ async function measureAll(ground: Ground, tools: Tools): Promise<Results> {
   const web = webRows(options.scenarios).length > 0 ? await allWeb(scene, version) : []
   const webStorms = has('web-storm') ? await allWebStorms(scene, version) : []
   const sessions = has('session') ? await allSessions(scene, version) : []
+  const dashboards = has('dashboard') ? await allDashboards(scene, version) : []
   const { seconds, rounds, clients, pool, scenarios } = options
   return {
     date: new Date().toISOString(),
@@ -170,6 +173,7 @@ async function measureAll(ground: Ground, tools: Tools): Promise<Results> {
     web,
     webStorms,
     sessions,
+    dashboards,
     checks: [
       ...checksOf(logins, storms),
       ...checkMixed(measured.cells),
@@ -177,13 +181,15 @@ async function measureAll(ground: Ground, tools: Tools): Promise<Results> {
       ...checkWeb(web),
       ...(has('web-storm') ? checkWebStorm(webStorms) : []),
       ...(has('session') ? checkSessions(sessions) : []),
+      ...checkDashboard(dashboards),
     ],
     notMeasured: notMeasured(measured.cells, { pgbouncer: pgbouncer !== null, cpu: hasProcessFigures() }),
   }
 }
 
 function needsAccounts(scenarios: readonly Scenario[]): boolean {
-  return webRows(scenarios).length > 0 || scenarios.includes('web-storm') || scenarios.includes('session')
+  const others: readonly Scenario[] = ['web-storm', 'session', 'dashboard']
+  return webRows(scenarios).length > 0 || others.some((name) => scenarios.includes(name))
 }
 
 /** The near loads, then the far ones: both at once would only hold memory. */
@@ -236,6 +242,10 @@ function planOf(ground: Ground, loads: readonly Load[]) {
     webRows: webRows(scenarios).length,
     sessionRows: scenarios.includes('session') ? SESSION_ROWS.length : 0,
     webStorms: scenarios.includes('web-storm') ? 1 : 0,
+    dashboard: {
+      runs: scenarios.includes('dashboard') ? 2 * dashboardRounds(rounds) : 0,
+      loginSeconds: loginTime(clientsOf(DASHBOARD_LOAD, ground.options.clients)),
+    },
   }
 }
 

@@ -39,6 +39,7 @@ export const SCENARIOS = [
   'http',
   'web-storm',
   'session',
+  'dashboard',
 ] as const
 export type Scenario = (typeof SCENARIOS)[number]
 
@@ -152,6 +153,9 @@ export const FACTS: Readonly<Record<Load, LoadFacts>> = {
   'mostly-read': script('90 % selects by key, 10 % transactions of a select and an update'),
   wide: script('select of 100 rows of 1 KiB'),
 }
+
+/** What runs while somebody looks at the dashboard. */
+export const DASHBOARD_LOAD: Load = 'clients-2000'
 
 /** 100,000 accounts each: 1,000,000 rows, some 150 MB, all of which stay in memory. */
 export const SELECT_SCALE = 10

@@ -167,6 +167,7 @@ describe('report', () => {
     web: [],
     webStorms: [],
     sessions: [],
+    dashboards: [],
     checks: [],
     comparison: null,
     notMeasured: notMeasured(cells, { pgbouncer: true, cpu: true }),

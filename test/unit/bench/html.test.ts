@@ -58,6 +58,7 @@ const RESULTS: Results = {
   web: [],
   webStorms: [],
   sessions: [],
+  dashboards: [],
   checks: [{ text: 'something was too slow', failed: true }],
   comparison: null,
   notMeasured: ['TLS'],
