@@ -41,6 +41,7 @@ test('a packed pgmux, installed in an empty folder, runs and can be imported', a
     'dist/main.js',
     'dist/index.js',
     'dist/index.d.ts',
+    'dist/admin/page/index.html',
     'config.yaml',
     'examples/README.md',
   ]) {

@@ -2,6 +2,7 @@
 // of them and no more, and an end that is told.
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
+import { mergeParts } from '../../src/admin/dashboard/picture.ts'
 import { type ConsoleRig, startConsole } from '../support/console.ts'
 import { DashboardClient } from '../support/dashboard.ts'
 import * as m from '../support/messages.ts'
@@ -9,6 +10,8 @@ import type { Overrides } from '../support/pooler.ts'
 import { getPostgres } from '../support/postgres.ts'
 
 const postgres = await getPostgres()
+/** So long nothing else may have to wait. */
+const HELD_MS = 5
 const SERIES =
   'queries transactions errors shared logins bytes_in bytes_out cpu clients_active clients_idle ' +
   'clients_waiting servers_active servers_idle servers_other pins rss oldest_wait loop_delay query_p50 ' +
@@ -122,6 +125,22 @@ suite('the stream', () => {
     await client.query('rollback')
     await waiter.until()
   })
+})
+
+test('the picture of 200 pools holds nobody up', async () => {
+  const { rig } = await start()
+  const { router, desk } = rig.test.pooler
+  for (let n = 0; n < 200; n++) router.get(`${postgres.database}`, `user ${n}`)
+  const held: number[] = []
+  for (let round = 0; round < 10; round++) {
+    const from = performance.now()
+    const { pools } = mergeParts(desk.parts())
+    desk.readings('now')
+    held.push(performance.now() - from)
+    assert.equal(pools.length, 200)
+  }
+  // The first ones are compiled; of the others other work of this machine may be in one.
+  assert.ok(Math.min(...held) < HELD_MS, held.map((ms) => ms.toFixed(1)).join(' '))
 })
 
 suite('the log', () => {

@@ -16,13 +16,22 @@ function stateOf(entries: readonly PoolEntry[]): 'up' | 'down' | 'unknown' {
 /** A row for each database. */
 export function* hosts({ source }: Pick<Operator, 'source'>): Generator<Value[]> {
   const counters = new Map(source.counters.entries())
-  for (const name of databaseNames(source)) yield hostOf(source, name, counters.get(name))
+  const entries = Map.groupBy(source.router.entries(), ({ database }) => database)
+  for (const name of databaseNames(source)) {
+    const of = { entries: entries.get(name) ?? [], counted: counters.get(name) }
+    yield hostOf(source, name, of)
+  }
 }
 
-function hostOf(source: ConsoleSource, database: string, counted: Counters | undefined): Value[] {
+/** What there is of a database. */
+interface OfDatabase {
+  readonly entries: readonly PoolEntry[]
+  readonly counted: Counters | undefined
+}
+
+function hostOf(source: ConsoleSource, database: string, { entries, counted }: OfDatabase): Value[] {
   const { router, time } = source
   const place = router.placeOf(database, '')
-  const entries = router.of(database)
   const [host, port] = 'host' in place ? [place.host, place.port] : [null, null]
   let [active, idle, login, waiting] = [0, 0, 0, 0]
   let failing: PoolEntry['pool'] | null = null

@@ -40,7 +40,10 @@ describe('the dashboard', () => {
   })
 
   it('is shown in a table, and measured often enough', () => {
-    assert.match(dashboardTables(cells([100, 102])).join('\n'), /\| 2 +\| 1000 .* tps \| 102\.00 .* \| 1\.020 /)
+    assert.match(
+      dashboardTables(cells([100, 102])).join('\n'),
+      /\| 2 +\| 1000 .* tps \| 102\.00 .* \| 1\.020 /,
+    )
     assert.deepEqual([4, 12].map(dashboardRounds), [9, 12])
   })
 })
