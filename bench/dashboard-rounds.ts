@@ -73,5 +73,6 @@ function inWords(viewers: number, outcome: Outcome): string {
   const who = viewers === 0 ? 'nobody looks' : `${viewers} look`
   if (outcome.kind !== 'run') return `${who}: ${outcome.kind}: ${outcome.reason}`
   const used = total(outcome.cpu)
-  return `${who}: ${outcome.rate.toFixed(0)} tps${used === null ? '' : `, ${used.toFixed(2)} us CPU per transaction`}`
+  const cpu = used === null ? '' : `, ${used.toFixed(2)} us CPU per transaction`
+  return `${who}: ${outcome.rate.toFixed(0)} tps${cpu}`
 }

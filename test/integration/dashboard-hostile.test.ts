@@ -1,5 +1,5 @@
-// Whoever has a raw socket to the admin port: what is no request of the page costs nobody else anything, opens
-// no file and leaves nothing behind.
+// Whoever has a raw socket to the admin port: what is no request of the page costs nobody else anything,
+// opens no file and leaves nothing behind.
 import assert from 'node:assert/strict'
 import { connect, type Socket } from 'node:net'
 import { once } from 'node:events'
@@ -101,7 +101,8 @@ suite('a raw socket', () => {
     assert.equal((await page.ask('/dashboard/me')).status, 200, 'others are answered')
     const long = `${head}transfer-encoding: chunked\r\n\r\n${`4000\r\n${'x'.repeat(0x4000)}\r\n`.repeat(3)}`
     assert.match(await said(port, long), /^HTTP\/1\.1 413 .*connection: close/s)
-    const smuggled = `${head}content-length: 4\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\nGET /dashboard/me HTTP/1.1\r\n\r\n`
+    const hidden = 'GET /dashboard/me HTTP/1.1\r\n\r\n'
+    const smuggled = `${head}content-length: 4\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n${hidden}`
     assert.match(await said(port, smuggled), /^HTTP\/1\.1 400 /)
     for (const half of halves) half.destroy()
     assert.deepEqual(faults(rig), [])
