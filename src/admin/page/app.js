@@ -72,6 +72,8 @@ class Page {
     this.actions.update(me)
     show(byId('denied'), !me.mayLook)
     show(byId('content'), me.mayLook)
+    // What was shown to somebody else is not kept.
+    if (!me.mayLook && this.snapshot !== null) return location.reload()
     if (!me.mayLook) {
       this.feed.close()
       this.line = { state: 'denied', since: Date.now(), reason: '' }

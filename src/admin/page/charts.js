@@ -137,7 +137,7 @@ export class Chart {
     this.range = range
     this.data = past.since(this.names, now / 1000 - range)
     this.now = now
-    this.say(null)
+    this.say(this.plot?.cursor.idx ?? null)
     this.describe()
     if (this.isSeen) this.draw()
   }

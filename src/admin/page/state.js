@@ -194,7 +194,8 @@ function part(card, name) {
 
 /** @param {string} text */
 function sentence(text) {
-  return text === '' ? '' : `${text.charAt(0).toUpperCase()}${text.slice(1)}.`
+  const end = /[.!?]$/.test(text) ? '' : '.'
+  return text === '' ? '' : `${text.charAt(0).toUpperCase()}${text.slice(1)}${end}`
 }
 
 /** @param {Snapshot} snapshot */
@@ -255,7 +256,7 @@ export function showLine({ state, since, reason }, shownAt) {
   setAttribute(byId('line'), 'data-state', state)
   setAttribute(document.documentElement, 'data-stale', state === 'live' ? null : 'yes')
   const seen = shownAt === 0 ? '' : ` What you see is of ${words.clock(shownAt, now)}.`
-  const why = reason === '' ? '' : ` ${reason}`
+  const why = reason === '' ? '' : ` ${sentence(reason)}`
   // The time goes on without being read out: it is in a part of its own.
   setText(byId('lost-text'), isLost ? `No connection to pgmux.${why} Trying again.${seen}` : '')
   setText(byId('lost-for'), isLost ? `For ${duration(now - since)}.` : '')
