@@ -166,7 +166,9 @@ export class Dispatch implements Sharing, LaneOwner {
       session.unnamedVersion++
       session.unnamedEffects = NO_EFFECTS
       session.unnamedShape = shape
-      this.#repeated.follow(this.#parts.insight.version)
+      const { version, schema } = this.#parts.insight
+      // Both only grow.
+      this.#repeated.follow(version + schema)
       definition = this.#repeated.find(shape, session.settings, bytes, this.#reading)
     } else if (form === Form.Named) {
       of = this.#statement

@@ -3,6 +3,7 @@
 import type { Settings } from '../session/settings.ts'
 import type { Definition } from '../session/statements.ts'
 import { type Routines, UNREAD } from '../sql/catalogue.ts'
+import { COLUMNS } from '../sql/catalogue-queries.ts'
 import { type Effects, NOT_READ, storedEffects, withAnything } from '../sql/effects.ts'
 import type { FactBook } from '../sql/fact-book.ts'
 import { Freshness, type Question } from '../sql/freshness.ts'
@@ -23,6 +24,9 @@ export class Insight {
   readonly #book: FactBook
   /** Grows when what was said about a text may be otherwise now. */
   version = 1
+  /** Grows when a text may be made into another statement now: relations, types or functions are others. */
+  schema = 1
+  #digest = ''
   readonly #freshness = new Freshness(LIMITS)
   #isFailing = false
   /** Does what was read hold? While it may not, anything may happen. */
@@ -71,15 +75,28 @@ export class Insight {
   /** The catalogue has this digest. */
   onDigest(digest: string): void {
     this.#isFailing = false
-    this.#freshness.onDigest(digest)
+    this.#freshness.onDigest(this.#compare(digest))
     this.#settle()
+  }
+
+  /** CREATE, ALTER or DROP: what is made of a text now is not what was made of it before. */
+  redefined(): void {
+    this.schema++
+  }
+
+  /** @returns the part of it that is about functions, and how they are reached */
+  #compare(digest: string): string {
+    if (digest !== this.#digest) this.schema++
+    this.#digest = digest
+    const [functions] = digest.split(COLUMNS)
+    return functions
   }
 
   /** The functions of the database are these. */
   learned(routines: Routines, digest: string, sharing: SharingFacts): void {
     this.#sharing = sharing
     this.#isFailing = false
-    this.#freshness.onSurvey(digest)
+    this.#freshness.onSurvey(this.#compare(digest))
     this.customNames = routines.customNames
     this.#routines = routines
     this.#readings = readings(routines)

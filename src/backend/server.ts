@@ -335,7 +335,7 @@ export class Server implements LeasedServer, StreamHandler, LoginEvents, AnswerE
   }
 
   onExchangeEnd(): void {
-    this.talk.exchangeEnded(this.parts.counters, this.parts.times)
+    this.talk.exchangeEnded(this.parts)
     this.cancels.exchangeEnded()
   }
 

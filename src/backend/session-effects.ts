@@ -75,6 +75,11 @@ export function noteTag(talk: Talk, framer: Framer, session: VirtualSession | un
   }
   const { src, start, stop } = framer
   const first = src[start + 5]
+  if (isDefinition(first, src[start + 6])) {
+    // Temporary tables are made all the time, and are seen by their own session only.
+    talk.hasDefined ||= (talk.touched & Touch.Temp) === 0
+    return
+  }
   // D(ISCARD ALL), D(EALLOCATE ALL), L(ISTEN).
   if ((first !== 0x44 && first !== 0x4c) || stop - start > 64) return
   const tag = src.toString('latin1', start + 5, stop - 1)
@@ -90,6 +95,11 @@ export function noteTag(talk: Talk, framer: Framer, session: VirtualSession | un
   } else if (tag === 'LISTEN') listens(talk, session)
   // Where the text was not understood it may have been one of ours.
   else if (tag === 'DEALLOCATE' && (talk.touched & Touch.Unknown) !== 0) talk.lostSetup = true
+}
+
+/** CR(EATE ..), DR(OP ..), AL(TER ..). */
+function isDefinition(first: number, second: number): boolean {
+  return second === 0x52 ? first === 0x43 || first === 0x44 : second === 0x4c && first === 0x41
 }
 
 /** Behind the transaction somebody else does that for the session, or it keeps its server. */

@@ -26,6 +26,13 @@ export interface CoarseTime {
   now: number
 }
 
+/** Who is told of the end of each exchange. */
+interface Told {
+  readonly counters: Counters
+  readonly times: PoolTimes
+  readonly insight: { redefined(): void }
+}
+
 /** A client whose pipeline was too long goes on when no more than this is outstanding. */
 const RESUME_BELOW = 1024
 
@@ -120,6 +127,8 @@ export class Talk implements TalkView {
   lostSetup = false
   /** The last Parse of our own that failed: its error is what a use of the statement must tell. */
   failedParse: { id: number; error: Buffer } | null = null
+  /** CREATE, ALTER or DROP was done, in this transaction. */
+  hasDefined = false
   /** Bytes of a client's message that are still to be handed over. */
   restOut = 0
   /**
@@ -202,8 +211,13 @@ export class Talk implements TalkView {
   }
 
   /** An exchange of a client has ended. */
-  exchangeEnded(counters: Counters, times: PoolTimes): void {
+  exchangeEnded({ counters, times, insight }: Told): void {
     counters.exchanges++
+    // Inside a transaction the client sees it already; at its end the others do, or it is undone.
+    if (this.hasDefined) {
+      insight.redefined()
+      this.hasDefined = this.status !== Status.Idle
+    }
     times.query(this.answeredIn)
     // What else is in flight may be the COMMIT.
     if (this.exchanges === 0 && !this.isBatchOpen) this.endsTransaction = false

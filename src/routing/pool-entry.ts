@@ -103,7 +103,7 @@ export class PoolEntry implements PoolAccess, ServerOwner, HubMember {
     this.user = parts.user
     this.counters = parts.counters
     this.times = parts.times
-    this.registry = new Registry(parts.wiring.preparedMemory)
+    this.registry = new Registry(parts.wiring.preparedMemory, parts.machinery.insight)
     const { time } = parts.machinery
     const { counters, limitedLog: log, troubles } = parts
     this.pins = new PoolPins({ time, counters, log, troubles, policy: parts.wiring.pins })

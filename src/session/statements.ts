@@ -80,18 +80,30 @@ export function ownCopy(bytes: Buffer): Buffer {
   return copy
 }
 
-/** The definitions of one pool, shared by its clients, with a budget in bytes. */
+/** Says what texts are made into: with another number it may be something else. */
+export interface Schema {
+  readonly schema: number
+}
+
+const UNCHANGING: Schema = { schema: 0 }
+
+/**
+ * The definitions of one pool, shared by its clients, with a budget in bytes. What is parsed after a change
+ * of the database is one of its own: whoever has described the older one sends parameters of its types.
+ */
 export class Registry {
   readonly #byKey = new Map<string, Definition>()
   /** Nobody's any more, oldest first: kept for the next client with the same text while the budget allows. */
   readonly #unused = new Map<string, Definition>()
   /** Its memory; a reload may change it. What is kept beyond it goes when room is needed. */
   bytesMax: number
+  readonly #database: Schema
   #nextId = 1
   #bytes = 0
 
-  constructor(bytesMax: number) {
+  constructor(bytesMax: number, database: Schema = UNCHANGING) {
     this.bytesMax = bytesMax
+    this.#database = database
   }
 
   get bytes(): number {
@@ -114,7 +126,10 @@ export class Registry {
    */
   acquire(body: Buffer, parseKey: number, read: (body: Buffer) => Effects): Definition | null {
     // Key 0 stands for "settings not known": such a definition is never found by anybody else.
-    const key = parseKey === 0 ? `private\0${this.#nextId}` : `${parseKey}\0${body.toString('latin1')}`
+    const key =
+      parseKey === 0
+        ? `private\0${this.#nextId}`
+        : `${parseKey}\0${this.#database.schema}\0${body.toString('latin1')}`
     return this.acquireAs(key, (id) => new Definition(id, ownCopy(body), read(body), { key, parseKey }))
   }
 

@@ -142,12 +142,22 @@ const WATCHED: readonly (readonly [from: string, ...values: string[]])[] = [
   ].map((name) => [`${PG}.pg_${name} o where o.oid ${FROM} ${FIRST_OID}`] as const),
 ]
 
+/** In the digest, in front of what tells of columns. */
+export const COLUMNS = ' columns '
+
+/** Types of columns: with others a text is made into another statement, but reaches no other function. */
+const COLUMNS_QUERY = `select ${PG}.concat(${PG}.count(*), ':', ${PG}.sum(${PG}.hashint8extended(
+    (o.attrelid::${PG}.int8 operator(${PG}.*) 2048) operator(${PG}.+) o.attnum, o.atttypid::${PG}.int8)))
+  from ${PG}.pg_attribute o join r on r.oid ${IS} o.attrelid
+  where o.attnum operator(${PG}.>) 0 and o.attrelid ${FROM} ${FIRST_OID}`
+
 /**
  * One text that is another one when a function, or anything by which functions are reached, was made,
- * changed, renamed or dropped. Temporary tables do not count.
+ * changed, renamed or dropped; behind `COLUMNS` the same of columns. Temporary tables do not count.
  */
-const DIGEST_QUERY = `with ${LASTING} select ${PG}.concat_ws(' ',
-${WATCHED.map(([from, ...values]) => `  (${sum(from, values)})`).join(',\n')})`
+const DIGEST_QUERY = `with ${LASTING} select ${PG}.concat(${PG}.concat_ws(' ',
+${WATCHED.map(([from, ...values]) => `  (${sum(from, values)})`).join(',\n')}),
+  '${COLUMNS}', (${COLUMNS_QUERY}))`
 
 function sum(from: string, values: readonly string[]): string {
   const all = values.length > 0 ? values.join(', ') : 'o.oid, o.xmin'

@@ -74,6 +74,59 @@ describe('rows of another shape', () => {
   })
 })
 
+describe('a statement parsed behind a change of the table', () => {
+  const INT4 = 23
+  const FLOAT8 = 701
+  const seven = Buffer.from([0, 0, 0, 7])
+  const half = Buffer.alloc(8)
+  half.writeDoubleBE(0.5)
+
+  const changes = ['in between', 'in a transaction that the statement sees', 'rolled back'] as const
+  for (const [at, change] of changes.entries()) {
+    it(`takes parameters of its types, and older ones those that their clients were told: ${change}`, () =>
+      withTable(
+        async ({ table, client, later }) => {
+          const parse = (name: string) => [
+            m.parse(`insert into ${table} values ($1)`, { name }),
+            m.describe('S', name),
+            m.sync(),
+          ]
+          const types = async (who: WireClient, name: string) =>
+            (await who.run(...parse(name))).messages.flatMap((said) => (said.type === 't' ? said.types : []))
+          const insert = (who: WireClient, name: string, value: Buffer) =>
+            who.run(m.bind({ statement: name, params: [value], formats: [1] }), m.execute(), m.sync())
+          // Both servers get it.
+          for (const who of [client, later]) {
+            await who.query('begin')
+            assert.deepEqual(await types(who, 'old'), [INT4])
+          }
+          for (const who of [client, later]) assert.equal((await who.query('commit')).error, null)
+          const alter = `alter table ${table} alter a type float8`
+          if (at === 0) assert.equal((await later.query(alter)).error, null)
+          else {
+            await later.query('begin')
+            await later.query(alter)
+            assert.deepEqual(await types(later, 'inside'), [FLOAT8])
+            await later.query(at === 1 ? 'commit' : 'rollback')
+          }
+          const now = at === 2 ? INT4 : FLOAT8
+          for (const who of [client, later]) {
+            await who.query('begin')
+            assert.deepEqual(await types(who, 'new'), [now])
+            assert.equal((await insert(who, 'old', seven)).error, null)
+            assert.equal((await insert(who, 'new', now === INT4 ? seven : half)).error, null)
+            if (who === client) assert.equal((await who.query('commit')).error, null)
+          }
+          assert.equal((await later.query('commit')).error, null)
+          const { rows } = await client.query(`select a from ${table} order by a`)
+          const more = now === INT4 ? '7' : '0.5'
+          assert.deepEqual(rows.flat().toSorted(), [more, more, '7', '7', '7'].toSorted())
+        },
+        through(two!.pooler, postgres),
+      ))
+  }
+})
+
 describe('a described statement', () => {
   it('goes on on a server that does not have it, in a pipeline and in transactions', () =>
     withTable(async ({ client, later }) => {

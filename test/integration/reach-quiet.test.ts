@@ -3,7 +3,7 @@
 
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import { digestQuery } from '../../src/sql/catalogue-queries.ts'
+import { COLUMNS, digestQuery } from '../../src/sql/catalogue-queries.ts'
 import { factNames, mayReach } from '../support/catalogue.ts'
 import { functionsOf } from '../support/hidden-calls.ts'
 import { HOT, openDatabase, run } from '../support/hostile-database.ts'
@@ -164,6 +164,14 @@ describe('the digest', () => {
     for (const change of NOTHING) {
       await run(owner, change)
       assert.equal(await digest(), last, change)
+    }
+    for (const change of ['add k int', 'alter k type bigint', 'drop k']) {
+      await run(owner, `alter table u ${change}`)
+      const [functions, columns] = (await digest()).split(COLUMNS)
+      const [functionsBefore, columnsBefore] = last.split(COLUMNS)
+      assert.equal(functions, functionsBefore, `${change}: functions are reached as before`)
+      assert.notEqual(columns, columnsBefore, change)
+      last = await digest()
     }
     await close()
   })

@@ -41,6 +41,16 @@ describe('registry', () => {
     assert.notEqual(acquire(registry, 'select 2'), one)
   })
 
+  it('makes another definition of a text when the database has changed', () => {
+    const database = { schema: 1 }
+    const registry = new Registry(1e6, database)
+    const one = acquire(registry, 'select 1')
+    database.schema = 2
+    const two = acquire(registry, 'select 1')
+    assert.notEqual(one.name, two.name)
+    assert.equal(acquire(registry, 'select 1'), two)
+  })
+
   it('shares nothing that was parsed under unknown settings, and forgets it at once', () => {
     const registry = new Registry(1e6)
     const one = acquire(registry, 'select 1', 0)
