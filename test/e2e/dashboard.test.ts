@@ -50,7 +50,10 @@ suite('the dashboard in Chromium', { skip: NO_BROWSER || false, concurrency: 2 }
         /1 client waits for a server, since .*because the pool of .* is too small/,
       )
       assert.match(sentence, /since \d\d:\d\d:\d\d \(for \d+ m?s\)/)
-      const card = await viewer.read(viewer.cause(/The pool is too small: all its servers are at work/))
+      const cause = viewer.cause(/The pool is too small: all its servers are at work/)
+      // Once it is not by chance that it is in the way.
+      await cause.getByRole('link', { name: /^client/ }).waitFor()
+      const card = await viewer.read(cause)
       assert.match(card, /All 1 servers of the pool are in use: 1 active/)
       assert.match(
         card,
