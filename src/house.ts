@@ -278,6 +278,15 @@ export class House implements HouseView {
     for (const client of [...this.clients]) client.drain()
   }
 
+  /** The same. @returns resolves when the last of them has gone */
+  async drained(): Promise<void> {
+    const empty = new Promise<void>((resolve) => {
+      this.onEmpty = resolve
+    })
+    this.drain()
+    if (this.clients.size > 0 || this.visitors.size > 0) await empty
+  }
+
   /** Nothing is read from clients, new ones too, until it is called with false. */
   suspend(isSuspended: boolean): void {
     this.isSuspended = isSuspended

@@ -42,6 +42,7 @@ import { readUpstreamTls } from './routing/upstream-tls.ts'
 import { SecretOrigins } from './routing/auth-query-of.ts'
 import { SecretKeeper, warmUsers } from './routing/secret-keeper.ts'
 import { Endpoint } from './serverless/endpoint.ts'
+import { type Tracing, tracingOf, tracingSeries } from './tracing/tracing.ts'
 import { version } from './util/version.ts'
 
 /** The step of the coarse clock: timeouts are late by at most this. */
@@ -59,8 +60,8 @@ export class Pooler {
   readonly #time = { now: systemClock.now() }
   readonly #troubles: Troubles
   readonly #work = new PasswordWork(DEFAULT_LIMITS, {
-    now: systemClock.now,
-    took: (ms) => this.#counters.passwordTimes.record(ms),
+    clock: systemClock,
+    times: this.#counters.passwordTimes,
   })
   readonly #fineTick = new FineTick()
   readonly #machinery = { clock: systemClock, random: systemRandom, time: this.#time, work: this.#work }
@@ -69,6 +70,7 @@ export class Pooler {
   readonly consoleDoor: Console
   readonly #limits: Limits
   readonly #insights = new Insights()
+  readonly #tracing: Tracing | null
   readonly #hubs: Hubs
   readonly #certificates: Certificates
   readonly #stats: StatsLine
@@ -95,6 +97,7 @@ export class Pooler {
     this.#log = log
     this.#membership = membership
     this.#limitedLog = new LimitedLog(log, systemClock)
+    this.#tracing = tracingOf(() => this.#config.tracing, log, membership?.fellows.number ?? null)
     this.#troubles = new Troubles(this.#time, this.#limitedLog)
     this.#troubles.watcher = hooked?.watcher ?? null
     const apply = (next: Config): ReloadReport => this.reload(next)
@@ -143,7 +146,7 @@ export class Pooler {
     this.numbers.registerCounters(() => this.#counters)
     this.numbers.registerGauges(() => this.gauges())
     this.#certificates.follow(config, marks)
-    this.numbers.registerSeries([...poolSeries(source), ...this.#databaseCounters.times.series()])
+    this.numbers.registerSeries([...poolSeries(source), ...tracingSeries(this.#tracing)])
     const numbers = { totals: () => this.numbers.totals(), gauges: () => this.gauges() }
     this.#stats = new StatsLine(numbers, log, systemClock.now())
   }
@@ -259,7 +262,7 @@ export class Pooler {
 
   /** Opens the listeners. @throws one clear sentence when one cannot be opened; then none is open. */
   async start(): Promise<void> {
-    await this.#insights.open()
+    await Promise.all([this.#insights.open(), this.#tracing?.open()])
     const { listen: at, admin } = this.config
     await this.#listeners.open(at, (stream) => this.house.accept(stream))
     try {
@@ -304,20 +307,16 @@ export class Pooler {
   }
 
   async #stop(): Promise<void> {
-    const { house } = this
     await this.#listeners.close()
     await this.#serverless.close()
-    const empty = new Promise<void>((resolve) => {
-      house.onEmpty = resolve
-    })
-    house.drain()
-    if (house.clients.size > 0 || house.visitors.size > 0) await empty
+    await this.house.drained()
     await this.#serverless.finished() // Servers finish what clients that said goodbye have left with them.
     await untilQuiet(this.router, TICK_MS)
     for (const entry of this.router.entries()) entry.close('shutdown')
     this.#hubs.close()
     this.#secrets.close()
     this.#certificates.close()
+    await this.#tracing?.close()
     this.consoleDoor.close(SHUTDOWN)
     if (this.#ticker !== null) clearInterval(this.#ticker)
     await this.#admin.close()
@@ -378,6 +377,7 @@ export class Pooler {
       limitedLog: this.#limitedLog,
       troubles: this.#troubles,
       onStatement: this.#hooked?.onStatement ?? null,
+      tracer: this.#tracing,
       hubs: this.#hubs,
       machinery: {
         ...this.#machinery,

@@ -1,6 +1,7 @@
 // The expensive part of SCRAM: PBKDF2, in the thread pool, bounded and remembered. Never runs it on the event
 // loop and never keeps a password (only the keys that came out, under a digest of what went in).
 import { hash, pbkdf2 } from 'node:crypto'
+import type { Clock } from '../util/env.ts'
 import { preparePassword } from './saslprep.ts'
 import { KEY_LENGTH, keysOfSaltedPassword, type ScramKeys } from './scram-keys.ts'
 
@@ -20,10 +21,10 @@ export class PasswordWorkBusy extends Error {
   override name = 'PasswordWorkBusy'
 }
 
-/** Is told how long derivations took, the wait for their turn included. */
+/** Is told how long derivations took in ms, the wait for their turn included. */
 export interface WorkTimes {
-  now(): number
-  took(ms: number): void
+  readonly clock: Clock
+  readonly times: { record(ms: number): void }
 }
 
 interface Derivation {
@@ -92,8 +93,7 @@ export class PasswordWork {
   }
 
   #derive(id: string, password: Buffer, how: Derivation): Promise<ScramKeys> {
-    const times = this.#times
-    const since = times?.now() ?? 0
+    const since = this.#times?.clock.now() ?? 0
     return new Promise((resolve, reject) => {
       const start = () => {
         this.#running++
@@ -101,7 +101,7 @@ export class PasswordWork {
           this.#running--
           this.#pending.delete(id)
           this.#queue.shift()?.()
-          times?.took(times.now() - since)
+          this.#times?.times.record(this.#times.clock.now() - since)
           if (error !== null) return reject(error)
           const keys = keysOfSaltedPassword(salted)
           resolve(how.keep(keys) ? this.#remember(id, keys) : keys)

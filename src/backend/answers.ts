@@ -222,6 +222,7 @@ export class Answers {
     this.#replies.shift()
     exchange.onDone(talk.status, exchange)
     if (exchange.isGuard) {
+      talk.watch?.tracing?.brought(talk.readAt)
       talk.unconfirmed--
       if (exchange.error !== null || talk.status !== Status.Idle) this.#events.onGuardFailed(exchange)
     }

@@ -183,6 +183,10 @@ export class Dispatch implements Sharing, LaneOwner {
       // Behind this one: those that come next need no Parse.
       if (definition !== null) lane.bringIfRoom(definition, shape)
     }
+    if (session.watch !== null) {
+      const text = form === Form.Named ? null : ([bytes, textStart, this.#reading.textEnd] as const)
+      session.watch.tracing?.shared(text, shape)
+    }
     this.#parts.counters.shared++
     this.#count()
   }

@@ -148,6 +148,7 @@ export class LaneAnswers {
     exchange.shape.shared++
     this.#counted?.ran(talk.answeredIn)
     exchange.client?.session.watch?.ran(exchange.shape, talk.answeredIn, true)
+    exchange.client?.session.watch?.tracing?.ended(talk, 0)
     replies.shift()
     talk.exchanges--
     this.#events.onEnded(exchange)

@@ -213,6 +213,7 @@ export class Lane implements Lessee, LaneEvents, WorksOff {
   #back(exchange: SharedExchange, reason: string, mayShare: boolean): void {
     const client = exchange.letGo()
     if (client === null) return
+    client.session.watch?.tracing?.again()
     this.#owner.onSentAgain(exchange, reason)
     client.onSharedBack(exchange.bytes, mayShare)
   }
@@ -272,6 +273,7 @@ export class Lane implements Lessee, LaneEvents, WorksOff {
       server.cancel(onOver)
     } else {
       exchange.letGo()
+      client.session.watch?.tracing?.cut('cancelled', '57014')
       client.deliver(sharedCancelled())
       client.deliver(READY_IDLE)
       client.onShared()

@@ -15,7 +15,7 @@ import { internalExchange, writeEvictions, writeFence } from './internal.ts'
 import type { Insight } from './insight.ts'
 import { NamedRequests } from './named-requests.ts'
 import type { Output } from './output.ts'
-import { notePlain, shapeOfText } from './running.ts'
+import { notePlain, shapeOfText, traceMessage } from './running.ts'
 import type { Substitute } from './refs.ts'
 import { refusedLength, refusedText } from './pinning.ts'
 import { noBlocks, notOwnSequence, reserved } from './refusals.ts'
@@ -98,6 +98,7 @@ export class Requests {
         if (this.#replies.push(Reply.FunctionCall, null)) {
           talk.exchanges++
           talk.endBatch()
+          talk.watch?.tracing?.query(framer, null)
         }
         return this.#forward(framer)
       default:
@@ -136,6 +137,7 @@ export class Requests {
     }
     if (sent !== Sent.Taken) return sent
     this.#keepForHealing(framer, type)
+    if (talk.watch !== null) traceMessage(talk, framer)
     talk.isBatchOpen = true
     if (type === FromClient.Execute) talk.hasExecuted = true
     else if (type === FromClient.Parse) this.#out.counters.parsesFromClients++
@@ -239,6 +241,7 @@ export class Requests {
         // The Sync would stand in the middle of it.
         if (framer.rest > 0) return Sent.Refuse
         refuseMessage(this.#server, framer, refusal)
+        talk.watch?.tracing?.query(framer, null)
         return this.#ownSync()
       }
       const brought = this.#named.sql.forQuery(effects)
@@ -254,6 +257,7 @@ export class Requests {
     if (isSent) {
       talk.exchanges++
       talk.endBatch()
+      talk.watch?.tracing?.query(framer, shape)
     }
     return this.#forward(framer)
   }
@@ -265,6 +269,7 @@ export class Requests {
     replies.push(isDoubtful ? Reply.Sync | Fate.Doubtful : Reply.Sync, null)
     talk.exchanges++
     talk.endBatch()
+    talk.watch?.tracing?.sync()
     if (talk.healing.isRecording) talk.healing.complete(framer)
     this.#forward(framer)
     if (talk.needsFence) this.#writeFence()

@@ -74,6 +74,15 @@ function hashOf(src: Buffer, start: number, end: number): number {
   return sum
 }
 
+/** A message of a batch was sent, and somebody looks on. */
+export function traceMessage({ watch, shape, bound }: Talk, framer: Framer): void {
+  const { src, start, type } = framer
+  if (type === FromClient.Execute) watch?.tracing?.message(framer, bound)
+  // Of a statement with a name it is known once it is run.
+  else if (type === FromClient.Parse && src[start + HEADER] === 0) watch?.tracing?.message(framer, shape)
+  else watch?.tracing?.message(framer, null)
+}
+
 /** The end of a statement of the client has come: its CommandComplete. */
 export function commandDone(talk: Talk, framer: Framer, session: VirtualSession | undefined): void {
   noteTag(talk, framer, session)

@@ -327,7 +327,7 @@ export class Server implements LeasedServer, StreamHandler, LoginEvents, AnswerE
   onHealed(): void {
     const { talk, lessee } = this
     // Counted anew when it is sent.
-    talk.exchanges--
+    talk.again()
     const bytes = talk.healing.take()
     if (lessee === null || this.#requests.resend(bytes)) return
     lessee.deliver(talk.healing.error)

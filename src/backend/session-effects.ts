@@ -37,7 +37,8 @@ export function parseAnswered(talk: Talk, head: number, session: VirtualSession 
 }
 
 /** What was parsed under settings of this transaction is nothing for others. */
-function brought({ statements, touched }: Talk, definition: Definition): void {
+function brought({ statements, touched, watch, readAt }: Talk, definition: Definition): void {
+  watch?.tracing?.brought(readAt)
   if ((touched & READS_ANEW) === 0) statements.add(definition)
   else statements.spoil(definition)
 }

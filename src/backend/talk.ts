@@ -210,8 +210,15 @@ export class Talk implements TalkView {
     this.beganAt = this.stepAt = this.replies.size > 1 ? this.readAt : 0
   }
 
+  /** The last exchange is sent once more, and counted anew then. */
+  again(): void {
+    this.exchanges--
+    this.watch?.tracing?.again()
+  }
+
   /** An exchange of a client has ended. */
   exchangeEnded({ counters, times, insight }: Told): void {
+    this.watch?.tracing?.ended(this, this.exchanges)
     counters.exchanges++
     // Inside a transaction the client sees it already; at its end the others do, or it is undone.
     if (this.hasDefined) {

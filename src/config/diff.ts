@@ -24,7 +24,7 @@ export interface Changes {
 
 /** Sockets that are open, and the Postgres of our own that runs, are as they are. */
 export const AT_START: RegExp =
-  /^(workers$|listen\.|embedded\.|(admin|serverless)\.(host|port)$|log\.format$)/
+  /^(workers$|listen\.|embedded\.|(admin|serverless)\.(host|port)$|log\.format$|tracing\.(?!sample$))/
 
 /** No option of its own: an example that is printed at the start. */
 const SHOWN_ONLY = /\.shown_dbname$/
@@ -116,6 +116,7 @@ export function changesBetween(before: Config, after: Config): Changes {
       },
       admin: { ...after.admin, host: before.admin.host, port: before.admin.port },
       log: { ...after.log, format: before.log.format },
+      tracing: { ...before.tracing, sample: after.tracing.sample },
     },
     changed: names.filter((name) => !isFixed(name)),
     needsRestart: names.filter(isFixed),

@@ -2,7 +2,7 @@
 // a key with or without a default, a section. It knows no key.
 
 import { z } from 'zod'
-import { parseDuration, parseFileMode, parseSize } from './units.ts'
+import { parseDuration, parseFileMode, parseShare, parseSize } from './units.ts'
 
 export type OptionKind = 'text' | 'integer' | 'boolean' | 'choice' | 'duration' | 'size'
 
@@ -51,6 +51,10 @@ export const duration = {
 export const size = {
   kind: 'size',
   type: parsed(scalar('expects a size like "16KiB" or "64MiB", or a whole number of bytes'), parseSize),
+} as const
+export const share = {
+  kind: 'text',
+  type: parsed(scalar('expects a number from 0 to 1, like 0.01'), parseShare),
 } as const
 export const fileMode = {
   kind: 'text',

@@ -3,6 +3,7 @@
 
 import { checkClientTls, resolveClient } from './resolve-client.ts'
 import { resolveServerless } from './resolve-serverless.ts'
+import { resolveTracing } from './resolve-tracing.ts'
 import { checkServerTls, resolveUpstream } from './resolve-upstream.ts'
 import { type ResolveContext, readSecret, readText, rule } from './rules.ts'
 import type { FileConfig } from './schema.ts'
@@ -258,6 +259,7 @@ export function resolveConfig(context: ResolveContext, file: FileConfig): Config
       disconnections: log.disconnections,
       statsPeriodMs: log.stats_period,
     },
+    tracing: resolveTracing(context, file),
     embedded: { dataDir: embedded.data_dir, ephemeral: embedded.ephemeral },
     shutdown: { timeoutMs: file.shutdown.timeout, delayMs: file.shutdown.delay },
   }

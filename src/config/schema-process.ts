@@ -1,6 +1,37 @@
-// The sections of config.yaml about the process itself: its admin port and log, the Postgres that it may
-// start, and its end. Part of schema.ts, with the same rules: shape only.
-import { boolean, choice, duration, filledText, option, port, section, text } from './leaves.ts'
+// The sections of config.yaml about the process itself: its admin port and log, where its traces
+// go, the Postgres that it may start, and its end. Part of schema.ts, with the same rules: shape only.
+import {
+  boolean,
+  choice,
+  duration,
+  filledText,
+  option,
+  port,
+  secretText,
+  section,
+  share,
+  text,
+} from './leaves.ts'
+
+export const tracing = section({
+  endpoint: option(
+    text,
+    '',
+    'Where traces go: URL of an OpenTelemetry collector (OTLP over HTTP); empty: off',
+  ),
+  sample: option(
+    share,
+    0.01,
+    'Share of the exchanges traced whose statement has no `traceparent` in a comment',
+  ),
+  service_name: option(filledText, 'pgmux', 'What traces call this service'),
+  headers: option(
+    secretText,
+    '',
+    'HTTP headers for the collector, as `name=value`, with commas between them',
+  ),
+  headers_file: option(text, '', 'File that holds these headers'),
+})
 
 export const embedded = section({
   data_dir: option(filledText, './.pgmux/postgres', 'Folder of the embedded Postgres'),

@@ -21,7 +21,7 @@ import {
   size,
   text,
 } from './leaves.ts'
-import { admin, embedded, log, shutdown } from './schema-process.ts'
+import { admin, embedded, log, shutdown, tracing } from './schema-process.ts'
 import { ownPins, session, sharing } from './schema-session.ts'
 
 const poolMode = choice('session', 'transaction', 'statement')
@@ -369,6 +369,7 @@ export const fileSchema = z.strictObject(
     }),
     admin,
     log,
+    tracing,
     embedded,
     shutdown,
   },

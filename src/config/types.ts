@@ -364,6 +364,16 @@ export interface LogConfig {
   statsPeriodMs: number
 }
 
+export interface TracingConfig {
+  /** '' : nothing is traced. */
+  endpoint: string
+  /** From 0 to 1. */
+  sample: number
+  serviceName: string
+  /** For the collector, as `name=value` with commas between them; '' : none. */
+  headers: string
+}
+
 export interface EmbeddedConfig {
   dataDir: string
   ephemeral: boolean
@@ -385,6 +395,7 @@ export interface Config {
   serverless: ServerlessConfig
   admin: AdminConfig
   log: LogConfig
+  tracing: TracingConfig
   embedded: EmbeddedConfig
   shutdown: { timeoutMs: number; delayMs: number }
 }

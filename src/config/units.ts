@@ -55,6 +55,17 @@ export function parseSize(value: string | number): number {
 }
 
 /**
+ * Reads a share such as `0.01` or `1`.
+ * @throws Error in words when it is anything else.
+ */
+export function parseShare(value: string | number): number {
+  const text = String(value).trim()
+  const share = /^\d+(\.\d+)?$/.test(text) ? Number(text) : Number.NaN
+  if (!(share >= 0 && share <= 1)) throw new Error('expects a number from 0 to 1, like 0.01')
+  return share
+}
+
+/**
  * Reads a file mode written in octal digits, such as `0777`.
  * @returns the mode bits.
  * @throws Error in words when it is anything else.

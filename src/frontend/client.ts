@@ -11,14 +11,15 @@ import { errorResponse } from '../wire/error-response.ts'
 import { Found } from '../wire/framer.ts'
 import { READY_IDLE } from '../wire/messages.ts'
 import { FromClient } from '../wire/protocol.ts'
-import { endOf } from './goodbye.ts'
+import { endOf, mayGo } from './goodbye.ts'
+import { cancelWork } from './cancelling.ts'
 import { ClientSharing } from './client-sharing.ts'
 import { Inbox } from './inbox.ts'
 import { answerLoss, endsOverLoss } from './loss-answers.ts'
 import { needsServer } from './needs-server.ts'
-import { cancelled, malformed, SHUTDOWN, tooLong } from './refusals.ts'
+import { malformed, SHUTDOWN, tooLong } from './refusals.ts'
 import type { ClientHouse, ClientParts, PoolAccess, Visitor } from './types.ts'
-import { isBetween, keepTimes, Watch } from './watch.ts'
+import { keepTimes, Watch } from './watch.ts'
 
 export class Client implements StreamHandler, Lessee, Waiter<LeasedServer> {
   readonly stream: ByteStream
@@ -173,6 +174,7 @@ export class Client implements StreamHandler, Lessee, Waiter<LeasedServer> {
       return this.#onMessage()
     }
     if (sent === Sent.Hold) {
+      this.session.watch?.tracing?.held()
       this.inbox.hold()
       return false
     }
@@ -188,6 +190,7 @@ export class Client implements StreamHandler, Lessee, Waiter<LeasedServer> {
     if (this.#refusal !== null) return null
     // Already now: it may be granted or refused before `acquire` returns.
     this.isWaiting = true
+    this.waitingSince = 0
     const server = this.access.pool.acquire(this)
     if (server !== null) {
       this.isWaiting = false
@@ -204,6 +207,7 @@ export class Client implements StreamHandler, Lessee, Waiter<LeasedServer> {
       return false
     }
     this.#refusal = null
+    this.session.watch?.tracing?.refused(this.inbox.framer, refusal.code)
     this.#house.onRefused(this.visitor, refusal)
     // A login that Postgres refused is the end of that login, not of this client.
     this.#say(errorResponse({ ...refusal, severity: 'ERROR' }))
@@ -239,7 +243,9 @@ export class Client implements StreamHandler, Lessee, Waiter<LeasedServer> {
 
   #waited(): void {
     this.isWaiting = false
-    this.access.times.waited(this.access.pool.waitedBy(this))
+    const ms = this.access.pool.waitedBy(this)
+    this.access.times.waited(ms)
+    this.session.watch?.tracing?.waited(ms)
   }
 
   onRefuse(refusal: Refusal): void {
@@ -247,6 +253,7 @@ export class Client implements StreamHandler, Lessee, Waiter<LeasedServer> {
     this.#sharing?.leaveQueue()
     if (!this.isWaiting) return
     this.isWaiting = false
+    if (this.waitingSince > 0) this.session.watch?.tracing?.waited(this.access.pool.waitedBy(this))
     this.#resumeHeld()
   }
 
@@ -298,6 +305,7 @@ export class Client implements StreamHandler, Lessee, Waiter<LeasedServer> {
 
   onServerLost(loss: ServerLoss): void {
     this.#letGo()
+    this.session.watch?.tracing?.cut('server_lost', loss.refusal.code)
     this.session.statements.withdrawAll()
     this.watch.idleSince = this.#house.time.now
     if (endsOverLoss(this, loss)) return
@@ -331,15 +339,8 @@ export class Client implements StreamHandler, Lessee, Waiter<LeasedServer> {
   // ---- from outside ----
 
   cancelRequest(onOver: () => void): void {
-    if (this.isWaiting) {
-      this.access.pool.leave(this)
-      this.onRefuse(cancelled())
-      onOver()
-      return
-    }
-    const work = this.server ?? this.shared
-    if (work === null) onOver()
-    else work.cancel(onOver)
+    if (this.isWaiting) this.access.pool.leave(this)
+    cancelWork(this, onOver)
   }
 
   /** Goes at the next boundary of a transaction: the pooler stops, or there is nothing for it here now. */
@@ -350,16 +351,14 @@ export class Client implements StreamHandler, Lessee, Waiter<LeasedServer> {
 
   drainIfIdle(): void {
     const farewell = this.#farewell
-    if (farewell === null || this.isGone) return
-    // When the pooler stops, who waits is served before; elsewhere nothing is begun any more.
-    if (this.isWaiting && farewell === SHUTDOWN && !this.access.pool.isPaused) return
-    if (this.shared === null && isBetween(this.server)) this.fatal(farewell)
+    if (farewell !== null && mayGo(this, farewell)) this.fatal(farewell)
   }
 
   /** Ends the connection with this error, or silently where that would stand inside a message. */
   fatal(refusal: Refusal, bytes: Buffer | null = null, how: Departure = 'cut'): void {
     if (this.isGone) return
     this.#house.onRefused(this.visitor, refusal)
+    this.session.watch?.tracing?.cut('closed', refusal.code)
     const isMidMessage = (this.server ?? this.shared)?.isMidMessage === true
     if (!isMidMessage) this.stream.write(bytes ?? errorResponse({ ...refusal, severity: 'FATAL' }))
     this.leave(how, refusal.reason)
@@ -373,6 +372,7 @@ export class Client implements StreamHandler, Lessee, Waiter<LeasedServer> {
     if (this.isWaiting) this.access.pool.leave(this)
     this.isWaiting = false
     this.inbox.drop()
+    this.session.watch?.tracing?.cut('client_gone', '')
     this.#sharing?.leave()
     const { server } = this
     this.server = null

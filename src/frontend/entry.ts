@@ -162,7 +162,7 @@ export class Entry {
     this.#isOver = true
     const { stream, house, visitor, keyLength } = this.#parts
     const session = new VirtualSession(settings, access.registry)
-    session.watch = access.watchOf(session, visitor.user)
+    session.watch = access.watchOf(session, visitor)
     for (const name of this.#wishes.carried.keys()) session.wished(name)
     session.strictBaseline = this.#wishes.carried.size === 0 ? null : this.#wishes.strict
     if (access.mode === 'session' || own !== null) session.pins.add('session')

@@ -69,8 +69,8 @@ export interface PoolAccess {
   /** Settings that Postgres made of these wishes before; null: not known. */
   accepted(key: string): Settings | null
   remember(key: string, settings: Settings): void
-  /** Looks on while the statements of a client run; null: nobody does. @param user as who it logged in */
-  watchOf(session: VirtualSession, user: string): SessionWatch | null
+  /** Looks on while the statements of a client run; null: nobody does. */
+  watchOf(session: VirtualSession, visitor: Visitor): SessionWatch | null
   /** A server for this client alone, with these startup parameters (replication). */
   openOwn(parameters: ReadonlyMap<string, string>, events: OwnServerEvents): { cancel(): void }
 }

@@ -12,6 +12,7 @@ export class DatabaseCounters {
 
   constructor(metrics: Metrics) {
     this.#metrics = metrics
+    metrics.registerSeries(this.times.series())
   }
 
   /** Those of this database, made when they are first asked for. */

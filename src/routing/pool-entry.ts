@@ -7,7 +7,7 @@ import { Server as BackendServer } from '../backend/server.ts'
 import type { Route, ServerOwner, ServerParts } from '../backend/route.ts'
 import { Client } from '../frontend/client.ts'
 import { Mail } from '../frontend/mail.ts'
-import type { DefaultChange, OwnServerEvents, PoolAccess, Welcome } from '../frontend/types.ts'
+import type { DefaultChange, OwnServerEvents, PoolAccess, Visitor, Welcome } from '../frontend/types.ts'
 import { reportHandlerError } from '../net/handler-errors.ts'
 import type { Counters, PoolTimes } from '../observe/counters.ts'
 import type { LimitedLog } from '../observe/log-limit.ts'
@@ -19,6 +19,8 @@ import type { Insight } from '../backend/insight.ts'
 import { Pool } from '../pool/pool.ts'
 import type { OpenFailure, PoolLimits, Refusal } from '../pool/types.ts'
 import { OwnServers } from './own-servers.ts'
+import type { Tracer } from '../session/exchange-trace.ts'
+import { ExchangeTracing } from '../session/exchange-tracing.ts'
 import { SessionWatch, type StatementTeller } from '../session/session-watch.ts'
 import { type Settings, SettingsTable } from '../session/settings.ts'
 import { Registry } from '../session/statements.ts'
@@ -56,6 +58,8 @@ export interface PoolEntryParts {
   readonly troubles: Pick<Troubles, 'report' | 'watcher'>
   /** Is told of each statement; null: nobody is, and nothing is asked at any of them. */
   readonly onStatement: StatementTeller | null
+  /** Null: nothing is traced. */
+  readonly tracer: Tracer | null
   readonly hubs: Hubs
   readonly machinery: Pick<ServerParts, 'clock' | 'random' | 'time' | 'work' | 'insight' | 'warn'>
   /** `tick` of a dispatch is wanted every few ms, from now on or no more. */
@@ -227,9 +231,13 @@ export class PoolEntry implements PoolAccess, ServerOwner, HubMember {
 
   // ---- for clients ----
 
-  watchOf(session: VirtualSession, user: string): SessionWatch | null {
-    const { onStatement, database } = this.#parts
-    return onStatement === null ? null : new SessionWatch({ session, database, user }, onStatement)
+  watchOf(session: VirtualSession, { user, address }: Visitor): SessionWatch | null {
+    const { onStatement, tracer } = this.#parts
+    if (onStatement === null && tracer === null) return null
+    const { database } = this
+    const client = { database, user, address, where: () => this.where }
+    const tracing = tracer === null ? null : new ExchangeTracing(client, tracer, session)
+    return new SessionWatch({ session, database, user }, onStatement, tracing)
   }
 
   welcome(baseline: string): Welcome | null {

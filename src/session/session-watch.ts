@@ -1,6 +1,8 @@
-// Looks on while the statements of one client run, for whoever wants to be told of each. There is one for a
-// client only where somebody does. It decides nothing, and calls nobody but the one it was made for.
+// Looks on while the statements of one client run, for whoever wants to be told of each, and for traces.
+// There is one for a client only where somebody does. It decides nothing, and calls nobody but those it was
+// made for.
 import type { Shape } from '../sql/shapes.ts'
+import type { ExchangeTracing } from './exchange-tracing.ts'
 import type { VirtualSession } from './virtual-session.ts'
 
 /** A statement that has run. A simple Query counts as one. */
@@ -29,24 +31,29 @@ export interface Watched {
 }
 
 export class SessionWatch {
+  /** Null: its exchanges are not traced. */
+  readonly tracing: ExchangeTracing | null
   readonly #watched: Watched
-  readonly #tell: StatementTeller
+  readonly #tell: StatementTeller | null
   #rows = 0
   #code = ''
 
-  constructor(watched: Watched, tell: StatementTeller) {
+  constructor(watched: Watched, tell: StatementTeller | null, tracing: ExchangeTracing | null) {
     this.#watched = watched
     this.#tell = tell
+    this.tracing = tracing
   }
 
   /** A command of the statement that runs is done. */
   gave(rows: number): void {
     this.#rows += rows
+    this.tracing?.gave(rows)
   }
 
   /** An error came for what runs. */
   failed(code: string): void {
     this.#code = code
+    this.tracing?.failed(code)
   }
 
   /** What has run is no statement that anybody knows. */
@@ -57,9 +64,11 @@ export class SessionWatch {
 
   /** The statement has run. */
   ran(shape: Shape, ms: number, isShared: boolean): void {
-    const { session, database, user } = this.#watched
-    const applicationName = session.settings.values.get('application_name') ?? ''
-    this.#tell({ shape, database, user, applicationName, ms, rows: this.#rows, code: this.#code, isShared })
+    if (this.#tell !== null) {
+      const { session, database, user } = this.#watched
+      const applicationName = session.settings.values.get('application_name') ?? ''
+      this.#tell({ shape, database, user, applicationName, ms, rows: this.#rows, code: this.#code, isShared })
+    }
     this.drop()
   }
 }

@@ -82,6 +82,8 @@ export function checkEnd(world: PoolerWorld): void {
   }
   if (world.cluster.logins > entry.pool.idle.length)
     throw new Violation('Postgres has sessions that the pool does not')
+  if (world.traces.problem !== '') throw new Violation(world.traces.problem)
+  if (world.traces.left !== 0) throw new Violation(`${world.traces.left} traces have no end`)
   for (const user of world.users) checkUser(world, user)
 }
 

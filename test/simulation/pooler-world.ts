@@ -28,6 +28,7 @@ import { checkCrowd } from './request-checks.ts'
 import { RequestCrowd } from './request-crowd.ts'
 import { type Script, writeScript } from './script.ts'
 import { insightOfModel, teachLitter, teachNonces } from './statements.ts'
+import { TraceLedger } from './trace-ledger.ts'
 
 /** Changes something in the pooler on purpose; called for each server that has logged in. */
 export type Plant = (server: Server, world: PoolerWorld) => void
@@ -57,6 +58,7 @@ export class PoolerWorld implements UserWorld {
   readonly faults = new Set<Fault>()
   readonly time = { now: START_MS }
   readonly counters = new Counters()
+  readonly traces = new TraceLedger(() => this.queue.now() + START_MS)
   /** The pooler's ends of all connections, and how many bytes may wait in each. */
   readonly poolerEnds: MemoryStream[] = []
   readonly capacity: number
@@ -117,6 +119,7 @@ export class PoolerWorld implements UserWorld {
       limitedLog: { write: () => {} },
       troubles: new Troubles(this.time, { write: () => {} }),
       onStatement: null,
+      tracer: this.traces,
       hubs: new Hubs({ random, time: this.time, shared, work: new PasswordWork(), warn: () => {} }),
       machinery: {
         clock,

@@ -9,6 +9,7 @@ import type { Log, LogLevel } from '../../src/observe/log.ts'
 import { LogTail } from '../../src/observe/log-tail.ts'
 import { safeFields } from '../../src/observe/sanitize.ts'
 import { Pooler } from '../../src/pooler.ts'
+import { parseHeaders } from '../../src/util/header-list.ts'
 import { crumbs } from './chop.ts'
 import { assertNoneOut, isName, isSecret, lookThrough } from './known-secrets.ts'
 import { TestProxy } from './proxy.ts'
@@ -157,9 +158,10 @@ function watched(log: Log): Log {
 }
 
 /** Each secret of a configuration is one that must not come out. */
-function keepSecret({ upstream, databases, users, client }: Config): void {
+function keepSecret({ upstream, databases, users, client, tracing }: Config): void {
   isSecret('the password for Postgres', upstream.password)
   isSecret('the password of auth_query', client.authQuery.password)
+  for (const value of parseHeaders(tracing.headers)?.values() ?? []) isSecret('a header of traces', value)
   for (const database of databases.values()) isSecret('the password of a database', database.password)
   for (const { secret } of users.values()) {
     isSecret('the secret of a user', secret)

@@ -283,6 +283,7 @@ export class Request implements ReplyOwner, RunOwner {
       peer: caller.peer,
       settings,
       baseline: this.#startup.baseline,
+      traceparent: this.#header('traceparent'),
       maxResponse,
       deadline: queryTimeoutMs === 0 ? 0 : door.house.time.now + queryTimeoutMs,
       owner: this,

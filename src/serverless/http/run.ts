@@ -36,6 +36,8 @@ export interface RunParts {
   readonly baseline: string
   /** Most bytes of an answer; 0: any number. */
   readonly maxResponse: number
+  /** Its `traceparent`; '' : it has none. */
+  readonly traceparent: string
   /** Has to be over by then; 0: never. */
   readonly deadline: number
   readonly owner: RunOwner
@@ -93,7 +95,8 @@ export class Run implements ByteStream, ClientHouse {
     this.limits = house.limits
     this.reader = new Reader(plan)
     const session = new VirtualSession(settings, access.registry)
-    session.watch = access.watchOf(session, visitor.user)
+    session.watch = access.watchOf(session, visitor)
+    if (parts.traceparent !== '') session.watch?.tracing?.joins(parts.traceparent)
     session.once = new Once(isEager && access.mode !== 'session')
     session.once.onDirty = () => this.#leaveSoon('terminated')
     this.#client = new RequestClient(this, { house: this, access, visitor, session, baseline, pid: 0 }, null)

@@ -58,7 +58,7 @@ describe('shape', () => {
       "config.yaml:9: listen.unix_socket_mode: expects three octal digits in quotes, like '0777', not 777",
       'config.yaml:10: zebra: unknown key; known here: workers, worker_timeout, ' +
         'listen, client, upstream, pool, session, ' +
-        'databases, users, serverless, admin, log, embedded, shutdown',
+        'databases, users, serverless, admin, log, tracing, embedded, shutdown',
       'config.yaml:12: databases.pgbouncer: this name is the console; use another, with "dbname" ' +
         'for the name in Postgres',
       'config.yaml:13: databases.app.port: expects a whole number from 1 to 65535, not 70000',
