@@ -367,7 +367,6 @@ export interface LogConfig {
 export interface TracingConfig {
   /** '' : nothing is traced. */
   endpoint: string
-  /** From 0 to 1. */
   sample: number
   serviceName: string
   /** For the collector, as `name=value` with commas between them; '' : none. */

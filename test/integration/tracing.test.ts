@@ -321,6 +321,7 @@ describe('an exchange without an end of its own', async () => {
     leaver.send(m.query(`select pg_sleep(20) ${gone.comment}`))
     await asleep(postgres)
     leaver.destroy()
+    await rig.quiet()
     const patient = await rig.client()
     patient.send(m.query(`select pg_sleep(20) ${cancelled.comment}`))
     await asleep(postgres)
