@@ -6,6 +6,7 @@ import { type Point, SERIES } from './types.ts'
 export const STEP_MS = 2000
 /** Points that are kept: an hour. */
 export const POINTS = 1800
+const LARGE = 100
 
 export class History {
   readonly #values: Float64Array
@@ -70,7 +71,8 @@ export function valuesOf(point: Point): Record<string, number | null> {
   return values
 }
 
-/** Three places behind the point are enough for a picture. */
+/** Of large numbers a picture shows no fractions, of small ones three places behind the point are enough. */
 function shown(value: number): number | null {
-  return Number.isNaN(value) ? null : Math.round(value * 1000) / 1000
+  if (Number.isNaN(value)) return null
+  return value >= LARGE ? Math.round(value) : Math.round(value * 1000) / 1000
 }
