@@ -23,9 +23,10 @@ function withHolder(cause: CauseRow, held: readonly HeldRow[]): CauseRow {
   const rows = held.filter(({ database, user }) => database === cause.database && user === cause.user)
   const longest = ({ holder }: HeldRow): number => holder?.seconds ?? 0
   const [first] = rows.toSorted((a, b) => a.rank - b.rank || longest(b) - longest(a))
-  if (first === undefined || first.holder === null) return cause
   const counts = IN_USE.map((state) => [sum(rows, state), state] as const).filter(([count]) => count > 0)
   const all = counts.reduce((total, [count]) => total + count, 0)
+  // A server that is free elsewhere is on its way.
+  if (first === undefined || first.holder === null || all < first.size) return cause
   const states = counts.map(([count, state]) => `${count} ${state}`).join(', ')
   const words = `all ${all} servers of the pool are in use: ${states}`
   return { ...cause, reason: 'pool_full', cause: words, advice: first.advice, holder: first.holder }

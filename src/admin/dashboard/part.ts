@@ -139,7 +139,9 @@ export function heldOf(source: ConsoleSource, keys: readonly PoolKey[]): HeldRow
     for (const { state } of holders) states[state] = (states[state] ?? 0) + 1
     const { holder, advice } = blame(holders, 'pool.size')
     const rank = holder === null ? IN_USE.length : IN_USE.indexOf(holder.state)
-    rows.push({ database, user, states, rank, holder: holder && holderRow(holder, now), advice })
+    const { size, reserveSize } = entry.pool.limits
+    const held = { size: size + reserveSize, states, rank, advice }
+    rows.push({ database, user, ...held, holder: holder && holderRow(holder, now) })
   }
   return rows
 }

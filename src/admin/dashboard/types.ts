@@ -183,6 +183,8 @@ export type PoolKey = readonly [database: string, user: string]
 export interface HeldRow {
   readonly database: string
   readonly user: string
+  /** Servers that the pool may have, in all processes. */
+  readonly size: number
   /** How many servers do what. */
   readonly states: Readonly<Record<string, number>>
   /** How much its holder is in the way: the smaller, the more. */

@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import fc from 'fast-check'
+import { foldHolders, poolsHeldElsewhere } from '../../../src/admin/dashboard/fold.ts'
 import { History, POINTS, STEP_MS, valuesOf } from '../../../src/admin/dashboard/history.ts'
 import { Meter, percentile } from '../../../src/admin/dashboard/meter.ts'
 import { mergeParts } from '../../../src/admin/dashboard/picture.ts'
@@ -10,6 +11,7 @@ import { Top } from '../../../src/admin/dashboard/top.ts'
 import {
   COUNTS,
   GAUGES,
+  type HeldRow,
   type Part,
   type PoolRow,
   type Reading,
@@ -148,6 +150,39 @@ suite('one picture', () => {
     },
     statements: { slowest: [statement], frequent: [statement] },
   }
+
+  test('names who has the servers elsewhere, where all of them are in use', () => {
+    const pool = { database: 'd', user: 'u' }
+    const waits = { ...pool, reason: 'other_workers', cause: 'this worker has 0', advice: 'see', clients: 2 }
+    const cause = { ...waits, longest_ms: 5, holder: null }
+    const other = { ...cause, reason: 'paused' }
+    const parts: Part[] = [{ ...part, causes: [cause, other] }, part]
+    assert.deepEqual(poolsHeldElsewhere(parts), [['d', 'u']])
+    const one = { id: 1, address: 'a', application_name: '', pins: '', statement: 'select ?' }
+    const idle = { ...one, state: 'idle in transaction', seconds: 3 }
+    const held = (size: number): HeldRow[] => [
+      {
+        ...pool,
+        size,
+        states: { active: 1 },
+        rank: 3,
+        advice: 'wait',
+        holder: { ...one, state: 'active', seconds: 9 },
+      },
+      { ...pool, size, states: { 'idle in transaction': 2 }, rank: 0, advice: 'kill', holder: idle },
+      { ...pool, size, states: {}, rank: 6, advice: '', holder: null },
+    ]
+    const [first] = foldHolders(parts, held(3))
+    assert.deepEqual(first?.causes, [
+      {
+        ...{ ...cause, reason: 'pool_full', advice: 'kill', holder: idle },
+        cause: 'all 3 servers of the pool are in use: 2 idle in transaction, 1 active',
+      },
+      other,
+    ])
+    assert.deepEqual(foldHolders(parts, held(4))[0]?.causes, [cause, other], 'one is free somewhere')
+    assert.deepEqual(foldHolders(parts, [])[0]?.causes, [cause, other])
+  })
 
   test('of several processes adds up what is about the same thing', () => {
     const other: Part = {
