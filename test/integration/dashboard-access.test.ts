@@ -104,6 +104,17 @@ suite('who may', () => {
     })
   }
 
+  test('a proxy on this machine stands for anybody', async () => {
+    const { page } = await start()
+    const mayLook = async (headers: Record<string, string>) =>
+      (await page.ask('/dashboard/me', { headers })).json().mayLook
+    assert.equal(await mayLook({}), true)
+    for (const name of ['forwarded', 'x-forwarded-for', 'X-Real-IP', 'via'])
+      assert.equal(await mayLook({ [name]: '127.0.0.1' }), false, name)
+    await login(page, ADMIN)
+    assert.equal(await mayLook({ 'x-forwarded-for': '10.0.0.1' }), true, 'with a login')
+  })
+
   test('is told by me', async () => {
     const { page, at } = await start({ dashboard: 'password' })
     const { version, ...nobody } = (await page.ask('/dashboard/me')).json()

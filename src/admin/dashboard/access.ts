@@ -20,6 +20,8 @@ export interface Who {
 
 /** As clients read it whose password cannot be checked now. */
 const TOO_MANY = '53300'
+/** What proxies add. */
+const PROXIED = ['forwarded', 'x-forwarded-for', 'x-real-ip', 'via']
 /** Of a user; Postgres knows shorter ones. */
 const NAME_MAX = 256
 
@@ -35,11 +37,12 @@ export class Access {
     const session = this.#sessions.find(request.headers.cookie)
     const role = session === null ? null : this.#roleOf(session)
     if (session !== null && role !== null) return { user: session.user, role, mayLook: true }
-    return { user: '', role: null, mayLook: this.#mayLookFrom(addressOf(request)) }
+    return { user: '', role: null, mayLook: this.#mayLookUnknown(request) }
   }
 
-  #mayLookFrom(address: string): boolean {
-    return this.#desk.config.admin.dashboard === 'auto' && isLoopback(address)
+  #mayLookUnknown(request: HttpRequest): boolean {
+    const isHere = isLoopback(addressOf(request)) && !isPassedOn(request)
+    return isHere && this.#desk.config.admin.dashboard === 'auto'
   }
 
   /** What the configuration says now; null where the user's secret is another one by now. */
@@ -80,6 +83,11 @@ export class Access {
 
 export function addressOf({ socket }: HttpRequest): string {
   return plainAddress(socket.remoteAddress ?? '')
+}
+
+/** A proxy says that it asks for somebody else, who may be anywhere. */
+function isPassedOn({ headers }: HttpRequest): boolean {
+  return PROXIED.some((name) => headers[name] !== undefined)
 }
 
 function refusalOf({ message, hint, sqlstate, retryAfter }: AuthFailure): Refused {
