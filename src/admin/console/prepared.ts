@@ -2,7 +2,7 @@
 // owns them and runs nothing.
 import { type Column, Format, type Value } from '../../wire/rows.ts'
 import { resolveOne } from './resolve.ts'
-import { ConsoleError, type Statement } from './types.ts'
+import { ConsoleError, type Filter, type Statement } from './types.ts'
 
 /** Postgres compares names up to here. */
 const NAME_MAX = 63
@@ -98,8 +98,12 @@ export function* wantedOf(
   { filters = [] }: Statement,
   rows: Iterable<readonly Value[]>,
 ): Generator<readonly Value[]> {
-  for (const row of rows)
-    if (filters.every(({ column, value }) => String(row[column] ?? '') === value)) yield row
+  for (const row of rows) if (isWanted(row, filters)) yield row
+}
+
+/** Whether a row has all of these values. */
+export function isWanted(row: readonly Value[], filters: readonly Filter[]): boolean {
+  return filters.every(({ column, value }) => String(row[column] ?? '') === value)
 }
 
 function checkName(name: string, count: number): void {

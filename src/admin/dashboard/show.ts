@@ -1,12 +1,16 @@
 // Any SHOW of the console as JSON: rows that have the wanted values, and not too many. It owns nothing.
+import { setImmediate } from 'node:timers/promises'
 import { SHOWS } from '../console/commands.ts'
 import type { Command, Filter } from '../console/types.ts'
-import { wantedOf } from '../console/prepared.ts'
+import { isWanted } from '../console/prepared.ts'
 import { Refused } from './answers.ts'
 import type { Desk, Value } from './types.ts'
 
 const LIMIT = 200
 const LIMIT_MAX = 1000
+/** So long rows are made at a time, ms, and how often that is looked at: clients wait meanwhile. */
+const TURN_MS = 3
+const LOOK_EACH = 32
 
 const COMMANDS = new Map(SHOWS.map((command) => [command.name, command]))
 
@@ -21,7 +25,14 @@ export async function show(desk: Desk, query: string): Promise<object> {
   const limit = limitIn(asked)
   const filters = filtersIn(asked, command)
   const rows: (readonly Value[])[] = []
-  for (const row of wantedOf({ command, argument: '', filters }, await desk.rows(command))) {
+  let seen = 0
+  let turn = performance.now()
+  for (const row of await desk.rows(command)) {
+    if (++seen % LOOK_EACH === 0 && performance.now() - turn >= TURN_MS) {
+      await setImmediate()
+      turn = performance.now()
+    }
+    if (!isWanted(row, filters)) continue
     if (rows.length === limit) return answerOf(command, rows, true)
     rows.push(row)
   }
