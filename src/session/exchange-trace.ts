@@ -18,8 +18,11 @@ export interface Tracer {
   now(): number
   /** Whether an exchange without a parent is traced. */
   draws(): boolean
-  /** Whether there is room for one more; what there is none for is counted. */
-  hasRoom(): boolean
+  /**
+   * Whether there is room for one more; what there is none for is counted.
+   * @param underWay of the same client
+   */
+  hasRoom(underWay: number): boolean
   take(trace: ExchangeTrace): void
 }
 

@@ -163,7 +163,7 @@ export class ExchangeTracing {
     } else {
       const joined = parent ?? this.#given
       if (joined === null ? !this.#tracer.draws() : !joined.isSampled) return null
-      if (!this.#tracer.hasRoom()) return null
+      if (!this.#tracer.hasRoom(this.#inFlight.length)) return null
       trace = new ExchangeTrace(this.#client, joined, beganAt || this.#tracer.now())
     }
     trace.grantedAt = grantedAt

@@ -59,11 +59,16 @@ interface Part {
 }
 
 const NONE: readonly never[] = []
+const NOTHING: Attributes = {}
+/** Hosts are few. */
+const PLACES_MAX = 1000
 
 export class SpanMaker {
   readonly #with: SpanMaking
   /** What people are shown of a statement, of those that came before. */
   readonly #labels = new WeakMap<Shape, string>()
+  /** Where servers are, in the words of the configuration. */
+  readonly #places = new Map<string, Attributes>()
 
   constructor(making: SpanMaking) {
     this.#with = making
@@ -83,7 +88,7 @@ export class SpanMaker {
     const whole = { name: 'exchange', kind: Kind.Server, from: trace.beganAt, to: trace.endedAt }
     const attributes = this.#attributesOf(trace)
     const root = this.#span({ ...whole, attributes }, { context, parent: remote, zero, isFailed })
-    const parts = partsOf(trace).map((part) => {
+    const parts = partsOf(trace, this.#placeOf(trace.client.where())).map((part) => {
       const own = { traceId, spanId: randomId(16), traceFlags: SAMPLED }
       return this.#span(part, { context: own, parent: context, zero, isFailed: false })
     })
@@ -121,9 +126,8 @@ export class SpanMaker {
   #attributesOf(trace: ExchangeTrace): Attributes {
     const { client, shape, code, broken, statements } = trace
     const attributes: Attributes = {
-      'db.system.name': 'postgresql',
       'db.namespace': client.database,
-      ...serverOf(client.where()),
+      ...this.#placeOf(client.where()),
       'client.address': client.address,
       'db.response.returned_rows': trace.rows,
       'pgmux.pool': `${client.database}/${client.user}`,
@@ -142,6 +146,16 @@ export class SpanMaker {
     return attributes
   }
 
+  /** Which Postgres it is. */
+  #placeOf(where: string): Attributes {
+    const known = this.#places.get(where)
+    if (known !== undefined) return known
+    if (this.#places.size >= PLACES_MAX) this.#places.clear()
+    const place = { 'db.system.name': 'postgresql', ...serverOf(where) }
+    this.#places.set(where, place)
+    return place
+  }
+
   #labelOf(shape: Shape): string {
     const known = this.#labels.get(shape)
     if (known !== undefined) return known
@@ -153,10 +167,13 @@ export class SpanMaker {
 }
 
 /** Its waits and its work, one behind the other. */
-function partsOf({ beganAt, grantedAt, sentAt, broughtAt, endedAt, client }: ExchangeTrace): Part[] {
+function partsOf(
+  { beganAt, grantedAt, sentAt, broughtAt, endedAt }: ExchangeTrace,
+  place: Attributes,
+): Part[] {
   const parts: Part[] = []
   const add = (name: string, from: number, to: number): void => {
-    if (to > from) parts.push({ name, kind: Kind.Internal, from, to, attributes: {} })
+    if (to > from) parts.push({ name, kind: Kind.Internal, from, to, attributes: NOTHING })
   }
   if (sentAt === 0) {
     add('wait', beganAt, endedAt)
@@ -168,8 +185,7 @@ function partsOf({ beganAt, grantedAt, sentAt, broughtAt, endedAt, client }: Exc
   if (broughtAt > sentAt) add('replay', sentAt, broughtAt)
   else add(broughtAt > 0 ? 'replay' : 'hold', readyAt, sentAt)
   const from = Math.max(sentAt, broughtAt)
-  const attributes = { 'db.system.name': 'postgresql', ...serverOf(client.where()) }
-  parts.push({ name: 'execution', kind: Kind.Client, from, to: endedAt, attributes })
+  parts.push({ name: 'execution', kind: Kind.Client, from, to: endedAt, attributes: place })
   return parts
 }
 

@@ -9,10 +9,13 @@ import type { Log } from '../observe/log.ts'
 import type { ExchangeTrace, Tracer } from '../session/exchange-trace.ts'
 import { version } from '../util/version.ts'
 import { type Exporter, openExporter } from './otlp.ts'
+import { RandomIds } from './random-ids.ts'
 import { SpanMaker } from './spans.ts'
 
 /** Exchanges that wait to be sent. */
 const QUEUE_MAX = 4096
+/** Exchanges of one client that are sent and not answered. */
+const PIPELINE_MAX = 256
 /** Exchanges in one request: making it must not hold up anybody. */
 const BATCH = 128
 /** How long a batch that is not full waits for more. */
@@ -63,7 +66,8 @@ export class Tracing implements Tracer {
     }
     const { exporter, resource } = await openExporter(config(), about)
     this.#exporter = exporter
-    const randomId = (digits: 16 | 32): string => systemRandom.bytes(digits / 2).toString('hex')
+    const ids = new RandomIds(systemRandom)
+    const randomId = (digits: 16 | 32): string => ids.next(digits)
     this.#spans = new SpanMaker({ resource, scope: { name: 'pgmux', version: version() }, randomId })
     this.#timer = setInterval(() => this.#send(), PERIOD_MS)
     this.#timer.unref()
@@ -79,14 +83,14 @@ export class Tracing implements Tracer {
     return Math.random() < this.#parts.config().sample
   }
 
-  hasRoom(): boolean {
-    if (this.#queue.length < QUEUE_MAX) return true
+  hasRoom(underWay: number): boolean {
+    if (this.#queue.length < QUEUE_MAX && underWay < PIPELINE_MAX) return true
     this.#dropped++
     return false
   }
 
   take(trace: ExchangeTrace): void {
-    if (!this.hasRoom()) return
+    if (!this.hasRoom(0)) return
     this.#queue.push(trace)
     if (this.#queue.length === BATCH) setImmediate(() => this.#send())
   }
@@ -103,18 +107,29 @@ export class Tracing implements Tracer {
     })
   }
 
+  /** Never rejects. */
   async #export(batch: readonly ExchangeTrace[]): Promise<void> {
-    const exporter = this.#exporter
-    const maker = this.#spans
-    if (exporter === null || maker === null) return
-    const zero = Date.now() - systemClock.now()
-    const spans = batch.flatMap((trace) => maker.spansOf(trace, zero))
-    const problem = await new Promise<string | null>((resolve) => {
-      exporter.export(spans, ({ code, error }) => resolve(code === SUCCESS ? null : wordsOf(error)))
-    }).catch((thrown: Error) => wordsOf(thrown))
+    let problem: string | null
+    try {
+      problem = await this.#handOver(batch)
+    } catch (thrown) {
+      problem = wordsOf(thrown as Error)
+    }
     if (problem === null) this.#exported += batch.length
     else this.#failed += batch.length
     this.#tell(problem)
+  }
+
+  /** @returns what is wrong; null: the collector has them */
+  #handOver(batch: readonly ExchangeTrace[]): Promise<string | null> {
+    const exporter = this.#exporter
+    const maker = this.#spans
+    if (exporter === null || maker === null) return Promise.resolve('it is closed')
+    const zero = Date.now() - systemClock.now()
+    const spans = batch.flatMap((trace) => maker.spansOf(trace, zero))
+    return new Promise((resolve) => {
+      exporter.export(spans, ({ code, error }) => resolve(code === SUCCESS ? null : wordsOf(error)))
+    })
   }
 
   /** Once for each time that it begins or ends to go wrong. */
