@@ -53,10 +53,10 @@ describe('the collector', () => {
     const client = await rig.client()
     await client.query('select 0')
     await eventually(() => assert.equal(collector.requests.length, 1))
-    const batch = Buffer.concat(Array.from({ length: 500 }, () => m.query('')))
-    for (let n = 0; n < 10; n++) {
+    const batch = Buffer.concat(Array.from({ length: 200 }, () => m.query('')))
+    for (let n = 0; n < 25; n++) {
       client.send(batch)
-      for (let answer = 0; answer < 500; answer++) await client.until()
+      for (let answer = 0; answer < 200; answer++) await client.until()
     }
     // 4,096 wait, and what is on its way.
     const dropped = await count(rig, 'dropped')
