@@ -71,6 +71,7 @@ export class Actions {
   constructor(onRefused) {
     this.onRefused = onRefused
     this.hindrance = 'To act, log in as a user of admin.users.'
+    this.hasAdmins = true
     /** Commands that have not answered yet. @type {Map<string, AbortController>} */
     this.pending = new Map()
     this.dialog = /** @type {HTMLDialogElement} */ (byId('confirm'))
@@ -86,10 +87,9 @@ export class Actions {
   /** Who looks has changed. @param {Me} me */
   update(me) {
     this.hindrance = hindranceOf(me)
-    const isHindered = this.hindrance !== ''
+    this.hasAdmins = me.hasAdmins
     for (const button of document.querySelectorAll('button[data-act]')) this.allow(button)
     for (const place of document.querySelectorAll('.hindrance')) this.explain(place)
-    setAttribute(document.documentElement, 'data-mayact', isHindered ? null : 'yes')
   }
 
   /** @param {Element} button */
@@ -114,6 +114,7 @@ export class Actions {
     if (place.children.length === 1)
       place.append(h('button', { type: 'button', class: 'link', 'data-login': true }, 'Log in'))
     setText(text, this.hindrance)
+    show(/** @type {HTMLElement} */ (place.lastElementChild), this.hasAdmins)
     show(/** @type {HTMLElement} */ (place), this.hindrance !== '')
   }
 

@@ -152,6 +152,18 @@ test('each reason of a pin has words', () => {
   assert.deepEqual(Object.keys(PIN_WORDS).sort(), Object.keys(reasons).sort())
 })
 
+test('why one may not act, and where it is changed', async () => {
+  const { hindranceOf } = (await part('session.js')) as { hindranceOf(me: object): string }
+  const me = { user: 'viewer', role: 'stats', mayLook: true, hasAdmins: true }
+  assert.equal(hindranceOf({ ...me, role: 'admin' }), '')
+  assert.match(hindranceOf({ ...me, role: null }), /^To act, log in as a user of admin\.users\.$/)
+  assert.match(hindranceOf(me), /^viewer may look only/)
+  assert.match(
+    hindranceOf({ ...me, role: null, hasAdmins: false }),
+    /^Nobody may act here: admin\.users names/,
+  )
+})
+
 suite('the hour', () => {
   test('never grows beyond it, however long the page is open', () => {
     const past = new Past()
