@@ -45,7 +45,7 @@ suite('the dashboard in Chromium', { skip: NO_BROWSER || false, concurrency: 2 }
       busy.send(m.query('select pg_sleep(60)'))
       await eventually(() => rig.test.pooler.gauges().servers.active === 1)
       await wait(rig)
-      const viewer = await Viewer.open(browser, rig)
+      await using viewer = await Viewer.open(browser, rig)
       const sentence = await viewer.says(
         /1 client waits for a server, since .*because the pool of .* is too small/,
       )
@@ -70,7 +70,7 @@ suite('the dashboard in Chromium', { skip: NO_BROWSER || false, concurrency: 2 }
       await idler.query("select 'secret', 7")
       await wait(rig)
       await wait(rig)
-      const viewer = await Viewer.open(browser, rig)
+      await using viewer = await Viewer.open(browser, rig)
       await viewer.says(
         /2 clients wait .*the first since .*client \d+ has begun a transaction and does nothing/,
       )
@@ -103,7 +103,7 @@ suite('the dashboard in Chromium', { skip: NO_BROWSER || false, concurrency: 2 }
       await early.query('select 1')
       await gate.close()
       await wait(rig)
-      const viewer = await Viewer.open(browser, rig)
+      await using viewer = await Viewer.open(browser, rig)
       await viewer.says(/client waits .*because Postgres behind database \w+ cannot be reached/)
       const card = await viewer.read(viewer.cause(/Postgres cannot be reached/))
       assert.match(card, /No login to Postgres at 127\.0\.0\.1:\d+ has succeeded since .*UTC/)
@@ -118,7 +118,7 @@ suite('the dashboard in Chromium', { skip: NO_BROWSER || false, concurrency: 2 }
       const pinner = await enter(rig, 'the pinner')
       await pinner.query('create temp table basket (n int)')
       await wait(rig)
-      const viewer = await Viewer.open(browser, rig)
+      await using viewer = await Viewer.open(browser, rig)
       await viewer.says(/because client \d+ keeps its server beyond its transactions: temporary objects/)
       const card = await viewer.read(
         viewer.cause(/A client keeps its server beyond its transactions \(a pin\)/),
@@ -139,7 +139,7 @@ suite('the dashboard in Chromium', { skip: NO_BROWSER || false, concurrency: 2 }
       const idler = await enter(rig, 'the idler')
       await idler.query('begin')
       await wait(rig)
-      const viewer = await Viewer.open(browser, rig, { expects: /status of 40[13]/ })
+      await using viewer = await Viewer.open(browser, rig, { expects: /status of 40[13]/ })
       const cause = viewer.cause(/idle in a transaction/)
       const kill = cause.getByRole('button', { name: /^Cut off client/ })
       await kill.waitFor()
@@ -160,7 +160,7 @@ suite('the dashboard in Chromium', { skip: NO_BROWSER || false, concurrency: 2 }
       const idler = await enter(rig, 'the idler')
       await idler.query('begin')
       const waiter = await wait(rig)
-      const viewer = await Viewer.open(browser, rig, { expects: /status of 401/ })
+      await using viewer = await Viewer.open(browser, rig, { expects: /status of 401/ })
       const { page } = viewer
       await page.getByRole('banner').getByRole('button', { name: 'Log in' }).click()
       const dialog = page.getByRole('dialog', { name: 'Log in' })
@@ -199,7 +199,7 @@ suite('the dashboard in Chromium', { skip: NO_BROWSER || false, concurrency: 2 }
       const rig = await startShown(postgres, ONE)
       const client = await enter(rig, 'an application')
       await client.query('begin')
-      const viewer = await Viewer.open(browser, rig)
+      await using viewer = await Viewer.open(browser, rig)
       await viewer.login(ADMIN)
       const { page } = viewer
       const { database } = postgres
@@ -242,7 +242,7 @@ suite('the dashboard in Chromium', { skip: NO_BROWSER || false, concurrency: 2 }
       await pinner.query('create temp table axe (n int)')
       await pinner.query('select * from nowhere')
       await wait(rig)
-      const viewer = await Viewer.open(browser, rig)
+      await using viewer = await Viewer.open(browser, rig)
       const { page } = viewer
       await viewer.cause(/a pin/).waitFor()
       assert.deepEqual(await viewer.axe(), [])
@@ -266,7 +266,7 @@ suite('the dashboard in Chromium', { skip: NO_BROWSER || false, concurrency: 2 }
       const idler = await enter(rig, 'the idler')
       await idler.query('begin')
       await wait(rig)
-      const viewer = await Viewer.open(browser, rig)
+      await using viewer = await Viewer.open(browser, rig)
       const { page } = viewer
       const { keyboard } = page
       const link = viewer.cause(/idle in a transaction/).getByRole('link', { name: /^client/ })
@@ -308,11 +308,10 @@ suite('the dashboard in Chromium', { skip: NO_BROWSER || false, concurrency: 2 }
       const idler = await enter(rig, 'the idler')
       await idler.query('begin')
       await wait(rig)
-      const viewer = await Viewer.open(browser, rig, { viewport: { width: 360, height: 740 } })
+      await using viewer = await Viewer.open(browser, rig, { viewport: { width: 360, height: 740 } })
       const { page } = viewer
       await viewer.cause(/idle in a transaction/).waitFor()
-      const wide = 'document.documentElement.scrollWidth'
-      assert.equal(await page.evaluate(wide), 360)
+      assert.equal(await page.evaluate('document.documentElement.scrollWidth'), 360)
       await keep(t, viewer)
       await page.getByLabel('Appearance').selectOption('Dark')
       await page.reload()
@@ -331,7 +330,7 @@ suite('the dashboard in Chromium', { skip: NO_BROWSER || false, concurrency: 2 }
       const label = '<script>document.title=1</script>'
       await hostile.query(`select 1 as "${label}"`)
       await wait(rig)
-      const viewer = await Viewer.open(browser, rig)
+      await using viewer = await Viewer.open(browser, rig)
       const { page } = viewer
       const card = await viewer.read(viewer.cause(/idle in a transaction/))
       assert.ok(card.includes(name) && card.includes(`select ? as "${label}"`), card)
@@ -355,7 +354,7 @@ suite('the dashboard in Chromium', { skip: NO_BROWSER || false, concurrency: 2 }
     test('it comes back after a restart, and asks for the login again', async () => {
       const first = await startShown(postgres)
       const port = dashboardPort(first)
-      const viewer = await Viewer.open(browser, first, { expects: /ERR_CONNECTION_REFUSED|ERR_INCOMPLETE/ })
+      await using viewer = await Viewer.open(browser, first, { expects: /ERR_CONNECTION|ERR_INCOMPLETE/ })
       await viewer.login(ADMIN)
       await viewer.says(/^All is well/)
       await first.test.stop()
@@ -374,7 +373,7 @@ suite('the dashboard in Chromium', { skip: NO_BROWSER || false, concurrency: 2 }
 
     test('nothing is shown to those who may not look', async () => {
       const rig = await startShown(postgres, { admin: { dashboard: 'password' } })
-      const viewer = await Viewer.open(browser, rig)
+      await using viewer = await Viewer.open(browser, rig)
       await viewer.page.getByRole('heading', { name: 'Log in to look' }).waitFor()
       assert.ok(await viewer.page.locator('#content').isHidden())
       const client = await enter(rig, 'the secret one')

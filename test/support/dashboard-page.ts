@@ -6,7 +6,6 @@ import { readFileSync } from 'node:fs'
 import { mkdtemp } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { after } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import type { Browser, BrowserContextOptions, Locator, Page } from 'playwright-core'
 import { type ConsoleRig, startConsole } from './console.ts'
@@ -44,7 +43,7 @@ export class Viewer {
     this.#folder = folder
   }
 
-  /** Opens the dashboard; closed with the file, suite or test, and then nothing may have gone wrong. */
+  /** Opens the dashboard: `await using`, so that it is closed before its pooler is. */
   static async open(browser: Browser, rig: ConsoleRig, viewing: Viewing = {}): Promise<Viewer> {
     const { expects, ...rest } = viewing
     const size = { width: 1440, height: 900 }
@@ -55,12 +54,14 @@ export class Viewer {
     const viewer = new Viewer(page, await mkdtemp(join(tmpdir(), 'pgmux-dashboard-')))
     const origin = `http://127.0.0.1:${dashboardPort(rig)}`
     viewer.#watch(origin, expects)
-    after(async () => {
-      await context.close()
-      assert.deepEqual(viewer.#problems, [])
-    })
     await page.goto(`${origin}/`)
     return viewer
+  }
+
+  /** Nothing may have gone wrong. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.page.context().close()
+    assert.deepEqual(this.#problems, [])
   }
 
   #watch(origin: string, expects: RegExp | undefined): void {
