@@ -66,6 +66,17 @@ describe('the collector', () => {
     assert.ok(performance.now() - began < 8000, 'the end waits for it for a moment only')
   })
 
+  it('hears of no more than 256 of what one client has under way', async () => {
+    const { rig } = await start(postgres, {}, { sample: 1 })
+    const client = await rig.client()
+    await client.query('select 1')
+    const rest = Buffer.concat(Array.from({ length: 599 }, () => m.query('')))
+    client.send(m.query('select pg_sleep(0.2)'), rest)
+    for (let answer = 0; answer < 600; answer++) await client.until()
+    await eventually(async () => assert.equal(await count(rig, 'exported'), 257))
+    assert.equal(await count(rig, 'dropped'), 600 - 256)
+  })
+
   it('gets what is left at the end', async () => {
     const { rig, collector } = await start(postgres, {}, { sample: 1 })
     const client = await rig.client()
