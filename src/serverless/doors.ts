@@ -23,6 +23,7 @@ const ANY_ORIGIN = '*'
 const ASKED_BY_DRIVERS = [
   'Authorization',
   'Content-Type',
+  'Traceparent',
   'Neon-Connection-String',
   'Neon-Raw-Text-Output',
   'Neon-Array-Mode',

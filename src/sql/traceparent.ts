@@ -31,7 +31,7 @@ const VALUE_LENGTH = 55
 /** `/*traceparent='..'` and the end of the comment. */
 const LEAST = 2 + MARK.length + 2 + VALUE_LENGTH + 2
 /** So much of a text is looked through, from its beginning. */
-const TEXT_MAX = 64 * 1024
+const TEXT_MAX = 256 * 1024
 /** Longest value that may be one, with percent signs and all. */
 const VALUE_MAX = 200
 const FORM = /^([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?$/

@@ -61,7 +61,7 @@ describe('a traceparent', () => {
       `select 1 /*traceparent='00-${TRACE}-${SPAN}-01-more'*/`,
       `select 1 /*traceparent='00-${TRACE}-${SPAN}-1'*/`,
       `select 1 /*traceparent='00-${TRACE}${SPAN}-01'*/ /* and so on, and so on, and so on */`,
-      `/* ${'x'.repeat(65_536)} */ select 1 /*traceparent='${VALUE}'*/`,
+      `/* ${'x'.repeat(262_144)} */ select 1 /*traceparent='${VALUE}'*/`,
     ])
       assert.equal(found(text), null, text.slice(0, 200))
     assert.equal(parseTraceParent(`${VALUE} `), null)
