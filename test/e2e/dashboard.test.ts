@@ -362,6 +362,7 @@ suite('the dashboard in Chromium', { skip: NO_BROWSER || false, concurrency: 2 }
         .getByText(/^No connection to pgmux\. .*Trying again\. What you see is of \d\d:/)
         .waitFor()
       await viewer.page.getByText('connection lost').waitFor()
+      await viewer.says(/^As of [\d:]+: All is well/)
       const second = await startShown(postgres, { admin: { port } })
       const client = await enter(second, 'after the restart')
       await client.query('select 1')

@@ -85,6 +85,7 @@ class Page {
   onLine(line) {
     const wasLive = this.line.state === 'live'
     this.line = line
+    this.state.setOld(line.state === 'lost' || line.state === 'refused')
     showLine(line, this.snapshot?.at ?? 0)
     this.clients.update(line.state === 'live')
     // Whoever comes back may be somebody else to a server that has started anew.

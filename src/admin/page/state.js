@@ -20,6 +20,9 @@ export class State {
     this.actions = actions
     /** @type {Map<string, Card>} */
     this.cards = new Map()
+    this.isOld = false
+    /** @type {Snapshot | null} */
+    this.snapshot = null
     this.said = ''
     this.heard = ''
     this.tiles = new Map(TILES.map(([key, title]) => [key, tile(title)]))
@@ -27,14 +30,29 @@ export class State {
 
   /** @param {Snapshot} snapshot */
   update(snapshot) {
-    const { level, text, topic } = sentenceOf(snapshot)
-    setText(byId('sentence'), text)
-    setAttribute(byId('state'), 'data-level', level)
-    this.announce(topic, text)
-    document.title = level === 'good' ? 'pgmux: all is well' : `${shortOf(snapshot)} \u2013 pgmux`
+    this.snapshot = snapshot
+    this.drawSentence()
     setText(byId('about'), about(snapshot))
     for (const [key, , say] of TILES) setText(/** @type {Node} */ (this.tiles.get(key)), say(snapshot))
     this.drawCards(snapshot)
+  }
+
+  /** What is shown is not of now, or is again. @param {boolean} isOld */
+  setOld(isOld) {
+    this.isOld = isOld
+    this.drawSentence()
+  }
+
+  drawSentence() {
+    const { snapshot, isOld } = this
+    if (snapshot === null) return
+    const { level, text, topic } = sentenceOf(snapshot)
+    const before = `As of ${words.clock(snapshot.at, Date.now())}: ${text}`
+    setText(byId('sentence'), isOld ? before : text)
+    setAttribute(byId('state'), 'data-level', isOld ? 'old' : level)
+    const short = level === 'good' ? 'pgmux: all is well' : `${shortOf(snapshot)} \u2013 pgmux`
+    document.title = isOld ? 'pgmux: connection lost' : short
+    if (!isOld) this.announce(topic, text)
   }
 
   /**
@@ -259,6 +277,6 @@ export function showLine({ state, since, reason }, shownAt) {
   const why = reason === '' ? '' : ` ${sentence(reason)}`
   // The time goes on without being read out: it is in a part of its own.
   setText(byId('lost-text'), isLost ? `No connection to pgmux.${why} Trying again.${seen}` : '')
-  setText(byId('lost-for'), isLost ? `For ${duration(now - since)}.` : '')
+  setText(byId('lost-for'), isLost ? `The connection was lost ${duration(now - since)} ago.` : '')
   show(byId('lost'), isLost)
 }
