@@ -1,6 +1,6 @@
 // The table of clients: asked for while it is in sight, with the filters that were filled in. It keeps
 // what the last answer said, and no more.
-/** @import { Column, Row, Snapshot } from './types.js' */
+/** @import { Column, Row, Shown, Snapshot } from './types.js' */
 import { shown, wordsOf } from './api.js'
 import { byId, setAttribute, setText, show } from './dom.js'
 import { clientLink } from './lists.js'
@@ -69,6 +69,21 @@ function ago(name) {
   }
 }
 
+/**
+ * As many as are shown. Where there are more, those that wait are among them.
+ * @param {Record<string, string>} filters
+ * @param {(filters: Record<string, string | number>) => Promise<Shown>} ask
+ * @returns {Promise<Shown>}
+ */
+export async function someOf(filters, ask) {
+  const found = await ask({ ...filters, limit: ROWS_MAX })
+  if (!found.more || (filters.state ?? '') !== '') return found
+  const { rows } = await ask({ ...filters, state: 'waiting', limit: ROWS_MAX })
+  const ids = new Set(rows.map(({ id }) => id))
+  const others = found.rows.filter(({ id }) => !ids.has(id))
+  return { rows: [...rows, ...others].slice(0, ROWS_MAX), more: true }
+}
+
 export class Clients {
   constructor() {
     this.form = /** @type {HTMLFormElement} */ (byId('clients-filter'))
@@ -123,7 +138,7 @@ export class Clients {
     )
     let fault = ''
     try {
-      const { rows, more } = await shown('CLIENTS', { ...filters, limit: ROWS_MAX })
+      const { rows, more } = await someOf(filters, (which) => shown('CLIENTS', which))
       // A later question was quicker.
       if (turn !== this.asked) return
       this.table.update(rows)

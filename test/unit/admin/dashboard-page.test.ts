@@ -152,6 +152,27 @@ test('each reason of a pin has words', () => {
   assert.deepEqual(Object.keys(PIN_WORDS).sort(), Object.keys(reasons).sort())
 })
 
+test('of many clients those that wait are shown', async () => {
+  type Rows = { rows: { id: number }[]; more: boolean }
+  const { someOf } = (await part('clients.js')) as {
+    someOf(filters: object, ask: (filters: { state?: string }) => Promise<Rows>): Promise<Rows>
+  }
+  const from = (first: number) => Array.from({ length: 200 }, (_, at) => ({ id: first + at }))
+  const asked: object[] = []
+  const ask = async (filters: { state?: string }): Promise<Rows> => {
+    asked.push(filters)
+    return filters.state === 'waiting'
+      ? { rows: [{ id: 150 }, { id: 900 }], more: false }
+      : { rows: from(1), more: true }
+  }
+  const { rows, more } = await someOf({ user: 'web', state: '' }, ask)
+  assert.deepEqual([rows.length, rows[0]?.id, rows[1]?.id, more], [200, 150, 900, true])
+  assert.equal(new Set(rows.map(({ id }) => id)).size, 200)
+  assert.deepEqual(asked[1], { user: 'web', state: 'waiting', limit: 200 })
+  await someOf({ state: 'idle' }, ask)
+  assert.equal(asked.length, 3, 'who asks for a state gets that')
+})
+
 test('why one may not act, and where it is changed', async () => {
   const { hindranceOf } = (await part('session.js')) as { hindranceOf(me: object): string }
   const me = { user: 'viewer', role: 'stats', mayLook: true, hasAdmins: true }
