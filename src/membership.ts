@@ -25,4 +25,6 @@ export interface Membership {
   shutdown(mode: ShutdownMode): void
   onServerOpened(server: KnownServer): void
   onServerClosed(pid: number): void
+  /** A statement with this text is about databases: the others close servers that nobody uses there. */
+  vacate(text: string): void
 }

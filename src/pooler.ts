@@ -383,6 +383,7 @@ export class Pooler {
         ...this.#machinery,
         insight: this.#insights.of(database),
         warn: (message) => log.warn({}, message),
+        vacate: (text) => this.router.vacate(text, this.#membership),
       },
       watchFine: (dispatch, isWanted) => this.#fineTick.watch(dispatch, isWanted),
       ...serverEvents({ database, user }, told),

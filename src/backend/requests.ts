@@ -24,6 +24,7 @@ import { type ResetTarget, writeReset } from './reset.ts'
 import { mayRead } from './sequences.ts'
 import { Copy, type Talk } from './talk.ts'
 import { noteCall, noteEffects } from './touched.ts'
+import { noteVacancy } from './vacating.ts'
 
 /** Replies that one client may have outstanding between exchanges; beyond it, it waits. */
 const PIPELINE_MAX = 4096
@@ -115,6 +116,8 @@ export class Requests {
   #extended(framer: Framer, type: number): number {
     const talk = this.#talk
     this.#startBatch()
+    if (type === FromClient.Parse)
+      noteVacancy(this.#server.parts, framer, framer.src.indexOf(0, framer.start + 5) + 1)
     let sent: number = Sent.Taken
     if (type === FromClient.Execute) {
       this.#replies.push(Reply.Execute, talk.bound)
@@ -250,6 +253,7 @@ export class Requests {
       if (talk.mayBeInside && (facts & Fact.Ends) !== 0) talk.endsTransaction = true
       if (effects.touches !== 0) noteEffects(talk, this.#session, effects)
     }
+    noteVacancy(this.#server.parts, framer, framer.start + 5)
     const shape = shapeOfText(this.#insight, this.#session, framer, framer.start + 5)
     talk.shape = shape
     const isSent = this.#replies.push(Reply.Query, failure ?? shape)

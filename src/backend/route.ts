@@ -95,6 +95,8 @@ export interface ServerParts {
   readonly openMail: (lessee: Lessee) => Mailbox | null
   /** One line about something odd, for the log. */
   readonly warn: (message: string) => void
+  /** A text about databases is about to be sent (`vacating.ts`): servers there that nobody uses go. */
+  readonly vacate: (text: string) => void
 }
 
 /** A server's parameters at the end of its login. */

@@ -61,7 +61,7 @@ export interface PoolEntryParts {
   /** Null: nothing is traced. */
   readonly tracer: Tracer | null
   readonly hubs: Hubs
-  readonly machinery: Pick<ServerParts, 'clock' | 'random' | 'time' | 'work' | 'insight' | 'warn'>
+  readonly machinery: Pick<ServerParts, 'clock' | 'random' | 'time' | 'work' | 'insight' | 'warn' | 'vacate'>
   /** `tick` of a dispatch is wanted every few ms, from now on or no more. */
   watchFine(dispatch: Dispatch, isWanted: boolean): void
   onServerOpened(server: Server): void
@@ -325,6 +325,14 @@ export class PoolEntry implements PoolAccess, ServerOwner, HubMember {
     const parameters = new Map(welcome.parameters).set(name, value)
     this.#welcomes.set(baseline, { parameters, settings: welcome.settings.with(name, value) })
     this.#parts.onDefault(this, { baseline, name, before, value })
+  }
+
+  /** Something is done to its database that Postgres refuses while anybody is there; of clients nobody is. */
+  vacate(): void {
+    if (this.clients > 0) return
+    // It may be another one of the same name soon, of which nothing is known.
+    this.insight.doubt(true)
+    this.retire()
   }
 
   #followDefaults(baseline: string, before: Settings, after: Settings): void {

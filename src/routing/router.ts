@@ -107,6 +107,17 @@ export class Router {
     return [...this.entries()].filter((entry) => database === null || entry.database === database)
   }
 
+  /** A statement with this text is about databases: where no client is, the servers of those it names go. */
+  vacate(text: string, others: { vacate(text: string): void } | null): void {
+    others?.vacate(text)
+    const named = text.toLowerCase().replaceAll('""', '"')
+    for (const entry of this.entries()) {
+      const { dbname } = entry.route
+      // CREATE DATABASE copies template1 without naming it.
+      if (dbname === 'template1' || named.includes(dbname.toLowerCase())) entry.vacate()
+    }
+  }
+
   /** Forgets pools that nobody uses. @returns those. */
   forget(now: number): PoolEntry[] {
     const forgotten: PoolEntry[] = []

@@ -185,6 +185,9 @@ export class Crew {
       set: (options: SetPairs) => this.#reloading?.set(options),
       shutdown: (mode: ShutdownMode) => this.#shutdown(mode),
       cancel: (request: CancelRequest) => this.#cancel(request),
+      vacate: (text: string) => {
+        for (const worker of this.#ready()) worker.line.tell('vacate', text)
+      },
       log: (lines: readonly TailLine[]) => {
         for (const line of lines) this.#log.tail?.add(line)
       },

@@ -112,6 +112,10 @@ export class Member implements Membership {
     this.#line.tell('serverClosed', pid)
   }
 
+  vacate(text: string): void {
+    this.#line.tell('vacate', text)
+  }
+
   #act(command: string, argument: string): { done: Promise<void>; abandon(): void } {
     const id = ++this.#lastOrder
     const done = this.#line.ask<void>('act', { id, command, argument })
@@ -157,6 +161,7 @@ export class Member implements Membership {
         return marksOf(pooler())
       },
       abandon: (id: number) => pooler().consoleDoor.elsewhere.abandon(id),
+      vacate: (text: string) => pooler().router.vacate(text, null),
       cancel: ({ pid, key }: CancelRequest) =>
         new Promise<void>((resolve) => pooler().house.cancelOwn(pid, Buffer.from(key), resolve)),
     }

@@ -128,6 +128,7 @@ export class PoolerWorld implements UserWorld {
         work: new PasswordWork(),
         insight: insightOfModel(),
         warn: (text) => this.#warn(text),
+        vacate: () => {},
       },
       watchFine: (dispatch, isWanted) => fine.watch(dispatch, isWanted),
       onServerOpened: (server) => plant?.(server, this),
