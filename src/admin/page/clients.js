@@ -143,7 +143,7 @@ export class Clients {
       if (turn !== this.asked) return
       this.table.update(rows)
       setText(byId('clients-count'), more ? `more than ${number(rows.length)}` : number(rows.length))
-      const text = `Only ${counted(rows.length, 'client')} of more are shown: narrow it down.`
+      const text = `There are more: ${counted(rows.length, 'client')} are shown, those that wait first.`
       setText(byId('clients-more'), text)
       show(byId('clients-more'), more)
     } catch (error) {
