@@ -50,13 +50,6 @@ export interface Mark {
   onLost(): void
 }
 
-/** Whose the notifications of a backend are at this place of the order. */
-export interface Author {
-  readonly subscriber: Subscriber
-  /** The number that it knows as its own. */
-  readonly pid: number
-}
-
 interface Batch {
   readonly changes: Changes
   readonly wishes: readonly Wish[]
@@ -71,8 +64,8 @@ export class Hub implements ListeningOwner {
   /** The channel of its marks. Nobody can guess it. */
   readonly channel: string
   readonly channels = new Channels()
-  /** By the number of their backends. */
-  readonly authors = new Map<number, Author>()
+  /** Whose the notifications of a backend are at this place of the order: the number that it goes by. */
+  readonly authors = new Map<number, number>()
   readonly #parts: HubParts
   readonly #backoff: Backoff
   readonly #marks = new Map<string, Mark>()
@@ -253,13 +246,11 @@ export class Hub implements ListeningOwner {
     if (name === this.channel) this.#onMark(payloadOf(src, start, stop, name), pid)
     const subscribers = this.channels.subscribersOf(name)
     if (subscribers.size === 0) return
-    const message = Buffer.from(src.subarray(start, stop))
     const author = this.authors.size === 0 ? undefined : this.authors.get(pid)
+    const bytes = src.subarray(start, stop)
+    const message = author === undefined ? Buffer.from(bytes) : withPid(bytes, author)
     this.#parts.counters.notifications += subscribers.size
-    for (const subscriber of subscribers) {
-      const isOwn = author !== undefined && author.subscriber === subscriber
-      subscriber.onNotification(isOwn ? withPid(message, author.pid) : message, name)
-    }
+    for (const subscriber of subscribers) subscriber.onNotification(message, name)
   }
 
   onAnswer(problem: Problem | null): void {

@@ -34,7 +34,7 @@ export class OwnNotifications {
     const { talk, pid } = this.#server
     const token = hub.expect({
       pid,
-      onSeen: () => hub.authors.set(pid, { subscriber: mail, pid: mail.pid }),
+      onSeen: () => hub.authors.set(pid, mail.pid),
       onLost: () => {},
     })
     this.#begun.push(token)

@@ -305,6 +305,18 @@ suite('as on a connection of its own', () => {
 
 suite('beside others', () => {
   for (const stage of stages) {
+    test(`who listens and notifies is known to the others by its own number: ${stage.name}`, async () => {
+      await using author = await WireClient.connect(through(stage.pooler, postgres))
+      await using other = await WireClient.connect(through(stage.pooler, postgres))
+      for (const client of [author, other]) await client.query('listen mutual')
+      for (const text of ["notify mutual, 'a'", "begin; notify mutual, 'a'; commit"]) {
+        await author.query(text)
+        const said = (await other.until('A')).at(-1)
+        assert.ok(said?.type === 'A' && said.payload === 'a')
+        assert.equal(said.pid, author.pid)
+      }
+    })
+
     test(`who does not listen hears nothing, and no server is kept: ${stage.name}`, async () => {
       const { pooler } = stage.pooler
       await using stranger = await WireClient.connect(through(stage.pooler, postgres))
