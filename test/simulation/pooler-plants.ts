@@ -278,17 +278,18 @@ export const PLANTED: Record<string, PlantedBug> = {
 
 /** Seeds to begin with for bugs that few worlds show; the others are searched all the same. */
 export const FOUND_BY: Readonly<Record<string, number>> = {
-  'a ParseComplete is made up in a failed transaction': 76,
+  'a ParseComplete is made up in a failed transaction': 171,
   'a cancel does not hold the server': 46,
   'a client leaves without a rollback': 382,
   'a half batch is ended with Sync when its client leaves': 77,
   'a statement is there before its ParseComplete': 114,
-  'DISCARD ALL and DEALLOCATE ALL are not noticed': 20,
+  'DISCARD ALL and DEALLOCATE ALL are not noticed': 19,
   'names that were lost with a server stay under way': 38,
   'a made-up answer does not wait for its turn': 36,
   'nobody minds a client that does not read': 33,
   'a request that is given up leaves its server as it is': 94,
-  'who has all of an answer does not read on': 66,
+  'what a session has set is not brought along unless Postgres reports it': 41,
+  'who has all of an answer does not read on': 104,
 }
 
 /** Runs with a planted bug, and takes it back whatever happens. */

@@ -3,9 +3,20 @@
 
 import { message } from '../messages.ts'
 
-const short = (value: number) => Buffer.from([(value >> 8) & 255, value & 255])
-const int = (value: number) =>
-  Buffer.from([value >>> 24, (value >> 16) & 255, (value >> 8) & 255, value & 255])
+const SHORT = 2
+const INT = 4
+
+function short(value: number): Buffer {
+  const out = Buffer.allocUnsafe(SHORT)
+  out.writeUInt16BE(value & 0xffff)
+  return out
+}
+
+function int(value: number): Buffer {
+  const out = Buffer.allocUnsafe(INT)
+  out.writeInt32BE(value)
+  return out
+}
 
 /** A column of a result; `table` and `column` are always 0: the model answers expressions only. */
 export interface FakeColumn {
@@ -41,8 +52,17 @@ function report(type: 'E' | 'N', error: PgError): Buffer {
 }
 
 function values(row: readonly (Uint8Array | null)[]): Buffer {
-  const parts = row.flatMap((value) => (value === null ? [int(-1)] : [int(value.length), value]))
-  return Buffer.concat([short(row.length), ...parts])
+  let length = SHORT
+  for (const value of row) length += INT + (value?.length ?? 0)
+  const out = Buffer.allocUnsafe(length)
+  let at = out.writeUInt16BE(row.length)
+  for (const value of row) {
+    at = out.writeInt32BE(value?.length ?? -1, at)
+    if (value === null) continue
+    out.set(value, at)
+    at += value.length
+  }
+  return out
 }
 
 function columns(list: readonly FakeColumn[], formats: readonly number[]): Buffer {
