@@ -145,11 +145,15 @@ const WATCHED: readonly (readonly [from: string, ...values: string[]])[] = [
 /** In the digest, in front of what tells of columns. */
 export const COLUMNS = ' columns '
 
-/** Types of columns: with others a text is made into another statement, but reaches no other function. */
+/**
+ * Types of columns: with others a text is made into another statement, but reaches no other function. By the
+ * index of pg_class if need be: nothing is known of how many rows `r` has.
+ */
 const COLUMNS_QUERY = `select ${PG}.concat(${PG}.count(*), ':', ${PG}.sum(${PG}.hashint8extended(
     (o.attrelid::${PG}.int8 operator(${PG}.*) 2048) operator(${PG}.+) o.attnum, o.atttypid::${PG}.int8)))
-  from ${PG}.pg_attribute o join r on r.oid ${IS} o.attrelid
-  where o.attnum operator(${PG}.>) 0 and o.attrelid ${FROM} ${FIRST_OID}`
+  from ${PG}.pg_attribute o join ${PG}.pg_class c on c.oid ${IS} o.attrelid
+  where o.attnum operator(${PG}.>) 0 and o.attrelid ${FROM} ${FIRST_OID}
+    and c.relpersistence ${IS_NOT} 't'`
 
 /**
  * One text that is another one when a function, or anything by which functions are reached, was made,
