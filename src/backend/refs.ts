@@ -1,6 +1,7 @@
 // What the entries of a reply queue refer to: the knowledge that is needed when the answer comes. Data only.
 import type { Definition, PendingName } from '../session/statements.ts'
 import type { Unnamed } from '../session/virtual-session.ts'
+import { Shape } from '../sql/shapes.ts'
 
 /** A client's message that names a statement under a name of ours: errors get the client's name back. */
 export class NameFix {
@@ -19,10 +20,18 @@ export class NameFix {
  */
 export class Substitute {
   error: Buffer | null
+  /** Of the statement that it stands for, if it is one. */
+  shape: Shape | null = null
 
   constructor(error: Buffer | null) {
     this.error = error
   }
+}
+
+/** Which statement's answer an entry of the queue waits for; null: that is not known of it. */
+export function shapeOfRef(ref: unknown): Shape | null {
+  if (ref instanceof Shape) return ref
+  return ref instanceof Substitute ? ref.shape : null
 }
 
 /** A Parse of a named statement. */

@@ -256,6 +256,7 @@ export class Requests {
     noteVacancy(this.#server.parts, framer, framer.start + 5)
     const shape = shapeOfText(this.#insight, this.#session, framer, framer.start + 5)
     talk.shape = shape
+    if (failure !== null) failure.shape = shape
     const isSent = this.#replies.push(Reply.Query, failure ?? shape)
     if (this.#session !== null) talk.changesUnnamed(this.#session, isSent)
     if (isSent) {

@@ -3,10 +3,11 @@
 import { Reply, REPLY_KIND } from '../pool/replies.ts'
 import type { Definition } from '../session/statements.ts'
 import type { VirtualSession } from '../session/virtual-session.ts'
-import { Shape } from '../sql/shapes.ts'
+import type { Shape } from '../sql/shapes.ts'
 import type { Framer } from '../wire/framer.ts'
 import { FromClient } from '../wire/protocol.ts'
 import type { Insight } from './insight.ts'
+import { shapeOfRef } from './refs.ts'
 import { noteTag } from './session-effects.ts'
 import type { Talk } from './talk.ts'
 
@@ -87,18 +88,19 @@ export function traceMessage({ watch, shape, bound }: Talk, framer: Framer): voi
 export function commandDone(talk: Talk, framer: Framer, session: VirtualSession | undefined): void {
   noteTag(talk, framer, session)
   const { head, headRef } = talk.replies
-  if (!(headRef instanceof Shape)) return
+  const shape = shapeOfRef(headRef)
+  if (shape === null) return
   const rows = rowsOf(framer)
-  headRef.gave(rows)
+  shape.gave(rows)
   talk.watch?.gave(rows)
-  if ((head & REPLY_KIND) === Reply.Execute) talk.ran(headRef)
+  if ((head & REPLY_KIND) === Reply.Execute) talk.ran(shape)
 }
 
 /** An error came for the entry at the head. */
 export function commandFailed(talk: Talk): void {
   const { head, headRef } = talk.replies
   const kind = head & REPLY_KIND
-  const shape = headRef instanceof Shape ? headRef : kind === Reply.Query ? null : talk.shape
+  const shape = shapeOfRef(headRef) ?? (kind === Reply.Query ? null : talk.shape)
   if (shape === null) {
     talk.watch?.drop()
     return

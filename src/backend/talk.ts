@@ -10,12 +10,13 @@ import { ServerStatements } from '../session/server-statements.ts'
 import type { Definition } from '../session/statements.ts'
 import type { VirtualSession } from '../session/virtual-session.ts'
 import { Touch } from '../sql/effects.ts'
-import { Shape } from '../sql/shapes.ts'
+import type { Shape } from '../sql/shapes.ts'
 import type { Clock } from '../util/env.ts'
 import { Status } from '../wire/protocol.ts'
 import type { Blame } from './blame.ts'
 import { Healing } from './healing.ts'
 import { OwnNames } from './own-names.ts'
+import { shapeOfRef } from './refs.ts'
 import type { VirtualChannels } from './virtual-channels.ts'
 
 /** Which kind of COPY a server is in. */
@@ -204,8 +205,8 @@ export class Talk implements TalkView {
     this.status = status
     this.idleSince = this.busySince = now
     if ((this.replies.head & Fate.Internal) !== 0) return
-    const ref = this.replies.headRef
-    if (ref instanceof Shape) this.ran(ref)
+    const shape = shapeOfRef(this.replies.headRef)
+    if (shape !== null) this.ran(shape)
     this.answeredIn = this.beganAt === 0 ? 0 : Math.max(0, this.readAt - this.beganAt)
     this.beganAt = this.stepAt = this.replies.size > 1 ? this.readAt : 0
   }

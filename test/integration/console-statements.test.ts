@@ -68,6 +68,17 @@ suite('each statement', () => {
     assert.equal(rows[0], slept, 'what took most stands first')
   })
 
+  test('is counted from the first on, also where what it does is not known yet', async () => {
+    const rig = await startConsole(postgres)
+    await using client = await rig.client()
+    for (let n = 1; n <= 3; n++) await client.query(`select unknown_yet(${n})`)
+    await client.query('prepare p as select 5')
+    for (let n = 1; n <= 2; n++) assert.equal((await client.query('execute p')).error, null)
+    const all = await counted(rig)
+    assert.equal(all['select unknown_yet(?)'], '3 0 3')
+    assert.equal(all['execute p'], '2 2 0')
+  })
+
   test('of another encoding or a long text is counted with the others', async () => {
     const rig = await startConsole(postgres)
     await using odd = await rig.client({ params: { client_encoding: 'LATIN1' } })
