@@ -72,6 +72,11 @@ export class Insight {
     this.#settle()
   }
 
+  /** What was asked is answered; `onDigest` or `learned` say with what. @param now as for `next` */
+  onAnswer(now: number): void {
+    this.#freshness.onAnswer(now)
+  }
+
   /** The catalogue has this digest. */
   onDigest(digest: string): void {
     this.#isFailing = false

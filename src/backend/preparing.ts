@@ -66,6 +66,7 @@ function askCatalogue(target: ResetTarget, isUrgent: boolean, then: () => void):
   if (question === 'nothing') return question
   const survey = new Survey(insight.builtins)
   const exchange = internalExchange('catalogue', false, (_status, { error }) => {
+    if (error === null) insight.onAnswer(clock.now())
     if (error !== null) {
       const isFirst = insight.onFailure()
       if (isFirst) parts.warn('the functions of the database could not be read: each statement matters')

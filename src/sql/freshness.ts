@@ -5,11 +5,17 @@
 export interface FreshnessLimits {
   /** Time between two digests while nothing points to a change. */
   readonly everyMs: number
-  /** Time between two questions at least; twice as long after each that failed. */
+  /**
+   * Time between two questions at least; twice as long after each that failed, and longer where answers take
+   * long: they are to take no more than a fifth of the time.
+   */
   readonly gapMs: number
   /** A question without an answer for so long has failed; no gap is longer. */
   readonly answerMs: number
 }
+
+/** So many times as long as the last answer took nothing is asked. */
+const REST = 4
 
 /** Names that turned out not to exist; with more of them the oldest is asked for again. */
 const MISSING_MAX = 1_000
@@ -26,6 +32,8 @@ export class Freshness {
   #digest: string | null = null
   #asked: Question = 'nothing'
   #askedAt = Number.NEGATIVE_INFINITY
+  /** The last answer, ms. */
+  #tookMs = 0
   /** The last digest was another one. */
   #isOutdated = false
   /** What no answer tells of yet; and the same of the question under way. */
@@ -56,7 +64,8 @@ export class Freshness {
       this.onFailure()
     }
     const isLate = isUrgent && this.#failures === 0
-    const gap = isLate ? 0 : Math.min(this.#limits.gapMs * 2 ** this.#failures, this.#limits.answerMs)
+    const usual = Math.max(this.#limits.gapMs * 2 ** this.#failures, this.#tookMs * REST)
+    const gap = isLate ? 0 : Math.min(usual, this.#limits.answerMs)
     if (this.#digest !== null && !this.#isOutdated && this.#news !== News.Certain) {
       if (since < (this.#news !== News.None ? gap : Math.max(gap, this.#limits.everyMs))) return 'nothing'
       this.#asked = 'digest'
@@ -68,6 +77,11 @@ export class Freshness {
     this.#asksFor = this.#news
     this.#news = News.None
     return this.#asked
+  }
+
+  /** An answer has come; `onDigest` or `onSurvey` say what it was. */
+  onAnswer(now: number): void {
+    this.#tookMs = now - this.#askedAt
   }
 
   onDigest(digest: string): void {

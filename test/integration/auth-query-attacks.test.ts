@@ -199,14 +199,16 @@ suite('attacks on auth_query', () => {
     await withPooler({ client: { authQuery: { query: spied } } }, async (pooler) => {
       await postgres.admin('truncate seen')
       const users = Array.from({ length: 200 }, (_, i) => (i % 2 === 0 ? 'ann' : 'nobody'))
+      const begun = performance.now()
       const ends = await Promise.all(users.map((user) => attempt(pooler, user, { password: SECRET })))
+      const seconds = Math.floor((performance.now() - begun) / 1000)
       assert.equal(ends.filter((end) => end instanceof WireClient).length, 100)
       assert.equal(ends.filter((end) => end instanceof LoginError && end.code === '28P01').length, 100)
       const asked = await postgres.admin('select asked, count(*)::int n from seen group by 1 order by 1')
-      assert.deepEqual(asked, [
-        { asked: 'ann', n: 1 },
-        { asked: 'nobody', n: 1 },
-      ])
+      // A refusal makes doubt, and each second somebody in doubt may ask again.
+      const again = asked.find(({ asked: user }) => user === 'nobody')
+      assert.ok(again !== undefined && Number(again.n) <= 1 + seconds, `${again?.n} in ${seconds} s`)
+      assert.deepEqual(asked, [{ asked: 'ann', n: 1 }, again])
       for (const end of ends) if (end instanceof WireClient) await end.end()
     })
   })

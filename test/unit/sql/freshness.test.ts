@@ -36,6 +36,29 @@ describe('Freshness', () => {
     assert.equal(freshness.next(clock.at), 'nothing')
   })
 
+  it('leaves a database in peace that needs long to answer, but for who waits for it', () => {
+    const { clock, freshness } = fresh()
+    clock.at += 1_000
+    freshness.onDdl(true)
+    assert.equal(freshness.next(clock.at), 'survey')
+    clock.at += 3_000
+    freshness.onAnswer(clock.at)
+    freshness.onSurvey('b')
+    freshness.onDdl()
+    clock.at += 8_999
+    assert.equal(freshness.next(clock.at), 'nothing')
+    assert.equal(freshness.isCurrent, false)
+    clock.at += 1
+    assert.equal(freshness.next(clock.at, true), 'digest', '12 s from the question on')
+    clock.at += 50_000
+    freshness.onAnswer(clock.at)
+    freshness.onDigest('b')
+    freshness.onDdl()
+    clock.at += 9_999
+    assert.equal(freshness.next(clock.at), 'nothing')
+    assert.equal(freshness.next(clock.at, true), 'digest', 'somebody waits')
+  })
+
   it('trusts nothing from a change of objects until an answer to a later question', () => {
     const { clock, freshness } = fresh()
     clock.at += 30_000
