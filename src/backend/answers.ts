@@ -10,7 +10,7 @@ import { CLOSE_COMPLETE, PARSE_COMPLETE } from '../wire/messages.ts'
 import { FromServer, Status } from '../wire/protocol.ts'
 import { doubtSyncs, dropEatenSyncs, dropToFence, endCopy, leadsAstray } from './copy-replies.ts'
 import { afterError, isCurable, otherWords } from './failures.ts'
-import { described } from './fit.ts'
+import { described, parametersDescribed } from './fit.ts'
 import { type InternalExchange, internalExchange } from './internal.ts'
 import { OwnRows } from './own-rows.ts'
 import type { NamedClose, NamedParse } from './refs.ts'
@@ -126,7 +126,7 @@ export class Answers {
         this.#completed(framer, Reply.Close)
         return
       case S.ParameterDescription:
-        if ((this.#replies.head & REPLY_KIND) === Reply.DescribeStatement) this.#pass(framer)
+        if (parametersDescribed(this.#talk, framer)) this.#pass(framer)
         else this.#violation('a parameter description')
         return
       case S.EmptyQueryResponse:

@@ -81,7 +81,7 @@ export class Bringing {
   #inject(definition: Definition): void {
     const talk = this.#talk
     this.#out.write(close('S', definition.name))
-    writeNamed(this.#out, definition.name, definition.body)
+    writeNamed(this.#out, definition.name, definition.bodyNow)
     talk.replies.push(Reply.Close | Fate.Swallow, definition)
     if (talk.replies.push(Reply.Parse | Fate.Swallow, definition)) talk.parsedInBatch.add(definition.id)
   }

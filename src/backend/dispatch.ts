@@ -6,7 +6,8 @@ import type { Counters } from '../observe/counters.ts'
 import type { LeasedServer } from '../pool/lease.ts'
 import type { Pool } from '../pool/pool.ts'
 import { Offered, type Sharer, type Sharing } from '../pool/sharing.ts'
-import type { Definition, NamedStatement, Registry } from '../session/statements.ts'
+import type { Registry } from '../session/registry.ts'
+import type { Definition, NamedStatement } from '../session/statements.ts'
 import type { Unnamed } from '../session/virtual-session.ts'
 import { plainEffects } from '../sql/effects.ts'
 import { Shape } from '../sql/shapes.ts'
@@ -14,7 +15,7 @@ import type { Framer } from '../wire/framer.ts'
 import type { Insight } from './insight.ts'
 import { Lane, type LaneOwner } from './lane.ts'
 import { Fit, fitOf, isFree, suits } from './lane-fit.ts'
-import { LaneFairness, STARVING_MS } from './lane-fairness.ts'
+import { LaneFairness } from './lane-fairness.ts'
 import { LaneWaiter } from './lane-waiter.ts'
 import { learn } from './preparing.ts'
 import { RepeatedTexts } from './repeated-texts.ts'
@@ -115,8 +116,7 @@ export class Dispatch implements Sharing, LaneOwner {
 
   waits(client: Sharer): void {
     if (this.#shape === null) return
-    const since = this.#parts.clock()
-    this.#waiting.set(client, { statement: this.#statement, shape: this.#shape, since })
+    this.#waiting.set(client, { statement: this.#statement, shape: this.#shape })
   }
 
   waitsNoMore(client: Sharer): void {
@@ -324,14 +324,13 @@ export class Dispatch implements Sharing, LaneOwner {
     const queued = this.#queued
     // Those who can share wait, too, and so may a lane.
     const strangers = this.#parts.pool.waiting.size - this.#waiting.size - (queued === null ? 0 : 1)
-    const isAnyStranger = strangers > 0 || this.#isAnyStranded(now)
+    const isAnyStranger = strangers > 0 || this.#isAnyStranded()
     this.#fairness.due(this.lanes, { isAnyStranger, queued }, now)?.shut('others_wait')
   }
 
-  /** Who has waited for longest to share finds no lane, and there may be none for it. */
-  #isAnyStranded(now: number): boolean {
-    for (const [client, { since }] of this.#waiting)
-      return now - since > STARVING_MS && !this.lanes.some((lane) => suits(lane, client))
+  /** Who has waited for longest to share finds no lane. */
+  #isAnyStranded(): boolean {
+    for (const client of this.#waiting.keys()) return !this.lanes.some((lane) => suits(lane, client))
     return false
   }
 
@@ -349,5 +348,4 @@ export class Dispatch implements Sharing, LaneOwner {
 interface Wanted {
   readonly statement: NamedStatement | null
   readonly shape: Shape
-  readonly since: number
 }

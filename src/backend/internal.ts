@@ -150,7 +150,7 @@ export function writeParse(talk: Talk, out: Output, definition: Definition): voi
   talk.replies.push(Reply.Parse | Fate.Internal, exchange)
   talk.replies.push(Reply.Sync | Fate.Internal, exchange)
   out.write(close('S', definition.name))
-  writeNamed(out, definition.name, definition.body)
+  writeNamed(out, definition.name, definition.bodyNow)
   out.write(SYNC)
 }
 

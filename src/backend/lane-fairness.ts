@@ -8,13 +8,16 @@ import type { Lane } from './lane.ts'
 import type { LaneWaiter } from './lane-waiter.ts'
 
 /** Who cannot share and waits for longer gets the server of a lane where lanes have more than their part. */
-export const STARVING_MS = 20
+const STARVING_MS = 20
 /** The same where they have no more than that, and how often at most. */
 const LONG_MS = 100
 /** The same for the last lane, while the others that wait get servers one behind the other. */
 const LAST_MS = 1000
 
-/** A lane that does nothing for so long is not needed. Shorter pauses there are where its clients think. */
+/**
+ * A lane that does nothing for so long is not needed, nor one in which nothing has stood behind anything
+ * else: it is one client's. Shorter pauses there are where its clients think.
+ */
 const UNUSED_MS = 10
 
 /** Who waits besides clients. */
@@ -64,9 +67,7 @@ export class LaneFairness {
       queued.onLeave()
       return null
     }
-    const lane =
-      lanes.find((one) => one.isOpen && one.depth === 0 && now - one.restsSince > UNUSED_MS) ??
-      this.#lastOf(lanes, first, now)
+    const lane = lanes.find((one) => isUseless(one, now)) ?? this.#lastOf(lanes, first, now)
     if (lane === null) return null
     this.#fedAt = now
     this.#fed = first
@@ -91,4 +92,14 @@ export class LaneFairness {
     const patience = held.length === 1 && isMoving ? LAST_MS : usual
     return pool.waitedBy(first) > patience && now - this.#fedAt > usual ? (held.at(-1) ?? null) : null
   }
+}
+
+function isUseless(lane: Lane, now: number): boolean {
+  if (!lane.isOpen) return false
+  if (lane.depth === 0 && now - lane.restsSince > UNUSED_MS) return true
+  if (now - lane.peakSince <= UNUSED_MS) return false
+  const { peak } = lane
+  lane.peak = lane.depth
+  lane.peakSince = now
+  return peak <= 1
 }

@@ -5,7 +5,8 @@
 import type { Lessee, ServerLoss } from '../pool/lease.ts'
 import { Reply, REPLY_KIND } from '../pool/replies.ts'
 import type { Settings } from '../session/settings.ts'
-import type { Definition, Registry } from '../session/statements.ts'
+import type { Registry } from '../session/registry.ts'
+import type { Definition } from '../session/statements.ts'
 import { VirtualSession } from '../session/virtual-session.ts'
 import type { Shape } from '../sql/shapes.ts'
 import type { Framer } from '../wire/framer.ts'
@@ -45,6 +46,9 @@ export class Lane implements Lessee, LaneEvents, WorksOff {
   headSince = 0
   /** While nothing is in flight: since when. */
   restsSince = 0
+  /** Most exchanges in flight at once since `peakSince`. */
+  peak = 0
+  peakSince = 0
   #state: number = State.Opening
   readonly #owner: LaneOwner
   readonly #clock: () => number
@@ -89,6 +93,7 @@ export class Lane implements Lessee, LaneEvents, WorksOff {
     if (talk.beganAt === 0 || talk.replies.size === 0) talk.begins()
     if (this.headSince === 0) this.headSince = this.#clock()
     talk.replies.push(Reply.Shared, exchange)
+    if (talk.replies.size > this.peak) this.peak = talk.replies.size
     talk.exchanges++
     // Its unnamed statement is another from now on.
     talk.unnamedOf = null
@@ -154,7 +159,7 @@ export class Lane implements Lessee, LaneEvents, WorksOff {
     const { talk } = this.server as Server
     if (this.#state === State.Opening && talk.unconfirmed === 0 && !talk.isResetting) {
       this.#state = State.Open
-      this.restsSince = this.#clock()
+      this.restsSince = this.peakSince = this.#clock()
       this.#owner.onLaneOpen(this)
     } else if (this.#state === State.Shut && talk.replies.size === 0) {
       this.session.isLane = false

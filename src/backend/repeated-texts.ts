@@ -3,7 +3,8 @@
 // text, declared types or settings other than those that it was prepared with, nor one that was prepared
 // before the database changed.
 import type { Settings } from '../session/settings.ts'
-import { Definition, ownCopy, type Registry } from '../session/statements.ts'
+import type { Registry } from '../session/registry.ts'
+import { Definition, ownCopy } from '../session/statements.ts'
 import { plainEffects } from '../sql/effects.ts'
 import type { Shape } from '../sql/shapes.ts'
 

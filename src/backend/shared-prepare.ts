@@ -35,7 +35,7 @@ export function prepareShared(
   talk.replies.push(Reply.DescribeStatement | Fate.Swallow, definition)
   talk.replies.push(Reply.Sync | Fate.Internal, done)
   out.write(close('S', definition.name))
-  writeNamed(out, definition.name, definition.body)
+  writeNamed(out, definition.name, definition.bodyNow)
   out.write(targetMessage(FromClient.Describe, definition.name))
   out.write(SYNC)
 }

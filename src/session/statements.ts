@@ -1,10 +1,12 @@
-// Prepared statements: what a text is (Definition), what a pool knows (Registry) and what a client calls how
-// (ClientStatements); what a server has is in server-statements.ts. Pure bookkeeping: it writes no messages.
+// Prepared statements: what a text is (Definition) and what a client calls how (ClientStatements); what a
+// pool knows is in registry.ts, what a server has in server-statements.ts. Pure bookkeeping: it writes no
+// messages.
 // Rules: a name means the same text for its client on whatever server; a server "has" a statement only after
 // its ParseComplete; an error takes nothing away that Postgres would have kept.
 import type { Effects } from '../sql/effects.ts'
 import { Fact } from '../sql/scanner.ts'
 import type { Shape } from '../sql/shapes.ts'
+import type { Registry } from './registry.ts'
 import type { Settings } from './settings.ts'
 
 /** Postgres compares statement names up to NAMEDATALEN - 1 bytes. */
@@ -19,6 +21,8 @@ export interface Kind {
   readonly parseKey: number
   /** Its name on servers, if that is not ours to choose. */
   readonly name?: string
+  /** Absent: it is brought to servers as it is, always. */
+  readonly database?: Schema
 }
 
 /** One text with its declared parameter types, parsed under settings of one kind. */
@@ -44,6 +48,13 @@ export class Definition {
   shape: Shape | null = null
   /** A PREPARE: it has the client's own name on servers (sql-statements.ts). */
   readonly isSql: boolean
+  readonly #database: Schema
+  /** The number of the database's schema when it was parsed first. */
+  readonly #madeIn: number
+  /** Room for the types of as many parameters as it can have. */
+  readonly #typesMax: number
+  /** As its clients were told them, behind a count; null: they were not. */
+  #types: Buffer | null = null
 
   constructor(id: number, body: Buffer, effects: Effects, of: Kind) {
     this.id = id
@@ -53,11 +64,31 @@ export class Definition {
     this.effects = effects
     this.key = of.key
     this.parseKey = of.parseKey
+    this.#database = of.database ?? UNCHANGING
+    this.#madeIn = this.#database.schema
+    this.#typesMax = of.database === undefined ? 0 : typesMax(body)
   }
 
   /** Bytes that it costs us, roughly. */
   get cost(): number {
-    return this.body.length * 2 + DEFINITION_OVERHEAD
+    return this.body.length * 2 + this.#typesMax + DEFINITION_OVERHEAD
+  }
+
+  /** Its clients were told the types of parameters in `src[start..stop)`: a count, and their numbers. */
+  told(src: Buffer, start: number, stop: number): void {
+    const length = stop - start
+    if (this.#types === null && length > COUNT_BYTES && length <= this.#typesMax)
+      this.#types = ownCopy(src.subarray(start, stop))
+  }
+
+  /**
+   * With what it is parsed on a server that lacks it. Where the database has changed since, its parameters
+   * keep the types that its clients were told, as in Postgres: values come in the format of these.
+   */
+  get bodyNow(): Buffer {
+    const { body } = this
+    if (this.#types === null || this.#database.schema === this.#madeIn) return body
+    return Buffer.concat([body.subarray(0, body.indexOf(0) + 1), this.#types])
   }
 
   /** Too long to be kept: it is on one server only, and cannot be brought to another. */
@@ -72,6 +103,17 @@ export class Definition {
 }
 
 const DEFINITION_OVERHEAD = 300
+const COUNT_BYTES = 2
+const TYPE_BYTES = 4
+const DOLLAR = 0x24
+
+/** There are as many parameters as its text has dollar signs, at most. */
+function typesMax(body: Buffer): number {
+  let count = 0
+  const end = body.indexOf(0)
+  for (let at = body.indexOf(DOLLAR); at >= 0 && at < end; at = body.indexOf(DOLLAR, at + 1)) count++
+  return count === 0 ? 0 : COUNT_BYTES + count * TYPE_BYTES
+}
 
 /** In memory of its own: a piece of Node's pool would keep 64 KiB for as long as the statement is kept. */
 export function ownCopy(bytes: Buffer): Buffer {
@@ -85,89 +127,8 @@ export interface Schema {
   readonly schema: number
 }
 
-const UNCHANGING: Schema = { schema: 0 }
-
-/**
- * The definitions of one pool, shared by its clients, with a budget in bytes. What is parsed after a change
- * of the database is one of its own: whoever has described the older one sends parameters of its types.
- */
-export class Registry {
-  readonly #byKey = new Map<string, Definition>()
-  /** Nobody's any more, oldest first: kept for the next client with the same text while the budget allows. */
-  readonly #unused = new Map<string, Definition>()
-  /** Its memory; a reload may change it. What is kept beyond it goes when room is needed. */
-  bytesMax: number
-  readonly #database: Schema
-  #nextId = 1
-  #bytes = 0
-
-  constructor(bytesMax: number, database: Schema = UNCHANGING) {
-    this.bytesMax = bytesMax
-    this.#database = database
-  }
-
-  get bytes(): number {
-    return this.#bytes
-  }
-
-  get size(): number {
-    return this.#byKey.size
-  }
-
-  /** Most that one client may hold, so that it cannot use up what is there for all. */
-  get clientBytesMax(): number {
-    return this.bytesMax / 2
-  }
-
-  /**
-   * The definition for the body of a Parse message, with one more reference. `read` is asked about new texts
-   * only.
-   * @returns null when the budget is used up.
-   */
-  acquire(body: Buffer, parseKey: number, read: (body: Buffer) => Effects): Definition | null {
-    // Key 0 stands for "settings not known": such a definition is never found by anybody else.
-    const key =
-      parseKey === 0
-        ? `private\0${this.#nextId}`
-        : `${parseKey}\0${this.#database.schema}\0${body.toString('latin1')}`
-    return this.acquireAs(key, (id) => new Definition(id, ownCopy(body), read(body), { key, parseKey }))
-  }
-
-  /** The same for a definition of any kind: `make` is asked where there is none with this key. */
-  acquireAs(key: string, make: (id: number) => Definition): Definition | null {
-    let definition = this.#byKey.get(key)
-    if (definition === undefined) {
-      definition = make(this.#nextId)
-      if (!this.#makeRoom(definition.cost)) return null
-      this.#nextId++
-      this.#bytes += definition.cost
-      this.#byKey.set(key, definition)
-    } else if (definition.references === 0) {
-      this.#unused.delete(key)
-    }
-    definition.references++
-    return definition
-  }
-
-  release(definition: Definition): void {
-    definition.references--
-    if (definition.references > 0 || this.#byKey.get(definition.key) !== definition) return
-    if (definition.parseKey === 0) {
-      this.#byKey.delete(definition.key)
-      this.#bytes -= definition.cost
-    } else this.#unused.set(definition.key, definition)
-  }
-
-  #makeRoom(bytes: number): boolean {
-    for (const definition of this.#unused.values()) {
-      if (this.#bytes + bytes <= this.bytesMax) break
-      this.#unused.delete(definition.key)
-      this.#byKey.delete(definition.key)
-      this.#bytes -= definition.cost
-    }
-    return this.#bytes + bytes <= this.bytesMax
-  }
-}
+/** Of what no change is told. */
+export const UNCHANGING: Schema = { schema: 0 }
 
 /** A name of one client: what it stands for, and what its driver was told about it. */
 export class NamedStatement {

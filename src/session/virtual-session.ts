@@ -6,7 +6,8 @@ import type { Mailbox } from './channels.ts'
 import { Pins } from './pins.ts'
 import type { SessionWatch } from './session-watch.ts'
 import type { Settings } from './settings.ts'
-import { ClientStatements, type Registry } from './statements.ts'
+import type { Registry } from './registry.ts'
+import { ClientStatements } from './statements.ts'
 
 export type { PinReason } from './pins.ts'
 

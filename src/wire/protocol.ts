@@ -136,7 +136,7 @@ export const SERVER_RULES: FrameRules = rules([
   [S.CopyData, Take.Stream, 0x7fff_ffff],
   [S.NoData, Take.Stream, 4],
   [S.PortalSuspended, Take.Stream, 4],
-  [S.ParameterDescription, Take.Stream, LARGE],
+  [S.ParameterDescription, Take.Whole, LARGE],
   [S.NegotiateProtocolVersion, Take.Whole, TOKEN],
 ])
 

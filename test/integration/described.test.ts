@@ -5,6 +5,7 @@ import { describe, it } from 'node:test'
 import { direct, through, transactionStages } from '../support/compare.ts'
 import * as m from '../support/messages.ts'
 import { getPostgres } from '../support/postgres.ts'
+import { eventually } from '../support/rig.ts'
 import { WireClient } from '../support/wire-client.ts'
 
 const postgres = await getPostgres()
@@ -72,6 +73,30 @@ describe('rows of another shape', () => {
       await later.run(parse, ...use)
     }, options)
   })
+})
+
+describe('a statement that is brought to a server behind a change of the table', () => {
+  it('takes parameters of the types that its client was told', () =>
+    withTable(async ({ table, client, later }) => {
+      await postgres.admin(`alter table ${table} alter a type int8`)
+      const name = 'insertion'
+      const parse = m.parse(`insert into ${table} values ($1)`, { name })
+      const { messages } = await client.run(parse, m.describe('S', name), m.sync())
+      assert.deepEqual(
+        messages.flatMap((said) => (said.type === 't' ? said.types : [])),
+        [20],
+      )
+      assert.equal((await later.query(`alter table ${table} alter a type float8`)).error, null)
+      await postgres.admin(`select pg_terminate_backend(pid, 5000) from pg_stat_activity
+        where backend_type = 'client backend' and pid <> pg_backend_pid()`)
+      // As a float8 these bytes would be next to nothing.
+      const seven = Buffer.from([0, 0, 0, 0, 0, 0, 0, 7])
+      const bound = m.bind({ statement: name, params: [seven], formats: [1] })
+      await eventually(() => one!.pooler.pooler.gauges().servers.idle === 0)
+      const { error } = await client.run(bound, m.execute(), m.sync())
+      assert.equal(error, null, error?.message)
+      assert.deepEqual((await later.query(`table ${table}`)).rows, [['7'], ['7']])
+    }))
 })
 
 describe('a statement parsed behind a change of the table', () => {

@@ -10,7 +10,7 @@ import type { Waiter } from '../../src/pool/types.ts'
 import { WaitQueue } from '../../src/pool/wait-queue.ts'
 
 const laneAt = (depth: number, restsSince = 0) =>
-  ({ isOpen: true, depth, restsSince, server: {} }) as unknown as Lane
+  ({ isOpen: true, depth, restsSince, peak: depth, peakSince: 1000, server: {} }) as unknown as Lane
 
 class Case {
   now = 1000
@@ -88,6 +88,15 @@ describe('lanes and those who cannot share', () => {
     one.joins()
     assert.equal(one.at(1010), null)
     assert.equal(one.at(1011), one.lanes[1])
+  })
+
+  it('one in which one client is alone goes at once, unless others have joined it', () => {
+    const one = new Case([laneAt(1), laneAt(1)], 10)
+    one.joins()
+    Object.assign(one.lanes[0] as Lane, { peak: 2 })
+    assert.equal(one.at(1010), null)
+    assert.equal(one.at(1011), one.lanes[1])
+    assert.equal(one.at(1022), one.lanes[0], 'what was before that counts no more')
   })
 
   it('one goes for another pool to which a free server would be due', () => {

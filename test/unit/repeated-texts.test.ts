@@ -4,7 +4,8 @@ import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { RepeatedTexts } from '../../src/backend/repeated-texts.ts'
 import { SettingsTable } from '../../src/session/settings.ts'
-import { type Definition, Registry } from '../../src/session/statements.ts'
+import { Registry } from '../../src/session/registry.ts'
+import type { Definition } from '../../src/session/statements.ts'
 import { Shape } from '../../src/sql/shapes.ts'
 
 const shape = new Shape(Buffer.from('a shape'), 1)

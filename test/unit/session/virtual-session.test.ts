@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { SettingsTable } from '../../../src/session/settings.ts'
-import { Registry } from '../../../src/session/statements.ts'
+import { Registry } from '../../../src/session/registry.ts'
 import { VirtualSession } from '../../../src/session/virtual-session.ts'
 
 const make = () => new VirtualSession(new SettingsTable().of(new Map()), new Registry(1000))
