@@ -5,17 +5,20 @@ import { testDrivers } from '../support/drivers.ts'
 
 const command = await compiledJava()
 const common = { command, absent: ['pool'] }
+/** A virtual machine for each scenario costs more than all else here. */
+const more =
+  process.env.LONG === '1' ? common : { ...common, command: { missing: 'takes long: npm run test:long' } }
 
 await testDrivers([
   { ...common, name: 'pgjdbc' },
   {
-    ...common,
+    ...more,
     name: 'pgjdbc with reWriteBatchedInserts and prepareThreshold=1',
     env: { JDBC_OPTIONS: '&reWriteBatchedInserts=true&prepareThreshold=1' },
     places: ['one'],
   },
   {
-    ...common,
+    ...more,
     name: 'pgjdbc with preferQueryMode=simple',
     env: { JDBC_OPTIONS: '&preferQueryMode=simple' },
     places: ['one'],
