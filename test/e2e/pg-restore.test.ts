@@ -13,7 +13,7 @@ import { getPostgres, notRun } from '../support/postgres.ts'
 import { findProgram, runProgram } from '../support/programs.ts'
 import { WireClient } from '../support/wire-client.ts'
 
-const TABLES = process.env.LONG === '1' ? 2000 : 30
+const TABLES = process.env.LONG === '1' ? 2000 : 60
 /** Each of so many tables has triggers, policies and the like. */
 const SHARE = 4
 const LIMIT = 600_000
