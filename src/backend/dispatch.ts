@@ -183,9 +183,10 @@ export class Dispatch implements Sharing, LaneOwner {
       // Behind this one: those that come next need no Parse.
       if (definition !== null) lane.bringIfRoom(definition, shape)
     }
-    if (session.watch !== null) {
+    const tracing = session.watch?.tracing ?? null
+    if (tracing !== null) {
       const text = form === Form.Named ? null : ([bytes, textStart, this.#reading.textEnd] as const)
-      session.watch.tracing?.shared(text, shape)
+      tracing.shared(text, shape)
     }
     this.#parts.counters.shared++
     this.#count()
@@ -224,7 +225,7 @@ export class Dispatch implements Sharing, LaneOwner {
     const lane = new Lane(this, session.settings, registry, clock)
     this.lanes.push(lane)
     if (this.lanes.length === 1) this.#parts.watch(this, true)
-    // Where all share there would be nobody behind whom it could wait.
+    // While no lane has a server nobody can share: it stands for all who could.
     const isLast = !this.lanes.some(({ server }) => server !== null)
     const isUrgent = isLast && !this.#fairness.isAnybodyOwed
     const waiter = new LaneWaiter(lane, { baseline, isUrgent }, (isGranted) => {
